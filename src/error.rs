@@ -1,0 +1,242 @@
+//! The public error: what failed, when, and what to change.
+//!
+//! ```text
+//!   kind ── who is at fault: system, peer, caller, a limit
+//!   phase ─ what was being done
+//!   url ─── for whom (client), without password
+//!   text ── one line: the limit or the rule, and what to change
+//!   source ─ the error of the layer below
+//! ```
+
+use std::borrow::Cow;
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+
+/// The result of everything in this crate that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+type Source = Box<dyn StdError + Send + Sync>;
+
+/// What went wrong, in which phase, for which URL, and why. One pointer wide.
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    phase: Option<Phase>,
+    url: Option<String>,
+    text: Cow<'static, str>,
+    source: Option<Source>,
+}
+
+/// Who is at fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// io_uring or another part of the system cannot be had; the text holds the remedy.
+    Setup,
+    /// A listening address cannot be used.
+    Bind,
+    /// A name has no address.
+    Resolve,
+    /// No address of the host took the connection.
+    Connect,
+    /// A deadline passed; the text names it.
+    Timeout,
+    /// The peer closed or reset the connection.
+    Closed,
+    /// The peer broke a rule of the protocol; the text names it.
+    Protocol,
+    /// A limit was reached; the text names it and how to change it.
+    Limit,
+    /// What was asked for makes no sense: a bad URL, header, pattern or argument.
+    Invalid,
+    /// The operation was given up by its own side: a dropped future, an aborted task.
+    Canceled,
+    /// The runtime is shutting down, or there is none on this thread.
+    Shutdown,
+    /// A system call failed for another reason; the source says which.
+    Io,
+    /// A response status was treated as an error (`error_for_status`).
+    Status,
+}
+
+/// What was being done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Phase {
+    /// Setting up the ring, workers, signals.
+    Setup,
+    /// Binding and listening.
+    Bind,
+    /// Looking up a name.
+    Resolve,
+    /// Waiting for a connection slot of the pool.
+    Pool,
+    /// Connecting.
+    Connect,
+    /// Sending a request head or body.
+    Send,
+    /// Waiting for a response head.
+    ResponseHead,
+    /// Receiving a response body.
+    ResponseBody,
+    /// Receiving a request body.
+    RequestBody,
+    /// Working on a file.
+    File,
+}
+
+impl Error {
+    /// An error with its one-line text.
+    pub fn new(kind: ErrorKind, text: impl Into<Cow<'static, str>>) -> Error {
+        Error(Box::new(Inner {
+            kind,
+            phase: None,
+            url: None,
+            text: text.into(),
+            source: None,
+        }))
+    }
+
+    /// Says what was being done.
+    #[must_use]
+    pub fn in_phase(mut self, phase: Phase) -> Error {
+        self.0.phase = Some(phase);
+        self
+    }
+
+    /// Says for which URL; the caller has removed a password.
+    #[must_use]
+    pub fn for_url(mut self, url: impl Into<String>) -> Error {
+        self.0.url = Some(url.into());
+        self
+    }
+
+    /// Adds the error of the layer below.
+    #[must_use]
+    pub fn because(mut self, source: impl Into<Source>) -> Error {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// Who is at fault.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// What was being done, where known.
+    pub fn phase(&self) -> Option<Phase> {
+        self.0.phase
+    }
+
+    /// For which URL, without its password.
+    pub fn url(&self) -> Option<&str> {
+        self.0.url.as_deref()
+    }
+
+    /// True when a deadline passed.
+    pub fn is_timeout(&self) -> bool {
+        self.0.kind == ErrorKind::Timeout
+    }
+
+    /// True when no connection could be made: no address, or none that answered.
+    pub fn is_connect(&self) -> bool {
+        matches!(self.0.kind, ErrorKind::Resolve | ErrorKind::Connect)
+            || self.0.phase == Some(Phase::Connect)
+    }
+
+    /// True when the peer closed or reset the connection.
+    pub fn is_closed(&self) -> bool {
+        self.0.kind == ErrorKind::Closed
+    }
+
+    /// True when a limit of ours was reached.
+    pub fn is_limit(&self) -> bool {
+        self.0.kind == ErrorKind::Limit
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(url) = &self.0.url {
+            write!(f, "{url}: ")?;
+        }
+        f.write_str(&self.0.text)?;
+        let mut source = self.source();
+        while let Some(error) = source {
+            write!(f, ": {error}")?;
+            source = error.source();
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error")
+            .field("kind", &self.0.kind)
+            .field("phase", &self.0.phase)
+            .field("url", &self.0.url)
+            .field("text", &self.0.text)
+            .field("source", &self.0.source)
+            .finish()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0
+            .source
+            .as_deref()
+            .map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Error {
+        let kind = match error.kind() {
+            io::ErrorKind::TimedOut => ErrorKind::Timeout,
+            io::ErrorKind::ConnectionReset
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::UnexpectedEof => ErrorKind::Closed,
+            _ => ErrorKind::Io,
+        };
+        Error::new(kind, "input/output failed").because(error)
+    }
+}
+
+impl From<Error> for io::Error {
+    fn from(error: Error) -> io::Error {
+        let kind = match error.kind() {
+            ErrorKind::Timeout => io::ErrorKind::TimedOut,
+            ErrorKind::Closed => io::ErrorKind::ConnectionReset,
+            ErrorKind::Invalid => io::ErrorKind::InvalidInput,
+            _ => io::ErrorKind::Other,
+        };
+        io::Error::new(kind, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_with_url_and_cause() {
+        let error = Error::new(ErrorKind::Connect, "cannot connect")
+            .in_phase(Phase::Connect)
+            .for_url("http://a/")
+            .because(io::Error::from_raw_os_error(111));
+        let line = error.to_string();
+        assert!(line.starts_with("http://a/: cannot connect: "), "{line}");
+        assert!(!line.contains('\n'));
+        assert!(error.is_connect());
+        assert!(!error.is_timeout());
+    }
+
+    #[test]
+    fn is_one_pointer() {
+        assert_eq!(size_of::<Error>(), size_of::<usize>());
+    }
+}

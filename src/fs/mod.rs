@@ -1,0 +1,1 @@
+//! fs (doc to come).

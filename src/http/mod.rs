@@ -1,0 +1,1 @@
+//! http (doc to come).

@@ -1,0 +1,159 @@
+//! Every bound and default of the crate, with its reason.
+//!
+//! Units are in the names. What a user can change is a knob of `Server` or `Client` that starts
+//! from the value here; relations between the values are checked when the crate is compiled.
+
+use std::time::Duration;
+
+// ---- ring ------------------------------------------------------------------------------------
+
+/// Entries of the submission queue. Small, because the kernel charges it to RLIMIT_MEMLOCK per
+/// user; what does not fit waits in a queue of ours.
+pub const SQ_ENTRIES: u32 = 512;
+/// Entries of the completion queue: multishot operations complete more often than they are
+/// submitted, and an overflow ends them.
+pub const CQ_ENTRIES: u32 = 8_192;
+/// Smallest completion queue that is tried when memory may not be locked.
+pub const CQ_ENTRIES_MIN: u32 = 1_024;
+/// Receive buffers of one core. A buffer is held for one turn, so this bounds bytes per turn, not
+/// connections.
+pub const RECV_BUFFERS: u16 = 1_024;
+/// Size of one receive buffer: more than 99 % of request heads fit.
+pub const RECV_BUFFER_BYTES: u32 = 4_096;
+/// Entries of the submission queue of a small core (`blocking::Client`).
+pub const SMALL_SQ_ENTRIES: u32 = 32;
+/// Entries of the completion queue of a small core.
+pub const SMALL_CQ_ENTRIES: u32 = 256;
+/// Receive buffers of a small core.
+pub const SMALL_RECV_BUFFERS: u16 = 16;
+
+// ---- reactor ---------------------------------------------------------------------------------
+
+/// Operation slots per chunk; chunks never move, since the kernel holds addresses into slots.
+pub const SLOTS_PER_CHUNK: usize = 1_024;
+/// Completions dispatched in one turn; more wait for the next, which then does not sleep.
+pub const COMPLETIONS_PER_TURN: usize = 1_024;
+/// Resolution of connection deadlines.
+pub const WHEEL_TICK: Duration = Duration::from_millis(64);
+/// Slots of the timer wheel (a power of two): one revolution is 65 s; longer deadlines go round.
+pub const WHEEL_SLOTS: usize = 1_024;
+/// How long the end of a core waits for operations in flight before it leaks them.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+// ---- runtime ---------------------------------------------------------------------------------
+
+/// Tasks and connections polled in one turn.
+pub const READY_PER_TURN: usize = 256;
+/// Threads of one blocking pool.
+pub const BLOCKING_THREADS_MAX: usize = 16;
+/// How long an idle blocking thread stays.
+pub const BLOCKING_IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Jobs that may wait for a blocking thread; the next one is refused.
+pub const BLOCKING_QUEUE_MAX: usize = 4_096;
+
+// ---- net -------------------------------------------------------------------------------------
+
+/// Length of the kernel's queue of connections that wait for accept(2), cut to somaxconn.
+pub const LISTEN_BACKLOG: i32 = 4_096;
+/// Pause after accept(2) ran out of descriptors or memory; re-arming at once would spin.
+pub const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
+/// Most bytes handed to one send: a completion is the only sign of progress a time-out can see.
+pub const SEND_BYTES_MAX: usize = 256 * 1024;
+/// Most pieces in one send.
+pub const SEND_SEGMENTS_MAX: usize = 16;
+/// Up to this size a body is copied behind its head; beyond, it is sent from where it is.
+pub const COPY_BYTES_MAX: usize = 8 * 1024;
+/// Output above which a protocol is asked to stop producing.
+pub const OUTPUT_HIGH_WATER_BYTES: usize = 256 * 1024;
+/// Output below which it is asked to go on.
+pub const OUTPUT_LOW_WATER_BYTES: usize = 64 * 1024;
+/// Completions in a turn up to which output is sent by send(2) at once instead of by the ring.
+pub const INLINE_SEND_COMPLETIONS_MAX: usize = 4;
+/// Bytes of one receive into an owned buffer (bodies).
+pub const BODY_RECV_BYTES: usize = 128 * 1024;
+/// Bytes of one read of a file that is sent.
+pub const FILE_READ_BYTES: usize = 128 * 1024;
+/// How long a closing connection waits for the peer to stop sending.
+pub const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
+/// How much a closing connection reads and drops, so that the peer sees the last response and not
+/// a reset.
+pub const LINGER_BYTES_MAX: usize = 256 * 1024;
+/// TCP keep-alive: idle time before the first probe.
+pub const TCP_KEEPALIVE_TIME: Duration = Duration::from_secs(60);
+/// TCP keep-alive: time between probes.
+pub const TCP_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+/// TCP keep-alive: unanswered probes before the connection is given up.
+pub const TCP_KEEPALIVE_PROBES: u32 = 4;
+/// Output buffers kept for reuse by one core.
+pub const FREE_BUFFERS_MAX: usize = 1_024;
+/// Larger buffers are given back to the allocator.
+pub const FREE_BUFFER_BYTES_MAX: usize = 16 * 1024;
+
+// ---- http ------------------------------------------------------------------------------------
+
+/// Bytes of a request head that a server accepts.
+pub const REQUEST_HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of a response head that a client accepts.
+pub const RESPONSE_HEAD_BYTES_MAX: usize = 256 * 1024;
+/// Bytes of a request target; longer ones are answered 414.
+pub const TARGET_BYTES_MAX: usize = 16 * 1024;
+/// Fields of a head, and of a trailer section.
+pub const HEADER_COUNT_MAX: usize = 128;
+/// Bytes of one chunk-size line with its extensions (RFC 9112 §7.1.1).
+pub const CHUNK_LINE_BYTES_MAX: usize = 4 * 1024;
+/// Chunk framing beyond what chunks of sensible size need; more is an attack.
+pub const CHUNK_OVERHEAD_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of a trailer section.
+pub const TRAILER_BYTES_MAX: usize = 16 * 1024;
+/// Informational (1xx) responses before the final one.
+pub const INFORMATIONAL_COUNT_MAX: usize = 16;
+/// Bytes of a body that `collect`, `text` and their like hold in memory.
+pub const BODY_COLLECT_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Bytes of pipelined requests kept behind a running handler.
+pub const PIPELINED_BYTES_MAX: usize = 64 * 1024;
+/// Pipelined requests answered by one connection in one turn before others get theirs.
+pub const REQUESTS_PER_TURN: usize = 64;
+/// Bytes of an unread body that are read and dropped to keep a connection.
+pub const DRAIN_BYTES_MAX: usize = 256 * 1024;
+
+// ---- server ----------------------------------------------------------------------------------
+
+/// From accept (or the first byte of a further request) to the end of the head.
+pub const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Between two requests of a connection.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
+/// Between two signs of progress of a body that is received.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Between two signs of progress of what is sent.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a shutdown waits for requests that run.
+pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
+/// Lines of the access log that may wait for its writer; further ones are counted and dropped.
+pub const ACCESS_LOG_QUEUE_MAX: usize = 8_192;
+
+// ---- client ----------------------------------------------------------------------------------
+
+/// To connect, over all addresses of a name.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// From the end of the request to the end of the response head.
+pub const RESPONSE_HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// Idle connections per host and worker.
+pub const POOL_IDLE_PER_HOST_MAX: usize = 32;
+/// Idle connections per worker.
+pub const POOL_IDLE_MAX: usize = 256;
+/// How long the rest of a dropped response body may take to arrive for the connection to be kept.
+pub const RESPONSE_DRAIN_TIMEOUT: Duration = Duration::from_millis(50);
+/// Redirects followed before giving up.
+pub const REDIRECTS_MAX: usize = 10;
+
+const _: () = assert!(SQ_ENTRIES.is_power_of_two());
+const _: () = assert!(CQ_ENTRIES.is_power_of_two());
+const _: () = assert!(CQ_ENTRIES_MIN <= CQ_ENTRIES);
+const _: () = assert!(RECV_BUFFERS.is_power_of_two());
+const _: () = assert!(SMALL_RECV_BUFFERS.is_power_of_two());
+const _: () = assert!(CQ_ENTRIES as usize >= 2 * COMPLETIONS_PER_TURN);
+const _: () = assert!(WHEEL_SLOTS.is_power_of_two());
+const _: () = assert!(OUTPUT_LOW_WATER_BYTES < OUTPUT_HIGH_WATER_BYTES);
+const _: () = assert!(COPY_BYTES_MAX < OUTPUT_LOW_WATER_BYTES);
+const _: () = assert!(TARGET_BYTES_MAX < REQUEST_HEAD_BYTES_MAX);
+const _: () = assert!(POOL_IDLE_PER_HOST_MAX <= POOL_IDLE_MAX);

@@ -1,0 +1,208 @@
+//! What a connection has to send: appended by its protocol, taken by the send at the end of a turn.
+//!
+//! ```text
+//!   append_copy ──► filling ──┐
+//!   append_bytes ─► segment ──┼─► queue ──► one send (net)
+//!   append_file ──► segment ──┘
+//! ```
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::fs::File;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::limits::COPY_BYTES_MAX;
+use crate::limits::FREE_BUFFER_BYTES_MAX;
+use crate::limits::FREE_BUFFERS_MAX;
+
+/// One piece of output, in order.
+#[derive(Debug)]
+pub enum Segment {
+    /// Bytes that were copied behind each other.
+    Copied(Vec<u8>),
+    /// Bytes that are sent from where they are.
+    Shared(Bytes),
+    /// A part of a file, read shortly before it is sent.
+    File {
+        /// Kept open until the last byte is read.
+        file: Arc<File>,
+        /// What is still to be sent.
+        range: Range<u64>,
+    },
+}
+
+/// The output of one connection. Empty, it owns no memory.
+#[derive(Debug, Default)]
+pub struct Output {
+    filling: Vec<u8>,
+    queue: VecDeque<Segment>,
+    queued_bytes: u64,
+}
+
+impl Output {
+    /// Nothing to send.
+    pub fn new() -> Output {
+        Output::default()
+    }
+
+    /// The buffer at the end of the output, to write heads into.
+    pub fn tail(&mut self) -> &mut Vec<u8> {
+        if self.filling.capacity() == 0 {
+            self.filling = take_buffer();
+        }
+        &mut self.filling
+    }
+
+    /// Appends a copy.
+    pub fn append_copy(&mut self, bytes: &[u8]) {
+        self.tail().extend_from_slice(bytes);
+    }
+
+    /// Appends without copying, unless copying is cheaper.
+    pub fn append_bytes(&mut self, bytes: Bytes) {
+        if bytes.len() <= COPY_BYTES_MAX {
+            self.append_copy(&bytes);
+        } else {
+            self.seal();
+            self.queued_bytes += bytes.len() as u64;
+            self.queue.push_back(Segment::Shared(bytes));
+        }
+    }
+
+    /// Appends a part of a file; it is read while it is sent, never held whole.
+    pub fn append_file(&mut self, file: Arc<File>, range: Range<u64>) {
+        assert!(
+            range.start <= range.end,
+            "a file range ends before it begins"
+        );
+        if range.start == range.end {
+            return;
+        }
+        self.seal();
+        self.queued_bytes += range.end - range.start;
+        self.queue.push_back(Segment::File { file, range });
+    }
+
+    /// Bytes appended and not yet taken.
+    pub fn len(&self) -> u64 {
+        self.queued_bytes + self.filling.len() as u64
+    }
+
+    /// True when nothing is to be sent.
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty() && self.filling.is_empty()
+    }
+
+    /// Takes the first piece.
+    pub fn pop(&mut self) -> Option<Segment> {
+        if self.queue.is_empty() {
+            self.seal();
+        }
+        let segment = self.queue.pop_front()?;
+        self.queued_bytes -= segment.len();
+        Some(segment)
+    }
+
+    /// Puts back what could not be sent.
+    pub fn push_front(&mut self, segment: Segment) {
+        self.queued_bytes += segment.len();
+        self.queue.push_front(segment);
+    }
+
+    /// The first piece, to be looked at before it is taken.
+    pub fn front(&mut self) -> Option<&Segment> {
+        if self.queue.is_empty() {
+            self.seal();
+        }
+        self.queue.front()
+    }
+
+    /// Drops everything that is not taken yet, for a connection that is aborted.
+    pub fn clear(&mut self) {
+        give_buffer(std::mem::take(&mut self.filling));
+        while let Some(segment) = self.pop() {
+            segment.recycle();
+        }
+    }
+
+    fn seal(&mut self) {
+        if !self.filling.is_empty() {
+            let filled = std::mem::take(&mut self.filling);
+            self.queued_bytes += filled.len() as u64;
+            self.queue.push_back(Segment::Copied(filled));
+        }
+    }
+}
+
+impl Segment {
+    /// Bytes of this piece.
+    pub fn len(&self) -> u64 {
+        match self {
+            Segment::Copied(bytes) => bytes.len() as u64,
+            Segment::Shared(bytes) => bytes.len() as u64,
+            Segment::File { range, .. } => range.end - range.start,
+        }
+    }
+
+    /// True when no byte is left.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Gives the memory back to the core's free list where that is possible.
+    pub fn recycle(self) {
+        if let Segment::Copied(buffer) = self {
+            give_buffer(buffer);
+        }
+    }
+}
+
+thread_local! {
+    /// Output buffers of this core that nobody uses.
+    static FREE_BUFFERS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A cleared buffer, recycled where one is free.
+pub fn take_buffer() -> Vec<u8> {
+    FREE_BUFFERS
+        .with_borrow_mut(|free| free.pop())
+        .unwrap_or_else(|| Vec::with_capacity(1_024))
+}
+
+/// Returns a buffer to the core's bounded free list.
+pub fn give_buffer(mut buffer: Vec<u8>) {
+    if buffer.capacity() == 0 || buffer.capacity() > FREE_BUFFER_BYTES_MAX {
+        return;
+    }
+    buffer.clear();
+    // At thread exit the list may be gone already; then the allocator takes the buffer.
+    let _ = FREE_BUFFERS.try_with(|free| {
+        let mut free = free.borrow_mut();
+        if free.len() < FREE_BUFFERS_MAX {
+            free.push(buffer);
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_leave_in_order() {
+        let mut output = Output::new();
+        output.append_copy(b"a");
+        output.append_bytes(Bytes::from_static(b"b"));
+        output.append_bytes(Bytes::from(vec![b'c'; COPY_BYTES_MAX + 1]));
+        output.append_copy(b"d");
+        assert_eq!(output.len(), 3 + COPY_BYTES_MAX as u64 + 1);
+        assert!(matches!(output.pop(), Some(Segment::Copied(b)) if b == b"ab"));
+        assert!(matches!(output.pop(), Some(Segment::Shared(b)) if b.len() == COPY_BYTES_MAX + 1));
+        assert!(matches!(output.pop(), Some(Segment::Copied(b)) if b == b"d"));
+        assert!(output.pop().is_none());
+        assert_eq!(output.len(), 0);
+    }
+}

@@ -1,0 +1,237 @@
+//! What a connection speaks, and what it may ask of its connection.
+//!
+//! ```text
+//!   bytes, end, deadline, readiness ──► Protocol ──► Step
+//!                                          │
+//!                                          ▼
+//!                         Io: output, deadline, receive mode, waker
+//! ```
+
+use std::fs::File;
+use std::io;
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::sync::Arc;
+use std::task::Waker;
+
+use bytes::Bytes;
+use bytes::BytesMut;
+
+use crate::net::output::Output;
+use crate::runtime::Instant;
+
+/// The state machine that a connection drives: events come in, output and a [`Step`] go out.
+///
+/// It does no I/O and reads no clock. It may run user code (a handler), and is therefore never
+/// called while a table of the core is borrowed.
+pub trait Protocol {
+    /// Bytes arrived. All of them are taken: what cannot be used yet is copied by the protocol.
+    fn on_recv(&mut self, io: &mut Io, data: Received<'_>) -> Step;
+
+    /// Output fell below the low-water mark after [`Io::is_full`] had said stop, or
+    /// was sent to the last byte.
+    fn on_sent(&mut self, io: &mut Io) -> Step {
+        let _ = io;
+        Step::Continue
+    }
+
+    /// The peer will send nothing more; it may still read.
+    fn on_eof(&mut self, io: &mut Io) -> Step;
+
+    /// The deadline that was set passed; it is cleared before the call.
+    fn on_deadline(&mut self, io: &mut Io) -> Step;
+
+    /// The waker of this connection fired: a future or a body made progress, or a shutdown began.
+    fn on_ready(&mut self, io: &mut Io) -> Step {
+        let _ = io;
+        Step::Continue
+    }
+
+    /// The last call: nothing is in flight any more. The cause is the error that ended the
+    /// connection, `None` after an orderly close.
+    fn on_closed(&mut self, cause: Option<io::Error>) {
+        let _ = cause;
+    }
+}
+
+/// What the connection does after an event.
+pub enum Step {
+    /// Go on.
+    Continue,
+    /// Send what is left, then close: shut down writing, drop what still arrives, within bounds.
+    CloseAfterFlush,
+    /// Close at once; output that is not sent yet is dropped.
+    Abort,
+    /// From here on another protocol speaks. Leftover bytes go to its `on_recv`.
+    Become(Box<dyn Protocol>, Bytes),
+}
+
+/// Bytes that arrived.
+pub enum Received<'a> {
+    /// In a buffer shared with the kernel; valid for this call only.
+    Borrowed(&'a [u8]),
+    /// In a buffer that now belongs to the protocol ([`Io::want_body`]).
+    Owned(BytesMut),
+}
+
+impl Received<'_> {
+    /// The bytes, wherever they are.
+    pub fn as_slice(&self) -> &[u8] {
+        match self {
+            Received::Borrowed(bytes) => bytes,
+            Received::Owned(bytes) => bytes,
+        }
+    }
+
+    /// Owned bytes from `start` on: a copy if they are borrowed.
+    pub fn into_bytes_from(self, start: usize) -> Bytes {
+        match self {
+            Received::Borrowed(bytes) => Bytes::copy_from_slice(&bytes[start..]),
+            Received::Owned(bytes) => bytes.freeze().slice(start..),
+        }
+    }
+}
+
+/// How a connection receives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Receive {
+    /// Into the core's shared buffers, one receive at a time.
+    #[default]
+    Once,
+    /// Into the core's shared buffers, by one standing (multishot) receive.
+    Standing,
+    /// One receive into an owned buffer of this many bytes, then pause.
+    Body(usize),
+    /// Nothing is received until the protocol asks again.
+    Paused,
+}
+
+/// What a protocol may do with its connection. A plain value: tests and fuzzers make one.
+pub struct Io {
+    /// What is to be sent.
+    pub output: Output,
+    /// Bytes handed to the kernel and not yet confirmed.
+    pub(super) in_flight_bytes: u64,
+    /// True exactly when [`Io::is_full`] said so and `on_sent` has not been called since.
+    pub(super) wants_sent: bool,
+    pub(super) receive: Receive,
+    pub(super) deadline: Option<Instant>,
+    pub(super) now: Instant,
+    pub(super) wall_seconds: u64,
+    pub(super) waker: Option<Waker>,
+    pub(super) peer: Option<SocketAddr>,
+    pub(super) local: Option<SocketAddr>,
+}
+
+impl Io {
+    /// A connection that is none: for tests, fuzzers and benchmarks.
+    pub fn detached(now: Instant, wall_seconds: u64) -> Io {
+        Io {
+            output: Output::new(),
+            in_flight_bytes: 0,
+            wants_sent: false,
+            receive: Receive::Once,
+            deadline: None,
+            now,
+            wall_seconds,
+            waker: None,
+            peer: None,
+            local: None,
+        }
+    }
+
+    /// The time of this turn.
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// Seconds since 1970 at this turn, for `Date`.
+    pub fn wall_seconds(&self) -> u64 {
+        self.wall_seconds
+    }
+
+    /// Moves the clock of a detached connection.
+    pub fn set_now(&mut self, now: Instant, wall_seconds: u64) {
+        self.now = now;
+        self.wall_seconds = wall_seconds;
+    }
+
+    /// Appends a copy of `bytes` to the output.
+    pub fn append_copy(&mut self, bytes: &[u8]) {
+        self.output.append_copy(bytes);
+    }
+
+    /// Appends `bytes` to the output without copying them, unless they are few.
+    pub fn append_bytes(&mut self, bytes: Bytes) {
+        self.output.append_bytes(bytes);
+    }
+
+    /// Appends a part of a file to the output.
+    pub fn append_file(&mut self, file: Arc<File>, range: Range<u64>) {
+        self.output.append_file(file, range);
+    }
+
+    /// Bytes appended, and not yet taken over by the peer's or our kernel.
+    pub fn pending_bytes(&self) -> u64 {
+        self.output.len() + self.in_flight_bytes
+    }
+
+    /// True when the protocol should stop producing. `on_sent` is called once there is room.
+    pub fn is_full(&mut self) -> bool {
+        let full = self.pending_bytes() >= crate::limits::OUTPUT_HIGH_WATER_BYTES as u64;
+        self.wants_sent |= full;
+        full
+    }
+
+    /// Asks for `on_sent` when the output has drained below the low-water mark.
+    pub fn notify_when_sent(&mut self) {
+        self.wants_sent = true;
+    }
+
+    /// The one deadline of this connection; `None` clears it.
+    pub fn set_deadline(&mut self, deadline: Option<Instant>) {
+        self.deadline = deadline;
+    }
+
+    /// The deadline in force.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// Sets how to receive from here on.
+    pub fn set_receive(&mut self, receive: Receive) {
+        self.receive = receive;
+    }
+
+    /// How this connection receives.
+    pub fn receive(&self) -> Receive {
+        self.receive
+    }
+
+    /// One receive of up to `bytes` into an owned buffer; afterwards receiving is paused until the
+    /// protocol asks again.
+    pub fn want_body(&mut self, bytes: usize) {
+        self.receive = Receive::Body(bytes);
+    }
+
+    /// Stops receiving until the protocol asks again. What the kernel has delivered already still
+    /// comes through `on_recv`.
+    pub fn pause(&mut self) {
+        self.receive = Receive::Paused;
+    }
+
+    /// Wakes `on_ready` of this connection, from this thread or any other.
+    pub fn waker(&mut self) -> &Waker {
+        self.waker.get_or_insert_with(|| Waker::noop().clone())
+    }
+
+    /// The peer's address; `None` on a Unix socket.
+    pub fn peer_addr(&mut self) -> Option<SocketAddr> {
+        self.peer
+    }
+
+    /// Our address of this connection; `None` on a Unix socket.
+    pub fn local_addr(&mut self) -> Option<SocketAddr> {
+        self.local
+    }
+}

@@ -1,0 +1,1 @@
+//! reactor (doc to come).

@@ -1,0 +1,2 @@
+//! One core: the loop, tasks, timers, workers.
+pub use crate::ring::Instant;
