@@ -130,6 +130,8 @@ pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 /// Lines of the access log that may wait for its writer; further ones are counted and dropped.
 pub const ACCESS_LOG_QUEUE_MAX: usize = 8_192;
+/// Wildcards of one route pattern; their positions lie on the stack during a look-up.
+pub const ROUTE_PARAMS_MAX: usize = 16;
 
 // ---- client ----------------------------------------------------------------------------------
 

@@ -1,1 +1,3 @@
-//! server (doc to come).
+//! The HTTP server.
+pub mod pattern;
+pub mod routes;
