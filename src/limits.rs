@@ -143,6 +143,9 @@ pub const RESPONSE_HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 pub const POOL_IDLE_PER_HOST_MAX: usize = 32;
 /// Idle connections per worker.
 pub const POOL_IDLE_MAX: usize = 256;
+/// How long a connection of the pool may rest; below the 60 to 120 s after which servers and
+/// address translators forget it.
+pub const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 /// How long the rest of a dropped response body may take to arrive for the connection to be kept.
 pub const RESPONSE_DRAIN_TIMEOUT: Duration = Duration::from_millis(50);
 /// Redirects followed before giving up.

@@ -1,1 +1,2 @@
 //! client (doc to come).
+pub mod pool;
