@@ -130,6 +130,10 @@ pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 /// Lines of the access log that may wait for its writer; further ones are counted and dropped.
 pub const ACCESS_LOG_QUEUE_MAX: usize = 8_192;
+/// How long the end of a server waits for the writer of its access log.
+pub const ACCESS_LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+/// Bytes of a request target in the access log; the rest is cut.
+pub const ACCESS_LOG_TARGET_BYTES_MAX: usize = 2 * 1024;
 /// Wildcards of one route pattern; their positions lie on the stack during a look-up.
 pub const ROUTE_PARAMS_MAX: usize = 16;
 
