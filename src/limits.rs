@@ -113,6 +113,14 @@ pub const BODY_COLLECT_BYTES_MAX: usize = 2 * 1024 * 1024;
 pub const PIPELINED_BYTES_MAX: usize = 64 * 1024;
 /// Pipelined requests answered by one connection in one turn before others get theirs.
 pub const REQUESTS_PER_TURN: usize = 64;
+/// Heads of dropped messages whose memory is kept for reuse by one core.
+pub const FREE_HEADERS_MAX: usize = 1_024;
+/// Larger memory of a head is given back to the allocator.
+pub const FREE_HEADER_BYTES_MAX: usize = 8 * 1024;
+/// Dropped requests, and responses, whose memory is kept for reuse by one core.
+pub const FREE_REQUESTS_MAX: usize = 1_024;
+/// Channels of received bodies kept for reuse by one core.
+pub const FREE_CHANNELS_MAX: usize = 256;
 /// Bytes of an unread body that are read and dropped to keep a connection.
 pub const DRAIN_BYTES_MAX: usize = 256 * 1024;
 

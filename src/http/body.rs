@@ -1,0 +1,485 @@
+//! The body of a message: one concrete type for all that a body can be.
+//!
+//! ```text
+//!             ┌ empty
+//!             ├ bytes      in memory, shared
+//!   Body ─────┼ file       a range of an open file; the connection that sends it reads it
+//!             ├ stream     chunks made by the user
+//!             └ incoming   chunks that arrive from a peer, as they are asked for
+//! ```
+//!
+//! A body belongs to one thread. Dropping a half-read incoming body tells its connection, which
+//! drains what is left within bounds, or closes.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::fs::File;
+use std::future::poll_fn;
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Context;
+use std::task::Poll;
+
+use bytes::Bytes;
+use bytes::BytesMut;
+use futures_core::Stream;
+
+use crate::error::Error;
+use crate::error::ErrorKind;
+use crate::error::Result;
+use crate::http::headers::Headers;
+use crate::http::incoming;
+use crate::http::incoming::Receiver;
+use crate::http::incoming::Sender;
+use crate::limits::BODY_COLLECT_BYTES_MAX;
+
+/// A request or response body.
+///
+/// ```
+/// use roundtrip::http::body::Body;
+///
+/// assert_eq!(Body::from("hello").length(), Some(5));
+/// assert!(Body::empty().is_empty());
+/// ```
+#[derive(Default)]
+pub struct Body {
+    kind: Kind,
+}
+
+#[derive(Default)]
+enum Kind {
+    #[default]
+    Empty,
+    Bytes(Bytes),
+    File {
+        file: Arc<File>,
+        range: Range<u64>,
+    },
+    Stream(Pin<Box<dyn Chunks>>),
+    Incoming(Receiver),
+}
+
+/// What a body is made of, for who sends it.
+#[derive(Debug)]
+pub enum Content {
+    /// Nothing.
+    Empty,
+    /// All of it, in memory; not empty.
+    Bytes(Bytes),
+    /// A range of an open file; not empty.
+    File {
+        /// The file.
+        file: Arc<File>,
+        /// Which bytes of it.
+        range: Range<u64>,
+    },
+    /// Chunks, to be asked for one by one.
+    Chunks(Body),
+}
+
+/// A stream of anything that turns into bytes, behind one pointer.
+trait Chunks {
+    fn poll_next_chunk(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes>>>;
+}
+
+impl<S, B, E> Chunks for S
+where
+    S: Stream<Item = Result<B, E>>,
+    B: Into<Bytes>,
+    E: Into<Error>,
+{
+    fn poll_next_chunk(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
+        self.poll_next(cx)
+            .map(|item| item.map(|chunk| chunk.map(B::into).map_err(E::into)))
+    }
+}
+
+impl Body {
+    /// No body, or one of length zero.
+    pub const fn empty() -> Body {
+        Body { kind: Kind::Empty }
+    }
+
+    /// A range of an open file. It is read while it is sent, never held whole; the range must lie
+    /// within the file.
+    pub fn file(file: Arc<File>, range: Range<u64>) -> Body {
+        if range.is_empty() {
+            return Body::empty();
+        }
+        Body {
+            kind: Kind::File { file, range },
+        }
+    }
+
+    /// Chunks made by the user, of unknown length. Empty chunks are skipped.
+    pub fn stream<S, B, E>(stream: S) -> Body
+    where
+        S: Stream<Item = Result<B, E>> + 'static,
+        B: Into<Bytes>,
+        E: Into<Error>,
+    {
+        Body {
+            kind: Kind::Stream(Box::pin(stream)),
+        }
+    }
+
+    /// A body and the [`Sender`] that fills it: how a connection hands over what it receives, and
+    /// how a task can make a body. `length` is `None` where only the end will tell.
+    pub fn incoming(length: Option<u64>) -> (Sender, Body) {
+        let (sender, receiver) = incoming::channel(length);
+        let kind = Kind::Incoming(receiver);
+        (sender, Body { kind })
+    }
+
+    /// Bytes still to come, `None` where only the end will tell.
+    pub fn length(&self) -> Option<u64> {
+        match &self.kind {
+            Kind::Empty => Some(0),
+            Kind::Bytes(bytes) => Some(bytes.len() as u64),
+            Kind::File { range, .. } => Some(range.end - range.start),
+            Kind::Stream(_) => None,
+            Kind::Incoming(receiver) => receiver.remaining_bytes(),
+        }
+    }
+
+    /// True when it is known that no byte will come.
+    pub fn is_empty(&self) -> bool {
+        self.length() == Some(0)
+    }
+
+    /// True when the body can be sent again from its start: it is empty, or bytes, or a file.
+    pub fn is_replayable(&self) -> bool {
+        !matches!(self.kind, Kind::Stream(_) | Kind::Incoming(_))
+    }
+
+    /// A second body with the same content, where that is possible without reading it.
+    pub fn try_clone(&self) -> Option<Body> {
+        let kind = match &self.kind {
+            Kind::Empty => Kind::Empty,
+            Kind::Bytes(bytes) => Kind::Bytes(bytes.clone()),
+            Kind::File { file, range } => Kind::File {
+                file: Arc::clone(file),
+                range: range.clone(),
+            },
+            Kind::Stream(_) | Kind::Incoming(_) => return None,
+        };
+        Some(Body { kind })
+    }
+
+    /// The bytes, when all of them are in memory.
+    pub fn as_bytes(&self) -> Option<&[u8]> {
+        match &self.kind {
+            Kind::Empty => Some(&[]),
+            Kind::Bytes(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+
+    /// Takes the body apart, for who sends it.
+    pub fn into_content(self) -> Content {
+        match self.kind {
+            Kind::Empty => Content::Empty,
+            Kind::Bytes(bytes) => Content::Bytes(bytes),
+            Kind::File { file, range } => Content::File { file, range },
+            Kind::Stream(_) | Kind::Incoming(_) => Content::Chunks(self),
+        }
+    }
+
+    /// The next chunk, never empty; `None` at the end.
+    pub async fn chunk(&mut self) -> Option<Result<Bytes>> {
+        poll_fn(|cx| self.poll_chunk(cx)).await
+    }
+
+    /// As [`Body::chunk`], for hand-written futures. After `None` or an error there is nothing
+    /// more. A file is read by the connection that sends it: here it is an error.
+    pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
+        match &mut self.kind {
+            Kind::Empty => Poll::Ready(None),
+            Kind::Bytes(bytes) => {
+                let bytes = std::mem::take(bytes);
+                self.kind = Kind::Empty;
+                Poll::Ready(Some(Ok(bytes)))
+            }
+            Kind::File { .. } => {
+                self.kind = Kind::Empty;
+                Poll::Ready(Some(Err(Error::new(
+                    ErrorKind::Invalid,
+                    "a file body is read by the connection that sends it; \
+                     take it with Body::into_content and read the file",
+                ))))
+            }
+            Kind::Incoming(receiver) => receiver.poll_chunk(cx),
+            Kind::Stream(stream) => loop {
+                match stream.as_mut().poll_next_chunk(cx) {
+                    Poll::Ready(Some(Ok(chunk))) if chunk.is_empty() => {}
+                    Poll::Ready(Some(Ok(chunk))) => return Poll::Ready(Some(Ok(chunk))),
+                    Poll::Pending => return Poll::Pending,
+                    // A stream must not be polled behind its end.
+                    Poll::Ready(end) => {
+                        self.kind = Kind::Empty;
+                        return Poll::Ready(end);
+                    }
+                }
+            },
+        }
+    }
+
+    /// The trailers of an incoming body, once its end has been seen (RFC 9110 §6.5).
+    pub fn take_trailers(&mut self) -> Option<Headers> {
+        match &mut self.kind {
+            Kind::Incoming(receiver) => receiver.take_trailers(),
+            _ => None,
+        }
+    }
+
+    /// All of the body, if it is not longer than `limit_bytes`; a longer one is a `Limit` error,
+    /// found before anything is read where the length is known.
+    pub async fn collect(mut self, limit_bytes: usize) -> Result<Bytes> {
+        let length = self.length();
+        if length.is_some_and(|length| length > limit_bytes as u64) {
+            return Err(over_limit(limit_bytes));
+        }
+        let Some(first) = self.chunk().await else {
+            return Ok(Bytes::new());
+        };
+        let first = first?;
+        if length == Some(first.len() as u64) && first.len() <= limit_bytes {
+            // The end must be seen, since an error may stand there.
+            return match self.chunk().await {
+                None => Ok(first),
+                Some(Err(error)) => Err(error),
+                Some(Ok(_)) => Err(over_limit(limit_bytes)),
+            };
+        }
+        let mut all = BytesMut::with_capacity(length.map_or(0, |length| length as usize));
+        let mut chunk = first;
+        loop {
+            if chunk.len() > limit_bytes - all.len() {
+                return Err(over_limit(limit_bytes));
+            }
+            all.extend_from_slice(&chunk);
+            chunk = match self.chunk().await {
+                None => return Ok(all.freeze()),
+                Some(next) => next?,
+            };
+        }
+    }
+
+    /// All of the body, up to 2 MiB ([`BODY_COLLECT_BYTES_MAX`]).
+    pub async fn bytes(self) -> Result<Bytes> {
+        self.collect(BODY_COLLECT_BYTES_MAX).await
+    }
+
+    /// All of the body as UTF-8 text, up to 2 MiB ([`BODY_COLLECT_BYTES_MAX`]).
+    pub async fn text(self) -> Result<String> {
+        let bytes = self.bytes().await?;
+        String::from_utf8(bytes.into()).map_err(|error| {
+            Error::new(ErrorKind::Protocol, "the body is not UTF-8 text").because(error)
+        })
+    }
+}
+
+fn over_limit(limit_bytes: usize) -> Error {
+    Error::new(
+        ErrorKind::Limit,
+        format!(
+            "the body is longer than {limit_bytes} bytes; \
+             Body::collect takes another limit, Body::chunk needs none"
+        ),
+    )
+}
+
+impl Stream for Body {
+    type Item = Result<Bytes>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
+        self.poll_chunk(cx)
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match &self.kind {
+            Kind::Empty => "empty",
+            Kind::Bytes(_) => "bytes",
+            Kind::File { .. } => "file",
+            Kind::Stream(_) => "stream",
+            Kind::Incoming(_) => "incoming",
+        };
+        f.debug_struct("Body")
+            .field("kind", &kind)
+            .field("length", &self.length())
+            .finish()
+    }
+}
+
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Body {
+        if bytes.is_empty() {
+            return Body::empty();
+        }
+        Body {
+            kind: Kind::Bytes(bytes),
+        }
+    }
+}
+
+impl From<()> for Body {
+    fn from((): ()) -> Body {
+        Body::empty()
+    }
+}
+
+impl From<&'static str> for Body {
+    fn from(text: &'static str) -> Body {
+        Bytes::from_static(text.as_bytes()).into()
+    }
+}
+
+impl From<&'static [u8]> for Body {
+    fn from(bytes: &'static [u8]) -> Body {
+        Bytes::from_static(bytes).into()
+    }
+}
+
+impl<const N: usize> From<&'static [u8; N]> for Body {
+    fn from(bytes: &'static [u8; N]) -> Body {
+        Bytes::from_static(bytes).into()
+    }
+}
+
+impl From<String> for Body {
+    fn from(text: String) -> Body {
+        Bytes::from(text).into()
+    }
+}
+
+impl From<Vec<u8>> for Body {
+    fn from(bytes: Vec<u8>) -> Body {
+        Bytes::from(bytes).into()
+    }
+}
+
+impl From<BytesMut> for Body {
+    fn from(bytes: BytesMut) -> Body {
+        bytes.freeze().into()
+    }
+}
+
+impl From<Cow<'static, str>> for Body {
+    fn from(text: Cow<'static, str>) -> Body {
+        match text {
+            Cow::Borrowed(text) => text.into(),
+            Cow::Owned(text) => text.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::task::Waker;
+
+    use super::*;
+
+    /// Runs a future that never has to wait.
+    fn ready<T>(future: impl Future<Output = T>) -> T {
+        let mut future = std::pin::pin!(future);
+        match future
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()))
+        {
+            Poll::Ready(value) => value,
+            Poll::Pending => panic!("the future waits"),
+        }
+    }
+
+    struct Scripted(VecDeque<Result<&'static str>>);
+
+    impl Stream for Scripted {
+        type Item = Result<&'static str>;
+
+        fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+            Poll::Ready(self.0.pop_front())
+        }
+    }
+
+    fn scripted(chunks: &[&'static str]) -> Body {
+        Body::stream(Scripted(chunks.iter().map(|chunk| Ok(*chunk)).collect()))
+    }
+
+    #[test]
+    fn lengths() {
+        assert_eq!(Body::from("").length(), Some(0));
+        assert_eq!(Body::from(String::from("abc")).length(), Some(3));
+        assert_eq!(Body::from(vec![1, 2]).length(), Some(2));
+        assert_eq!(scripted(&["a"]).length(), None);
+        assert_eq!(Body::incoming(Some(7)).1.length(), Some(7));
+        assert_eq!(Body::incoming(None).1.length(), None);
+    }
+
+    #[test]
+    fn collects_chunks_and_skips_empty_ones() {
+        assert_eq!(ready(scripted(&["a", "", "bc"]).text()).unwrap(), "abc");
+        assert_eq!(ready(Body::from("abc").bytes()).unwrap(), "abc");
+        assert_eq!(ready(Body::empty().bytes()).unwrap(), "");
+        let mut body = scripted(&["", "a"]);
+        assert_eq!(ready(body.chunk()).unwrap().unwrap(), "a");
+        assert!(ready(body.chunk()).is_none());
+        assert!(ready(body.chunk()).is_none());
+    }
+
+    #[test]
+    fn collect_names_its_limit() {
+        for body in [
+            Body::from("abc"),
+            scripted(&["a", "bc"]),
+            scripted(&["abc"]),
+        ] {
+            let error = ready(body.collect(2)).unwrap_err();
+            assert!(error.is_limit());
+            assert!(error.to_string().contains("longer than 2 bytes"));
+        }
+        assert_eq!(ready(scripted(&["a", "bc"]).collect(3)).unwrap(), "abc");
+    }
+
+    #[test]
+    fn an_error_ends_a_stream() {
+        let failed = Error::new(ErrorKind::Protocol, "broken");
+        let mut body = Body::stream(Scripted([Ok("a"), Err(failed), Ok("b")].into()));
+        assert!(ready(body.chunk()).unwrap().is_ok());
+        assert!(ready(body.chunk()).unwrap().is_err());
+        assert!(ready(body.chunk()).is_none());
+    }
+
+    #[test]
+    fn incoming_reaches_the_reader() {
+        let (mut sender, body) = Body::incoming(Some(5));
+        sender.push(Bytes::from_static(b"hel"));
+        sender.push(Bytes::from_static(b"lo"));
+        sender.finish(None);
+        assert_eq!(ready(body.text()).unwrap(), "hello");
+    }
+
+    #[test]
+    fn a_failure_behind_the_last_byte_is_not_lost() {
+        let (mut sender, body) = Body::incoming(Some(1));
+        sender.push(Bytes::from_static(b"h"));
+        drop(sender);
+        assert!(ready(body.bytes()).unwrap_err().is_closed());
+    }
+
+    #[test]
+    fn text_must_be_utf8() {
+        let error = ready(Body::from(vec![0xff]).text()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Protocol);
+    }
+
+    #[test]
+    fn replays_what_is_in_memory() {
+        assert!(Body::from("a").try_clone().is_some());
+        assert!(scripted(&["a"]).try_clone().is_none());
+        assert!(!Body::incoming(None).1.is_replayable());
+    }
+}

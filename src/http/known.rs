@@ -1,0 +1,92 @@
+//! The field names that framing and connection control care for.
+//!
+//! ```text
+//!   name ──► length and first letter pick one candidate ──► one comparison ──► Known
+//! ```
+
+/// A field name that has a meaning for the message itself; anything else is `Other`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Known {
+    Other,
+    Connection,
+    ContentLength,
+    ContentType,
+    Date,
+    Expect,
+    Host,
+    KeepAlive,
+    ProxyConnection,
+    Te,
+    Trailer,
+    TransferEncoding,
+    Upgrade,
+}
+
+impl Known {
+    /// Which name this is.
+    #[inline]
+    pub(super) fn of(name: &[u8]) -> Known {
+        let Some(&first) = name.first() else {
+            return Known::Other;
+        };
+        let (candidate, text): (Known, &[u8]) = match (name.len(), first | 0x20) {
+            (2, b't') => (Known::Te, b"te"),
+            (4, b'h') => (Known::Host, b"host"),
+            (4, b'd') => (Known::Date, b"date"),
+            (6, b'e') => (Known::Expect, b"expect"),
+            (7, b'u') => (Known::Upgrade, b"upgrade"),
+            (7, b't') => (Known::Trailer, b"trailer"),
+            (10, b'c') => (Known::Connection, b"connection"),
+            (10, b'k') => (Known::KeepAlive, b"keep-alive"),
+            (12, b'c') => (Known::ContentType, b"content-type"),
+            (14, b'c') => (Known::ContentLength, b"content-length"),
+            (16, b'p') => (Known::ProxyConnection, b"proxy-connection"),
+            (17, b't') => (Known::TransferEncoding, b"transfer-encoding"),
+            _ => return Known::Other,
+        };
+        if name.eq_ignore_ascii_case(text) {
+            candidate
+        } else {
+            Known::Other
+        }
+    }
+
+    /// True for names that belong to one connection and not to the message (RFC 9110 §7.6.1).
+    pub(super) fn is_hop_by_hop(self) -> bool {
+        matches!(
+            self,
+            Known::Connection
+                | Known::KeepAlive
+                | Known::ProxyConnection
+                | Known::Te
+                | Known::Trailer
+                | Known::TransferEncoding
+                | Known::Upgrade
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_any_case() {
+        for (name, known) in [
+            ("host", Known::Host),
+            ("HOST", Known::Host),
+            ("hOsT", Known::Host),
+            ("hose", Known::Other),
+            ("Transfer-Encoding", Known::TransferEncoding),
+            ("Transfer_Encoding", Known::Other),
+            ("content-length", Known::ContentLength),
+            ("content-lengtH", Known::ContentLength),
+            ("content-lengths", Known::Other),
+            ("TE", Known::Te),
+            ("", Known::Other),
+        ] {
+            assert_eq!(Known::of(name.as_bytes()), known, "{name}");
+        }
+    }
+}

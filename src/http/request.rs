@@ -1,0 +1,541 @@
+//! Requests: what a handler gets, and what a client sends.
+//!
+//! ```text
+//!   Request ──► method · target ("/a/b?c=d" → path, query) · version
+//!               headers · params (from the router) · extensions
+//!               body · peer address · disconnected()
+//! ```
+//!
+//! A request is one pointer wide and owns a copy of its head, so it has no lifetime. All of that
+//! memory serves the next request of the thread when it is dropped.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use ::http::Extensions;
+use ::http::Method;
+use ::http::Uri;
+use ::http::Version;
+use url::Url;
+
+use crate::error::Error;
+use crate::error::ErrorKind;
+use crate::error::Result;
+use crate::http::body::Body;
+use crate::http::disconnect::Disconnect;
+use crate::http::disconnect::Disconnected;
+use crate::http::headers::Headers;
+use crate::http::headers::InvalidHeader;
+use crate::http::params::Params;
+use crate::http::recycle::FreeList;
+use crate::http::token;
+use crate::limits::FREE_REQUESTS_MAX;
+
+/// A request, received or to be sent.
+///
+/// ```
+/// use roundtrip::http::request::Request;
+///
+/// let request = Request::for_target("GET", "/users/7?verbose=1")?;
+/// assert_eq!(request.path(), "/users/7");
+/// assert_eq!(request.query(), Some("verbose=1"));
+/// assert_eq!(request.param("id"), "");
+/// # Ok::<(), roundtrip::Error>(())
+/// ```
+pub struct Request {
+    /// `None` only while the request is dropped.
+    inner: Option<Box<Inner>>,
+}
+
+struct Inner {
+    method: Method,
+    version: Version,
+    target: String,
+    /// Where the path stands in the target.
+    path: (u32, u32),
+    headers: Headers,
+    body: Body,
+    params: Params,
+    extensions: Extensions,
+    url: Option<Url>,
+    peer: Option<SocketAddr>,
+    disconnect: Option<Disconnect>,
+}
+
+thread_local! {
+    static FREE: FreeList<Box<Inner>> = const { FreeList::new(FREE_REQUESTS_MAX) };
+}
+
+impl Request {
+    /// A request of a client. The target is the URL's path and query; the fragment is not sent.
+    pub fn new(method: Method, url: Url) -> Request {
+        let mut request = Request::blank();
+        request.inner_mut().method = method;
+        request.set_url(url);
+        request
+    }
+
+    /// A request as a server receives it, without its connection: for tests of handlers. The
+    /// target is a path with an optional query, a whole URL, `*`, or an authority (RFC 9112 §3.2).
+    pub fn for_target(method: &str, target: &str) -> Result<Request> {
+        let method = Method::from_bytes(method.as_bytes())
+            .map_err(|_| Error::new(ErrorKind::Invalid, "the method is not a token"))?;
+        if !token::is_target(target.as_bytes()) {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                "a request target is visible ASCII without `#`",
+            ));
+        }
+        let mut request = Request::blank();
+        request.set_head(method, target, Version::HTTP_11);
+        Ok(request)
+    }
+
+    /// `GET /` in recycled memory.
+    pub(super) fn blank() -> Request {
+        let recycled = FREE.try_with(FreeList::take).ok().flatten();
+        let inner = recycled.unwrap_or_else(|| {
+            Box::new(Inner {
+                method: Method::GET,
+                version: Version::HTTP_11,
+                target: String::new(),
+                path: (0, 0),
+                headers: Headers::new(),
+                body: Body::empty(),
+                params: Params::default(),
+                extensions: Extensions::new(),
+                url: None,
+                peer: None,
+                disconnect: None,
+            })
+        });
+        Request { inner: Some(inner) }
+    }
+
+    /// Sets the request line; the target was checked.
+    pub(super) fn set_head(&mut self, method: Method, target: &str, version: Version) {
+        let inner = self.inner_mut();
+        inner.method = method;
+        inner.version = version;
+        inner.target.clear();
+        inner.target.push_str(target);
+        inner.path = path_of(target);
+    }
+
+    /// The method.
+    pub fn method(&self) -> &Method {
+        &self.inner().method
+    }
+
+    /// Sets the method.
+    pub fn set_method(&mut self, method: Method) {
+        self.inner_mut().method = method;
+    }
+
+    /// The second word of the request line, as received or as it will be sent.
+    pub fn target(&self) -> &str {
+        &self.inner().target
+    }
+
+    /// The path as it came, still percent-coded, without the query. `*` for `OPTIONS *`, empty
+    /// for CONNECT with an authority.
+    pub fn path(&self) -> &str {
+        let inner = self.inner();
+        &inner.target[inner.path.0 as usize..inner.path.1 as usize]
+    }
+
+    /// What follows the first `?`, still percent-coded; `None` without `?`.
+    pub fn query(&self) -> Option<&str> {
+        let inner = self.inner();
+        inner.target[inner.path.1 as usize..].strip_prefix('?')
+    }
+
+    /// The host and port for which the request is meant: the target's where it is a whole URL or
+    /// an authority (it then overrides the field, RFC 9112 §3.2.2), else the `Host` field.
+    pub fn host(&self) -> Option<&str> {
+        let inner = self.inner();
+        let before_path = &inner.target[..inner.path.0 as usize];
+        match before_path.split_once("://") {
+            Some((_, authority)) => Some(authority),
+            None if !before_path.is_empty() => Some(before_path),
+            None => inner.headers.get("host"),
+        }
+    }
+
+    /// HTTP/1.0 or HTTP/1.1.
+    pub fn version(&self) -> Version {
+        self.inner().version
+    }
+
+    /// The URL, of a client's request.
+    pub fn url(&self) -> Option<&Url> {
+        self.inner().url.as_ref()
+    }
+
+    /// Sets the URL and with it the target, as a redirect does.
+    pub fn set_url(&mut self, url: Url) {
+        let inner = self.inner_mut();
+        inner.target.clear();
+        inner.target.push_str(url.path());
+        if inner.target.is_empty() {
+            inner.target.push('/');
+        }
+        let path_end = inner.target.len() as u32;
+        if let Some(query) = url.query() {
+            inner.target.push('?');
+            inner.target.push_str(query);
+        }
+        inner.path = (0, path_end);
+        inner.url = Some(url);
+    }
+
+    /// The header fields.
+    pub fn headers(&self) -> &Headers {
+        &self.inner().headers
+    }
+
+    /// The header fields, to be changed.
+    pub fn headers_mut(&mut self) -> &mut Headers {
+        &mut self.inner_mut().headers
+    }
+
+    /// The first value of a header field; see [`Headers::get`].
+    pub fn header(&self, name: impl AsRef<str>) -> Option<&str> {
+        self.headers().get(name)
+    }
+
+    /// Adds a header field.
+    pub fn with_header(
+        mut self,
+        name: impl AsRef<str>,
+        value: impl AsRef<[u8]>,
+    ) -> Result<Request, InvalidHeader> {
+        self.headers_mut().append(name, value)?;
+        Ok(self)
+    }
+
+    /// What the router found for `{name}` in the path, percent-decoded; empty when the pattern has
+    /// no such name.
+    pub fn param(&self, name: &str) -> &str {
+        self.inner().params.get(name).unwrap_or("")
+    }
+
+    /// All that the router found in the path: names and values, in order.
+    pub fn params(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.inner().params.iter()
+    }
+
+    /// Adds a path parameter; for routers.
+    pub fn push_param(&mut self, name: &str, value: &str) {
+        self.inner_mut().params.push(name, value);
+    }
+
+    /// Replaces all path parameters; for routers.
+    pub fn set_params<'a>(&mut self, params: impl IntoIterator<Item = (&'a str, &'a str)>) {
+        let own = &mut self.inner_mut().params;
+        own.clear();
+        for (name, value) in params {
+            own.push(name, value);
+        }
+    }
+
+    /// The body.
+    pub fn body(&self) -> &Body {
+        &self.inner().body
+    }
+
+    /// The body, to be read.
+    pub fn body_mut(&mut self) -> &mut Body {
+        &mut self.inner_mut().body
+    }
+
+    /// The body; the rest of the request is dropped.
+    pub fn into_body(mut self) -> Body {
+        self.take_body()
+    }
+
+    /// The body, taken out; the request then has none.
+    pub fn take_body(&mut self) -> Body {
+        std::mem::take(self.body_mut())
+    }
+
+    /// Sets the body.
+    pub fn set_body(&mut self, body: impl Into<Body>) {
+        let replaced = std::mem::replace(self.body_mut(), body.into());
+        drop(replaced);
+    }
+
+    /// With another body.
+    #[must_use]
+    pub fn with_body(mut self, body: impl Into<Body>) -> Request {
+        self.set_body(body);
+        self
+    }
+
+    /// The client's address; `None` on a Unix socket and for requests that were not received.
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.inner().peer
+    }
+
+    /// Sets the client's address.
+    pub fn set_peer_addr(&mut self, peer: Option<SocketAddr>) {
+        self.inner_mut().peer = peer;
+    }
+
+    /// Values that middleware attached.
+    pub fn extensions(&self) -> &Extensions {
+        &self.inner().extensions
+    }
+
+    /// Values that middleware attached, to be changed.
+    pub fn extensions_mut(&mut self) -> &mut Extensions {
+        &mut self.inner_mut().extensions
+    }
+
+    /// Resolves when the client of this request has gone (its connection was reset; a half-close
+    /// does not count). Never, for a request that was not received.
+    pub fn disconnected(&self) -> Disconnected {
+        match &self.inner().disconnect {
+            Some(disconnect) => disconnect.wait(),
+            None => Disconnected::never(),
+        }
+    }
+
+    /// Says which connection the request came from; for [`Request::disconnected`].
+    pub fn set_disconnect(&mut self, disconnect: Disconnect) {
+        self.inner_mut().disconnect = Some(disconnect);
+    }
+
+    /// A second request with the same head and, where that is possible without reading it, the
+    /// same body; `None` where it is not. Extensions and parameters are left out.
+    pub fn try_clone(&self) -> Option<Request> {
+        let inner = self.inner();
+        let body = inner.body.try_clone()?;
+        let mut clone = Request::blank();
+        clone.set_head(inner.method.clone(), &inner.target, inner.version);
+        let copy = clone.inner_mut();
+        copy.headers = inner.headers.clone();
+        copy.body = body;
+        copy.url = inner.url.clone();
+        copy.peer = inner.peer;
+        copy.disconnect = inner.disconnect.clone();
+        Some(clone)
+    }
+
+    fn inner(&self) -> &Inner {
+        self.inner.as_deref().expect("present until the drop")
+    }
+
+    fn inner_mut(&mut self) -> &mut Inner {
+        self.inner.as_deref_mut().expect("present until the drop")
+    }
+}
+
+/// Where the path of a target stands. Of a whole URL the path may be empty, and stands behind the
+/// authority; an authority has none, and stands before it.
+fn path_of(target: &str) -> (u32, u32) {
+    let path_end = |start: usize| {
+        let query = memchr::memchr(b'?', &target.as_bytes()[start..]);
+        query.map_or(target.len(), |at| start + at)
+    };
+    let start = if target.starts_with('/') || target == "*" {
+        0
+    } else if let Some(scheme) = target.find("://") {
+        let authority = scheme + 3;
+        let ends = |byte: u8| byte == b'/' || byte == b'?';
+        let rest = &target.as_bytes()[authority..];
+        let path = rest.iter().position(|&byte| ends(byte));
+        path.map_or(target.len(), |at| authority + at)
+    } else {
+        target.len()
+    };
+    (start as u32, path_end(start) as u32)
+}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        let Some(mut inner) = self.inner.take() else {
+            return;
+        };
+        // Values of the user are dropped here, before the free list is touched.
+        inner.body = Body::empty();
+        inner.extensions.clear();
+        inner.headers.recycle();
+        inner.params.clear();
+        inner.url = None;
+        inner.peer = None;
+        inner.disconnect = None;
+        inner.method = Method::GET;
+        if inner.target.capacity() > RECYCLED_TARGET_BYTES_MAX {
+            inner.target = String::new();
+        }
+        // At the end of a thread the list may be gone already.
+        let _ = FREE.try_with(|free| free.give(inner));
+    }
+}
+
+/// Longer targets are given back to the allocator.
+const RECYCLED_TARGET_BYTES_MAX: usize = 1_024;
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("method", self.method())
+            .field("target", &self.target())
+            .field("version", &self.version())
+            .field("headers", self.headers())
+            .field("body", self.body())
+            .finish()
+    }
+}
+
+impl TryFrom<Request> for ::http::Request<Body> {
+    type Error = Error;
+
+    /// Fails where the target is no `Uri` as the `http` crate reads it.
+    fn try_from(mut request: Request) -> Result<::http::Request<Body>> {
+        let uri = match request.url() {
+            Some(url) => url.as_str(),
+            None => request.target(),
+        };
+        let uri = Uri::try_from(uri).map_err(|error| {
+            Error::new(ErrorKind::Invalid, "the target is not a URI").because(error)
+        })?;
+        let mut converted = ::http::Request::new(request.take_body());
+        *converted.uri_mut() = uri;
+        *converted.method_mut() = request.method().clone();
+        *converted.version_mut() = request.version();
+        *converted.headers_mut() = request.headers().try_into()?;
+        *converted.extensions_mut() = std::mem::take(request.extensions_mut());
+        Ok(converted)
+    }
+}
+
+impl TryFrom<::http::Request<Body>> for Request {
+    type Error = Error;
+
+    /// A URI with scheme and host becomes the URL; another one is the target as it stands.
+    fn try_from(request: ::http::Request<Body>) -> Result<Request> {
+        let (parts, body) = request.into_parts();
+        let mut converted = if parts.uri.scheme().is_some() {
+            let url = Url::parse(&parts.uri.to_string())
+                .map_err(|error| Error::new(ErrorKind::Invalid, "bad URL").because(error))?;
+            Request::new(parts.method, url)
+        } else {
+            Request::for_target(parts.method.as_str(), &parts.uri.to_string())?
+        };
+        let inner = converted.inner_mut();
+        inner.version = parts.version;
+        inner.headers = Headers::try_from(&parts.headers)?;
+        inner.extensions = parts.extensions;
+        inner.body = body;
+        Ok(converted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn splits_every_form_of_target() {
+        for (target, path, query, host) in [
+            ("/", "/", None, None),
+            ("/a/b?c=d?e", "/a/b", Some("c=d?e"), None),
+            ("/a?", "/a", Some(""), None),
+            ("/http://x/", "/http://x/", None, None),
+            ("*", "*", None, None),
+            ("http://h:80/a?b", "/a", Some("b"), Some("h:80")),
+            ("http://h", "", None, Some("h")),
+            ("http://h?q", "", Some("q"), Some("h")),
+            ("example.com:443", "", None, Some("example.com:443")),
+        ] {
+            let request = Request::for_target("GET", target).unwrap();
+            assert_eq!(request.path(), path, "{target}");
+            assert_eq!(request.query(), query, "{target}");
+            assert_eq!(request.host(), host, "{target}");
+        }
+    }
+
+    #[test]
+    fn host_field_counts_without_an_authority() {
+        let request = Request::for_target("GET", "/").unwrap();
+        let request = request.with_header("Host", "field").unwrap();
+        assert_eq!(request.host(), Some("field"));
+        let request = Request::for_target("GET", "http://target/").unwrap();
+        let request = request.with_header("Host", "field").unwrap();
+        assert_eq!(request.host(), Some("target"));
+    }
+
+    #[test]
+    fn target_of_a_url() {
+        let url = Url::parse("http://u:p@h:81/a b?c d#frag").unwrap();
+        let mut request = Request::new(Method::GET, url);
+        assert_eq!(request.target(), "/a%20b?c%20d");
+        assert_eq!(request.path(), "/a%20b");
+        request.set_url(Url::parse("http://h").unwrap());
+        assert_eq!(request.target(), "/");
+    }
+
+    #[test]
+    fn refuses_what_would_split_a_request_line() {
+        assert!(Request::for_target("GE T", "/").is_err());
+        assert!(Request::for_target("GET", "/ HTTP/1.1\r\n").is_err());
+        assert!(Request::for_target("GET", "").is_err());
+    }
+
+    #[test]
+    fn a_recycled_request_is_blank() {
+        let mut request = Request::for_target("POST", "/a").unwrap().with_body("x");
+        request.headers_mut().append("a", "b").unwrap();
+        request.push_param("id", "7");
+        request.extensions_mut().insert(5u8);
+        assert_eq!(request.param("id"), "7");
+        drop(request);
+        let request = Request::for_target("GET", "/b").unwrap();
+        assert!(request.headers().is_empty());
+        assert!(request.body().is_empty());
+        assert!(request.extensions().is_empty());
+        assert_eq!(request.param("id"), "");
+        assert_eq!(request.params().count(), 0);
+    }
+
+    #[test]
+    fn drops_user_values_without_a_borrow() {
+        // The drop of an extension makes and drops a request: the free list must be free.
+        #[derive(Clone)]
+        struct Reentrant;
+        impl Drop for Reentrant {
+            fn drop(&mut self) {
+                drop(Request::for_target("GET", "/").unwrap());
+            }
+        }
+        let mut request = Request::for_target("GET", "/").unwrap();
+        request.extensions_mut().insert(Reentrant);
+        drop(request);
+    }
+
+    #[test]
+    fn converts_both_ways() {
+        let request = Request::for_target("PUT", "/a?b").unwrap();
+        let request = request.with_header("Host", "h").unwrap().with_body("text");
+        let theirs = ::http::Request::<Body>::try_from(request).unwrap();
+        assert_eq!(theirs.uri().path(), "/a");
+        assert_eq!(theirs.body().length(), Some(4));
+        let ours = Request::try_from(theirs).unwrap();
+        assert_eq!(ours.target(), "/a?b");
+        assert_eq!(ours.header("host"), Some("h"));
+
+        let theirs = ::http::Request::get("http://h/x")
+            .body(Body::empty())
+            .unwrap();
+        let ours = Request::try_from(theirs).unwrap();
+        assert_eq!(ours.url().unwrap().as_str(), "http://h/x");
+        assert_eq!(ours.target(), "/x");
+    }
+
+    #[test]
+    fn is_one_pointer() {
+        assert_eq!(size_of::<Request>(), size_of::<usize>());
+    }
+}

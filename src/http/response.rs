@@ -1,0 +1,363 @@
+//! Responses: what a handler returns, and what a client gets.
+//!
+//! ```text
+//!   Response::new()            200, no fields, no body
+//!       .status(…)             builders return the response
+//!       .header(name, value)   an invalid field is remembered: the server answers 500 instead
+//!       .body(…)               length and coding follow from the body alone
+//! ```
+
+use std::fmt;
+
+use ::http::StatusCode;
+use ::http::Version;
+use bytes::Bytes;
+use url::Url;
+
+use crate::error::Error;
+use crate::error::ErrorKind;
+use crate::error::Result;
+use crate::http::body::Body;
+use crate::http::headers::Headers;
+use crate::http::headers::InvalidHeader;
+use crate::http::recycle::FreeList;
+use crate::limits::FREE_REQUESTS_MAX;
+
+/// A response, to be sent or received.
+///
+/// ```
+/// use roundtrip::http::response::Response;
+///
+/// let response = Response::new()
+///     .status(::http::StatusCode::CREATED)
+///     .header("Location", "/users/7")
+///     .body("made");
+/// assert_eq!(response.status_code(), 201);
+/// assert_eq!(response.headers().get("location"), Some("/users/7"));
+/// ```
+pub struct Response {
+    /// `None` only while the response is dropped.
+    inner: Option<Box<Inner>>,
+}
+
+struct Inner {
+    status: StatusCode,
+    version: Version,
+    headers: Headers,
+    trailers: Option<Headers>,
+    body: Body,
+    url: Option<Url>,
+    invalid: Option<InvalidHeader>,
+}
+
+thread_local! {
+    static FREE: FreeList<Box<Inner>> = const { FreeList::new(FREE_REQUESTS_MAX) };
+}
+
+impl Response {
+    /// 200, without fields and body.
+    pub fn new() -> Response {
+        let recycled = FREE.try_with(FreeList::take).ok().flatten();
+        let inner = recycled.unwrap_or_else(|| {
+            Box::new(Inner {
+                status: StatusCode::OK,
+                version: Version::HTTP_11,
+                headers: Headers::new(),
+                trailers: None,
+                body: Body::empty(),
+                url: None,
+                invalid: None,
+            })
+        });
+        Response { inner: Some(inner) }
+    }
+
+    /// With this status.
+    #[must_use]
+    pub fn status(mut self, status: StatusCode) -> Response {
+        self.set_status(status);
+        self
+    }
+
+    /// With one more header field. An invalid one is left out and remembered: a server answers 500
+    /// instead and reports it, see [`Response::invalid_header`].
+    #[must_use]
+    pub fn header(mut self, name: impl AsRef<str>, value: impl AsRef<[u8]>) -> Response {
+        let inner = self.inner_mut();
+        if let Err(invalid) = inner.headers.append(name, value) {
+            inner.invalid = Some(invalid);
+        }
+        self
+    }
+
+    /// With this body.
+    #[must_use]
+    pub fn body(mut self, body: impl Into<Body>) -> Response {
+        self.set_body(body);
+        self
+    }
+
+    /// With one more trailer field, sent behind a body of unknown length (RFC 9112 §7.1.2). Fields
+    /// that frame, route or authenticate are no trailers; a server leaves them out.
+    #[must_use]
+    pub fn trailer(mut self, name: impl AsRef<str>, value: impl AsRef<[u8]>) -> Response {
+        let inner = self.inner_mut();
+        let trailers = inner.trailers.get_or_insert_default();
+        if let Err(invalid) = trailers.append(name, value) {
+            inner.invalid = Some(invalid);
+        }
+        self
+    }
+
+    /// The status.
+    pub fn status_code(&self) -> StatusCode {
+        self.inner().status
+    }
+
+    /// Sets the status.
+    pub fn set_status(&mut self, status: StatusCode) {
+        self.inner_mut().status = status;
+    }
+
+    /// HTTP/1.0 or HTTP/1.1, of a received response.
+    pub fn version(&self) -> Version {
+        self.inner().version
+    }
+
+    /// Sets the status line of a received response.
+    pub(super) fn set_head(&mut self, status: StatusCode, version: Version) {
+        let inner = self.inner_mut();
+        inner.status = status;
+        inner.version = version;
+    }
+
+    /// The header fields.
+    pub fn headers(&self) -> &Headers {
+        &self.inner().headers
+    }
+
+    /// The header fields, to be changed.
+    pub fn headers_mut(&mut self) -> &mut Headers {
+        &mut self.inner_mut().headers
+    }
+
+    /// The trailer fields to be sent. Those of a received response are the body's:
+    /// [`Body::take_trailers`].
+    pub fn trailers(&self) -> Option<&Headers> {
+        self.inner().trailers.as_ref()
+    }
+
+    /// The trailer fields to be sent, taken out.
+    pub fn take_trailers(&mut self) -> Option<Headers> {
+        self.inner_mut().trailers.take()
+    }
+
+    /// The last header or trailer field that a builder refused.
+    pub fn invalid_header(&self) -> Option<InvalidHeader> {
+        self.inner().invalid
+    }
+
+    /// The body.
+    pub fn body_ref(&self) -> &Body {
+        &self.inner().body
+    }
+
+    /// The body, to be read.
+    pub fn body_mut(&mut self) -> &mut Body {
+        &mut self.inner_mut().body
+    }
+
+    /// Sets the body.
+    pub fn set_body(&mut self, body: impl Into<Body>) {
+        let replaced = std::mem::replace(self.body_mut(), body.into());
+        drop(replaced);
+    }
+
+    /// The body, taken out; the response then has none.
+    pub fn take_body(&mut self) -> Body {
+        std::mem::take(self.body_mut())
+    }
+
+    /// The body; the rest of the response is dropped.
+    pub fn into_body(mut self) -> Body {
+        self.take_body()
+    }
+
+    /// The URL that answered, after redirects; of a client's response.
+    pub fn url(&self) -> Option<&Url> {
+        self.inner().url.as_ref()
+    }
+
+    /// Sets the URL that answered.
+    pub fn set_url(&mut self, url: Option<Url>) {
+        self.inner_mut().url = url;
+    }
+
+    /// An error of kind `Status` where the status is 4xx or 5xx.
+    pub fn error_for_status(self) -> Result<Response> {
+        let status = self.status_code();
+        if !status.is_client_error() && !status.is_server_error() {
+            return Ok(self);
+        }
+        let error = Error::new(ErrorKind::Status, format!("the server answered {status}"));
+        Err(match self.url() {
+            Some(url) => error.for_url(without_password(url)),
+            None => error,
+        })
+    }
+
+    /// All of the body, up to 2 MiB; see [`Body::bytes`].
+    pub async fn bytes(self) -> Result<Bytes> {
+        self.into_body().bytes().await
+    }
+
+    /// All of the body as UTF-8 text, up to 2 MiB; see [`Body::text`].
+    pub async fn text(self) -> Result<String> {
+        self.into_body().text().await
+    }
+
+    fn inner(&self) -> &Inner {
+        self.inner.as_deref().expect("present until the drop")
+    }
+
+    fn inner_mut(&mut self) -> &mut Inner {
+        self.inner.as_deref_mut().expect("present until the drop")
+    }
+}
+
+fn without_password(url: &Url) -> String {
+    if url.password().is_none() {
+        return url.as_str().into();
+    }
+    let mut url = url.clone();
+    // Fails for URLs that cannot have one, and these have none.
+    let _ = url.set_password(None);
+    url.into()
+}
+
+impl Default for Response {
+    fn default() -> Response {
+        Response::new()
+    }
+}
+
+impl Drop for Response {
+    fn drop(&mut self) {
+        let Some(mut inner) = self.inner.take() else {
+            return;
+        };
+        // The body may be the user's: it is dropped before the free list is touched.
+        inner.body = Body::empty();
+        inner.trailers = None;
+        inner.url = None;
+        inner.invalid = None;
+        inner.status = StatusCode::OK;
+        inner.version = Version::HTTP_11;
+        inner.headers.recycle();
+        // At the end of a thread the list may be gone already.
+        let _ = FREE.try_with(|free| free.give(inner));
+    }
+}
+
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Response")
+            .field("status", &self.status_code())
+            .field("version", &self.version())
+            .field("headers", self.headers())
+            .field("body", self.body_ref())
+            .finish()
+    }
+}
+
+impl TryFrom<Response> for ::http::Response<Body> {
+    type Error = Error;
+
+    /// Fails when a builder refused a field, or there are more fields than the map holds.
+    /// Trailers are left out.
+    fn try_from(mut response: Response) -> Result<::http::Response<Body>> {
+        if let Some(invalid) = response.invalid_header() {
+            return Err(invalid.into());
+        }
+        let mut converted = ::http::Response::new(response.take_body());
+        *converted.status_mut() = response.status_code();
+        *converted.version_mut() = response.version();
+        *converted.headers_mut() = response.headers().try_into()?;
+        Ok(converted)
+    }
+}
+
+impl<B: Into<Body>> TryFrom<::http::Response<B>> for Response {
+    type Error = Error;
+
+    /// Extensions are left out.
+    fn try_from(response: ::http::Response<B>) -> Result<Response> {
+        let (parts, body) = response.into_parts();
+        let mut converted = Response::new().status(parts.status).body(body);
+        *converted.headers_mut() = Headers::try_from(&parts.headers)?;
+        converted.inner_mut().version = parts.version;
+        Ok(converted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn builds_and_remembers_what_is_invalid() {
+        let response = Response::new()
+            .status(StatusCode::NOT_FOUND)
+            .header("A", "1")
+            .header("B", "x\r\nSet-Cookie: y")
+            .body("gone");
+        assert_eq!(response.status_code(), 404);
+        assert_eq!(response.headers().len(), 1);
+        assert_eq!(response.invalid_header(), Some(InvalidHeader::Value));
+        assert_eq!(response.body_ref().as_bytes(), Some(&b"gone"[..]));
+    }
+
+    #[test]
+    fn a_recycled_response_is_blank() {
+        let response = Response::new()
+            .status(StatusCode::IM_A_TEAPOT)
+            .header("a", "b")
+            .header("", "")
+            .trailer("t", "1")
+            .body("x");
+        drop(response);
+        let response = Response::new();
+        assert_eq!(response.status_code(), 200);
+        assert!(response.headers().is_empty());
+        assert!(response.trailers().is_none());
+        assert!(response.invalid_header().is_none());
+        assert!(response.body_ref().is_empty());
+    }
+
+    #[test]
+    fn error_for_status_hides_the_password() {
+        let mut response = Response::new().status(StatusCode::BAD_GATEWAY);
+        response.set_url(Some(Url::parse("http://user:secret@h/").unwrap()));
+        let error = response.error_for_status().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Status);
+        let line = error.to_string();
+        assert!(line.contains("502") && line.contains("user@h"), "{line}");
+        assert!(!line.contains("secret"));
+        assert!(Response::new().error_for_status().is_ok());
+    }
+
+    #[test]
+    fn converts_both_ways() {
+        let response = Response::new().header("a", "b").body("text");
+        let theirs = ::http::Response::<Body>::try_from(response).unwrap();
+        assert_eq!(theirs.headers()["a"], "b");
+        let ours = Response::try_from(theirs.map(|_| "other")).unwrap();
+        assert_eq!(ours.headers().get("A"), Some("b"));
+        assert_eq!(ours.body_ref().as_bytes(), Some(&b"other"[..]));
+    }
+
+    #[test]
+    fn is_one_pointer() {
+        assert_eq!(size_of::<Response>(), size_of::<usize>());
+    }
+}

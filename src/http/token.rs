@@ -1,0 +1,165 @@
+//! Which bytes may stand where (RFC 9110 §5.6.2, §5.5; RFC 9112 §3.2).
+//!
+//! ```text
+//!   token        methods, field names, codings        ! # $ % & ' * + - . ^ _ ` | ~ digits letters
+//!   field value  what follows the colon               tab, space, visible, 0x80..
+//!   target       second word of a request line        visible ASCII but "#"
+//! ```
+
+/// Entry of [`CLASSES`]: the byte may stand in a token.
+const TOKEN: u8 = 1;
+/// Entry of [`CLASSES`]: the byte may stand in a field value.
+const VALUE: u8 = 2;
+/// Entry of [`CLASSES`]: the byte may stand in a request target.
+const TARGET: u8 = 4;
+/// Entry of [`CLASSES`]: the byte may stand in a Host value (RFC 3986 §3.2.2 and a port).
+const HOST: u8 = 8;
+
+static CLASSES: [u8; 256] = classes();
+
+const fn classes() -> [u8; 256] {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let b = byte as u8;
+        let mut class = 0;
+        if b.is_ascii_alphanumeric() || is_in(b, b"!#$%&'*+-.^_`|~") {
+            class |= TOKEN;
+        }
+        if b == b'\t' || (b >= b' ' && b != 0x7f) {
+            class |= VALUE;
+        }
+        if b.is_ascii_graphic() && b != b'#' {
+            class |= TARGET;
+        }
+        if b.is_ascii_alphanumeric() || is_in(b, b"-._~%!$&'()*+,;=:[]") {
+            class |= HOST;
+        }
+        table[byte] = class;
+        byte += 1;
+    }
+    table
+}
+
+const fn is_in(byte: u8, set: &[u8]) -> bool {
+    let mut index = 0;
+    while index < set.len() {
+        if set[index] == byte {
+            return true;
+        }
+        index += 1;
+    }
+    false
+}
+
+/// True when `byte` may stand in a token.
+#[inline]
+pub(super) fn is_token_byte(byte: u8) -> bool {
+    CLASSES[byte as usize] & TOKEN != 0
+}
+
+/// True when `bytes` is a token: not empty, token characters alone.
+#[inline]
+pub(super) fn is_token(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && bytes.iter().all(|&byte| is_token_byte(byte))
+}
+
+/// True when `bytes` may be a field value: no control character but the tab.
+#[inline]
+pub(super) fn is_value(bytes: &[u8]) -> bool {
+    bytes
+        .iter()
+        .all(|&byte| CLASSES[byte as usize] & VALUE != 0)
+}
+
+/// True when `bytes` may be a request target: visible ASCII without a fragment.
+#[inline]
+pub(super) fn is_target(bytes: &[u8]) -> bool {
+    !bytes.is_empty()
+        && bytes
+            .iter()
+            .all(|&byte| CLASSES[byte as usize] & TARGET != 0)
+}
+
+/// True when each byte may stand in a host with a port. The empty value is allowed: it says that
+/// the target has no host (RFC 9112 §3.2).
+#[inline]
+pub(super) fn is_host(bytes: &[u8]) -> bool {
+    bytes.iter().all(|&byte| CLASSES[byte as usize] & HOST != 0)
+}
+
+/// `bytes` without the spaces and tabs around it (OWS).
+#[inline]
+pub(super) fn trim(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] = bytes {
+        bytes = rest;
+    }
+    while let [rest @ .., b' ' | b'\t'] = bytes {
+        bytes = rest;
+    }
+    bytes
+}
+
+/// The number that `bytes` spells in decimal digits: no sign, no blank, no overflow.
+pub(super) fn decimal(bytes: &[u8]) -> Option<u64> {
+    if bytes.is_empty() {
+        return None;
+    }
+    let mut number = 0u64;
+    for &byte in bytes {
+        if !byte.is_ascii_digit() {
+            return None;
+        }
+        number = number
+            .checked_mul(10)?
+            .checked_add(u64::from(byte - b'0'))?;
+    }
+    Some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_of_bytes() {
+        assert!(is_token(b"Content-Length"));
+        assert!(!is_token(b""));
+        assert!(!is_token(b"a b"));
+        assert!(!is_token(b"a:"));
+        assert!(!is_token(b"\xffa"));
+        assert!(is_value(b"a\tb \xff"));
+        assert!(!is_value(b"a\0"));
+        assert!(!is_value(b"a\x7f"));
+        assert!(!is_value(b"a\r"));
+        assert!(is_target(b"/a?b=|{}"));
+        assert!(!is_target(b"/a b"));
+        assert!(!is_target(b"/#a"));
+        assert!(!is_target(b"/\xc3\xa4"));
+        assert!(is_host(b"[::1%25en0]:80"));
+        assert!(!is_host(b"a{"));
+    }
+
+    #[test]
+    fn numbers_have_digits_only() {
+        for (text, number) in [
+            ("0", Some(0)),
+            ("007", Some(7)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("18446744073709551616", None),
+            ("", None),
+            ("+5", None),
+            ("-5", None),
+            ("5 ", None),
+            ("0x5", None),
+        ] {
+            assert_eq!(decimal(text.as_bytes()), number, "{text}");
+        }
+    }
+
+    #[test]
+    fn trims_blanks() {
+        assert_eq!(trim(b" \ta b\t "), b"a b");
+        assert_eq!(trim(b" \t"), b"");
+    }
+}
