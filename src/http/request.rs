@@ -230,6 +230,14 @@ impl Request {
         self.inner_mut().params.push(name, value);
     }
 
+    /// Adds a path parameter whose value stands in the [path](Request::path), as it came; for
+    /// routers.
+    pub fn push_param_span(&mut self, name: &str, span: std::ops::Range<usize>) {
+        let inner = self.inner_mut();
+        let path = &inner.target[inner.path.0 as usize..inner.path.1 as usize];
+        inner.params.push(name, &path[span]);
+    }
+
     /// Replaces all path parameters; for routers.
     pub fn set_params<'a>(&mut self, params: impl IntoIterator<Item = (&'a str, &'a str)>) {
         let own = &mut self.inner_mut().params;

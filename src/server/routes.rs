@@ -210,6 +210,11 @@ impl Captures {
             .map(|&(start, end)| start as usize..end as usize)
     }
 
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
     fn push(&mut self, start: usize, end: usize) {
         // A pattern has at most ROUTE_PARAMS_MAX wildcards, and paths fit into 32 bits (checked by
         // `find`).

@@ -1,0 +1,6 @@
+//! Files of a directory as responses.
+//!
+//! ```text
+//!   path ──► directory ──► page with links
+//! ```
+pub mod listing;
