@@ -1,0 +1,196 @@
+//! Measures the peers side by side: one worker on CPU 1, the load (wrk) on CPU 0.
+//!
+//! ```text
+//!   build each ──► start each on CPU 1 ──► for each workload, for each round:
+//!                                            shuffled: load on CPU 0, CPU time before and after
+//!                                          ──► ratios within a round ──► tables
+//! ```
+
+mod idle;
+mod load;
+mod report;
+mod server;
+mod table;
+
+use std::path::PathBuf;
+
+use load::Run;
+use load::WORKLOADS;
+use server::SERVERS;
+use server::Server;
+
+const USAGE: &str = "\
+peers [OPTIONS]
+  --rounds N        rounds of every workload (default 7)
+  --seconds N       seconds of one run (default 2)
+  --servers A,B     only these (default: all)
+  --workloads A,B   only these of c1,c64,c512,pipe16,close,echo64k,idle (default: all)
+  --retries N       repeat a run while others used the CPUs (default 2)
+  --out FILE        where the tables go (default target/peers.md)
+";
+
+pub struct Options {
+    rounds: usize,
+    seconds: u32,
+    servers: Vec<String>,
+    workloads: Vec<String>,
+    retries: usize,
+    out: PathBuf,
+}
+
+fn main() {
+    let options = options();
+    server::check_cpus();
+    let (ready, skipped) = server::build_all(&wanted(&options.servers));
+    let mut results = report::Results {
+        skipped,
+        ..Default::default()
+    };
+    let idle = selected(&options.workloads, "idle");
+    for workload in WORKLOADS {
+        if selected(&options.workloads, workload.name) {
+            measure(workload, &ready, &options, &mut results);
+        }
+    }
+    for spec in ready.iter().filter(|spec| idle && !spec.is_ceiling) {
+        eprintln!("idle {}", spec.name);
+        match idle::measure(spec) {
+            Ok(found) => results.idle.push((spec.name, found)),
+            Err(error) => results.skipped.push((spec.name, format!("idle: {error}"))),
+        }
+    }
+    let text = report::markdown(&results, &options);
+    println!("{text}");
+    if let Some(folder) = options.out.parent() {
+        std::fs::create_dir_all(folder).expect("the folder of --out");
+    }
+    std::fs::write(&options.out, text).expect("--out is writable");
+}
+
+/// All rounds of one workload: every server runs all the while, one at a time is loaded.
+fn measure(
+    workload: &'static load::Workload,
+    specs: &[&'static server::Spec],
+    options: &Options,
+    results: &mut report::Results,
+) {
+    let mut servers = Vec::new();
+    for spec in specs.iter().filter(|spec| spec.takes(workload)) {
+        match Server::start(spec, workload) {
+            Ok(server) => servers.push(server),
+            Err(error) => results
+                .skipped
+                .push((spec.name, format!("{}: {error}", workload.name))),
+        }
+    }
+    for server in &servers {
+        load::run(server, workload, 1);
+    }
+    let mut random = Random::new();
+    let mut runs: Vec<(&'static server::Spec, Vec<Run>)> = servers
+        .iter()
+        .map(|server| (server.spec, Vec::new()))
+        .collect();
+    for round in 0..options.rounds {
+        let mut order: Vec<usize> = (0..servers.len()).collect();
+        random.shuffle(&mut order);
+        for index in order {
+            let run = quietest(&servers[index], workload, options);
+            eprintln!(
+                "{} round {} {}: {:.0}/s, {:.2} us, others {:.0} %",
+                workload.name,
+                round + 1,
+                servers[index].spec.name,
+                run.per_second(),
+                run.cpu_micros(),
+                run.others * 100.0
+            );
+            runs[index].1.push(run);
+        }
+    }
+    results.workloads.push((workload, runs));
+}
+
+/// Repeats a run that other processes disturbed; the quietest counts.
+fn quietest(server: &Server, workload: &load::Workload, options: &Options) -> Run {
+    let mut best = load::run(server, workload, options.seconds);
+    for _ in 0..options.retries {
+        if best.others <= load::OTHERS_MAX {
+            break;
+        }
+        let next = load::run(server, workload, options.seconds);
+        if next.others < best.others {
+            best = next;
+        }
+    }
+    best
+}
+
+fn wanted(names: &[String]) -> Vec<&'static server::Spec> {
+    let is_known = |name: &String| SERVERS.iter().any(|spec| spec.name == name);
+    if let Some(name) = names.iter().find(|name| !is_known(name)) {
+        let all: Vec<&str> = SERVERS.iter().map(|spec| spec.name).collect();
+        fail(&format!("no server `{name}`; there are {}", all.join(",")));
+    }
+    SERVERS
+        .iter()
+        .filter(|spec| selected(names, spec.name))
+        .collect()
+}
+
+fn selected(names: &[String], name: &str) -> bool {
+    names.is_empty() || names.iter().any(|wanted| wanted == name)
+}
+
+fn options() -> Options {
+    let mut options = Options {
+        rounds: 7,
+        seconds: 2,
+        servers: Vec::new(),
+        workloads: Vec::new(),
+        retries: 2,
+        out: server::workspace().join("../../target/peers.md"),
+    };
+    let mut arguments = std::env::args().skip(1);
+    while let Some(name) = arguments.next() {
+        let value = arguments.next().unwrap_or_else(|| fail(USAGE));
+        let list = || value.split(',').map(str::to_owned).collect();
+        let number = || value.parse().unwrap_or_else(|_| fail(USAGE));
+        match name.as_str() {
+            "--rounds" => options.rounds = number(),
+            "--seconds" => options.seconds = number() as u32,
+            "--servers" => options.servers = list(),
+            "--workloads" => options.workloads = list(),
+            "--retries" => options.retries = number(),
+            "--out" => options.out = PathBuf::from(&value),
+            _ => fail(USAGE),
+        }
+    }
+    options
+}
+
+fn fail(text: &str) -> ! {
+    eprintln!("{text}");
+    std::process::exit(2);
+}
+
+/// Enough randomness to shuffle.
+struct Random(u64);
+
+impl Random {
+    fn new() -> Random {
+        let now = std::time::SystemTime::UNIX_EPOCH
+            .elapsed()
+            .unwrap_or_default();
+        Random(now.as_nanos() as u64 | 1)
+    }
+
+    fn shuffle(&mut self, order: &mut [usize]) {
+        for index in (1..order.len()).rev() {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            order.swap(index, (self.0 % (index as u64 + 1)) as usize);
+        }
+    }
+}

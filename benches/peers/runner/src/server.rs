@@ -1,0 +1,242 @@
+//! The servers: how each is built, started on its CPU, and what CPU time it has used.
+
+use std::fs;
+use std::io;
+use std::io::BufRead as _;
+use std::io::BufReader;
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::Child;
+use std::process::ChildStdout;
+use std::process::Command;
+use std::process::Stdio;
+
+use crate::load::Workload;
+
+/// The CPU of the servers.
+const SERVER_CPU: usize = 1;
+
+pub struct Spec {
+    pub name: &'static str,
+    package: &'static str,
+    /// The binary that answers `GET /`, and its arguments before the address.
+    binary: &'static str,
+    arguments: &'static [&'static str],
+    /// The binary that answers `POST /echo`, if any.
+    echo: Option<&'static str>,
+    /// The arguments of the form that closes after each answer, if it does.
+    close: Option<&'static [&'static str]>,
+    pub is_ceiling: bool,
+}
+
+const fn peer(name: &'static str, package: &'static str) -> Spec {
+    Spec {
+        name,
+        package,
+        binary: package,
+        arguments: &[],
+        echo: Some(package),
+        close: Some(&[]),
+        is_ceiling: false,
+    }
+}
+
+const fn ceiling(
+    name: &'static str,
+    arguments: &'static [&'static str],
+    close: Option<&'static [&'static str]>,
+) -> Spec {
+    Spec {
+        name,
+        package: "peer-ceiling",
+        binary: "peer-ceiling",
+        arguments,
+        echo: None,
+        close,
+        is_ceiling: true,
+    }
+}
+
+pub const SERVERS: &[Spec] = &[
+    Spec {
+        binary: "peer-roundtrip-hello",
+        echo: Some("peer-roundtrip-echo"),
+        ..peer("roundtrip", "peer-roundtrip")
+    },
+    peer("hyper", "peer-hyper"),
+    peer("axum", "peer-axum"),
+    peer("actix-web", "peer-actix"),
+    peer("ntex", "peer-ntex"),
+    // It does not close when asked to.
+    Spec {
+        close: None,
+        ..peer("monoio-http", "peer-monoio")
+    },
+    ceiling("loop-epoll", &["epoll"], Some(&["epoll-close"])),
+    ceiling("loop-oneshot", &["oneshot"], Some(&["oneshot-close"])),
+    ceiling("loop-multishot", &["multishot"], None),
+    ceiling("loop-multishot-send2", &["multishot-send2"], None),
+];
+
+impl Spec {
+    pub fn takes(&self, workload: &Workload) -> bool {
+        (!workload.is_echo || self.echo.is_some()) && (!workload.is_close || self.close.is_some())
+    }
+}
+
+/// The workspace of the peers.
+pub fn workspace() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+/// Builds every package by itself, so that one that fails is named and skipped.
+pub fn build_all(specs: &[&'static Spec]) -> (Vec<&'static Spec>, Vec<(&'static str, String)>) {
+    let mut ready: Vec<&'static Spec> = Vec::new();
+    let mut skipped: Vec<(&'static str, String)> = Vec::new();
+    let mut last: Option<(&str, Result<(), String>)> = None;
+    for spec in specs {
+        let built = match &last {
+            Some((package, built)) if *package == spec.package => built.clone(),
+            _ => build(spec.package),
+        };
+        last = Some((spec.package, built.clone()));
+        match built {
+            Ok(()) => ready.push(spec),
+            Err(error) => skipped.push((spec.name, error)),
+        }
+    }
+    (ready, skipped)
+}
+
+fn build(package: &str) -> Result<(), String> {
+    eprintln!("building {package}");
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let output = Command::new(cargo)
+        .args(["build", "--release", "--quiet", "--package", package])
+        .current_dir(workspace())
+        .output()
+        .map_err(|error| format!("cargo: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let text = String::from_utf8_lossy(&output.stderr);
+    let line = text.lines().find(|line| line.starts_with("error"));
+    Err(format!("does not build: {}", line.unwrap_or("see cargo")))
+}
+
+/// A server that runs; dropping it ends it.
+pub struct Server {
+    pub spec: &'static Spec,
+    pub address: String,
+    child: Child,
+    /// Kept open: a closed pipe could end the server.
+    _stdout: BufReader<ChildStdout>,
+}
+
+impl Server {
+    pub fn start(spec: &'static Spec, workload: &Workload) -> io::Result<Server> {
+        let binary = match (workload.is_echo, spec.echo) {
+            (true, Some(echo)) => echo,
+            _ => spec.binary,
+        };
+        let arguments = match (workload.is_close, spec.close) {
+            (true, Some(close)) => close,
+            _ => spec.arguments,
+        };
+        let mut command = Command::new(workspace().join("target/release").join(binary));
+        command.args(arguments).args(["127.0.0.1:0", "1"]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        // SAFETY: between fork and exec only async-signal-safe calls are made.
+        unsafe {
+            command.pre_exec(|| {
+                pin(SERVER_CPU)?;
+                // A runner that is killed takes its servers along.
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                Ok(())
+            });
+        }
+        let mut child = command.spawn()?;
+        let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+        let mut line = String::new();
+        stdout.read_line(&mut line)?;
+        let address = line
+            .trim()
+            .strip_prefix("listening on http://")
+            .map(str::to_owned);
+        let server = Server {
+            spec,
+            address: address.clone().unwrap_or_default(),
+            child,
+            _stdout: stdout,
+        };
+        match address {
+            Some(_) => Ok(server),
+            None => Err(io::Error::other(format!("does not start: {line:?}"))),
+        }
+    }
+
+    /// CPU time used so far.
+    pub fn cpu(&self) -> Cpu {
+        let folder = PathBuf::from(format!("/proc/{}", self.child.id()));
+        let mut nanos = 0;
+        for task in fs::read_dir(folder.join("task")).expect("the server runs") {
+            let path = task.expect("a task").path().join("schedstat");
+            let text = fs::read_to_string(path).unwrap_or_default();
+            let first = text.split_whitespace().next().unwrap_or("0");
+            nanos += first.parse::<u64>().expect("nanoseconds");
+        }
+        let stat = fs::read_to_string(folder.join("stat")).expect("the server runs");
+        let after_name = stat.rsplit(')').next().unwrap_or_default();
+        let fields: Vec<&str> = after_name.split_whitespace().collect();
+        let ticks = |index: usize| fields[index].parse::<u64>().expect("ticks");
+        Cpu {
+            nanos,
+            user_ticks: ticks(11),
+            system_ticks: ticks(12),
+        }
+    }
+
+    /// Memory in use (RSS), bytes.
+    pub fn resident_bytes(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = fs::read_to_string(path).expect("the server runs");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+        let kib = line.and_then(|line| line.split_whitespace().nth(1));
+        kib.map_or(0, |kib| kib.parse::<u64>().expect("KiB") * 1024)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// CPU time: the sum is exact; the split comes from ticks of 10 ms.
+#[derive(Clone, Copy, Debug)]
+pub struct Cpu {
+    pub nanos: u64,
+    pub user_ticks: u64,
+    pub system_ticks: u64,
+}
+
+/// Pins the calling thread.
+pub fn pin(cpu: usize) -> io::Result<()> {
+    // SAFETY: a zeroed set is empty; the kernel reads it during the call only.
+    let done = unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(cpu, &mut set);
+        libc::sched_setaffinity(0, size_of_val(&set), &set)
+    };
+    match done {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// One CPU for the servers and one for the load.
+pub fn check_cpus() {
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    assert!(cpus > SERVER_CPU, "two CPUs are needed");
+}
