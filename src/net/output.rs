@@ -17,14 +17,13 @@ use bytes::Bytes;
 use crate::limits::COPY_BYTES_MAX;
 use crate::limits::FREE_BUFFER_BYTES_MAX;
 use crate::limits::FREE_BUFFERS_MAX;
+use crate::reactor::operation::Piece;
 
 /// One piece of output, in order.
 #[derive(Debug)]
 pub enum Segment {
-    /// Bytes that were copied behind each other.
-    Copied(Vec<u8>),
-    /// Bytes that are sent from where they are.
-    Shared(Bytes),
+    /// Bytes in memory.
+    Memory(Piece),
     /// A part of a file, read shortly before it is sent.
     File {
         /// Kept open until the last byte is read.
@@ -68,7 +67,7 @@ impl Output {
         } else {
             self.seal();
             self.queued_bytes += bytes.len() as u64;
-            self.queue.push_back(Segment::Shared(bytes));
+            self.queue.push_back(Segment::Memory(Piece::Shared(bytes)));
         }
     }
 
@@ -128,11 +127,26 @@ impl Output {
         }
     }
 
+    /// Everything that is in memory, as one vector; for tests. Parts of files are left out.
+    pub fn take_memory(&mut self) -> Vec<u8> {
+        let mut all = Vec::new();
+        while let Some(segment) = self.pop() {
+            if let Segment::Memory(piece) = &segment {
+                all.extend_from_slice(piece.rest());
+            }
+            segment.recycle();
+        }
+        all
+    }
+
     fn seal(&mut self) {
         if !self.filling.is_empty() {
             let filled = std::mem::take(&mut self.filling);
             self.queued_bytes += filled.len() as u64;
-            self.queue.push_back(Segment::Copied(filled));
+            self.queue.push_back(Segment::Memory(Piece::Owned {
+                buffer: filled,
+                sent: 0,
+            }));
         }
     }
 }
@@ -141,8 +155,7 @@ impl Segment {
     /// Bytes of this piece.
     pub fn len(&self) -> u64 {
         match self {
-            Segment::Copied(bytes) => bytes.len() as u64,
-            Segment::Shared(bytes) => bytes.len() as u64,
+            Segment::Memory(piece) => piece.rest().len() as u64,
             Segment::File { range, .. } => range.end - range.start,
         }
     }
@@ -154,8 +167,8 @@ impl Segment {
 
     /// Gives the memory back to the core's free list where that is possible.
     pub fn recycle(self) {
-        if let Segment::Copied(buffer) = self {
-            give_buffer(buffer);
+        if let Segment::Memory(piece) = self {
+            recycle(piece);
         }
     }
 }
@@ -163,6 +176,13 @@ impl Segment {
 thread_local! {
     /// Output buffers of this core that nobody uses.
     static FREE_BUFFERS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Gives the memory of a sent piece back.
+pub fn recycle(piece: Piece) {
+    if let Piece::Owned { buffer, .. } = piece {
+        give_buffer(buffer);
+    }
 }
 
 /// A cleared buffer, recycled where one is free.
@@ -199,9 +219,13 @@ mod tests {
         output.append_bytes(Bytes::from(vec![b'c'; COPY_BYTES_MAX + 1]));
         output.append_copy(b"d");
         assert_eq!(output.len(), 3 + COPY_BYTES_MAX as u64 + 1);
-        assert!(matches!(output.pop(), Some(Segment::Copied(b)) if b == b"ab"));
-        assert!(matches!(output.pop(), Some(Segment::Shared(b)) if b.len() == COPY_BYTES_MAX + 1));
-        assert!(matches!(output.pop(), Some(Segment::Copied(b)) if b == b"d"));
+        let mut rest = || match output.pop() {
+            Some(Segment::Memory(piece)) => piece.rest().to_vec(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(rest(), b"ab");
+        assert_eq!(rest().len(), COPY_BYTES_MAX + 1);
+        assert_eq!(rest(), b"d");
         assert!(output.pop().is_none());
         assert_eq!(output.len(), 0);
     }

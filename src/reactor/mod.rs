@@ -1,1 +1,248 @@
-//! reactor (doc to come).
+//! Operations in flight, deadlines, one turn. Knows no protocol.
+//!
+//! ```text
+//!   submit ─► Slots ─► ring ═► kernel          Wheel  deadlines of connections (coarse, many)
+//!                                │             TimerHeap  sleeps (precise, few)
+//!   owner ◄── Routed ◄── complete┘
+//! ```
+//!
+//! [`Reactor::turn`] is the only way to the kernel's completions: submit all, wait, copy them out.
+//! They are dispatched afterwards, by the runtime, when nothing here is borrowed.
+
+pub mod heap;
+pub mod operation;
+pub mod outcome;
+pub mod slots;
+pub mod wheel;
+
+use std::io;
+use std::os::fd::RawFd;
+use std::rc::Rc;
+
+use crate::error::Error;
+use crate::limits::COMPLETIONS_PER_TURN;
+use crate::limits::DRAIN_TIMEOUT;
+use crate::reactor::heap::HeapId;
+use crate::reactor::heap::TimerHeap;
+use crate::reactor::operation::Operation;
+use crate::reactor::slots::OperationId;
+use crate::reactor::slots::Routed;
+use crate::reactor::slots::Slots;
+use crate::reactor::wheel::Wheel;
+use crate::ring::Instant;
+use crate::ring::clock;
+use crate::ring::queue::Cqe;
+use crate::ring::queue::Ring;
+use crate::ring::queue::Wait;
+use crate::ring::setup::Features;
+use crate::ring::setup::RingOptions;
+use crate::ring::sys::Socket;
+
+/// A registered owner of operations and timers: its place in the runtime's list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct OwnerId(pub u8);
+
+/// What one core counted since it began.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Calls of io_uring_enter(2): turns.
+    pub enters: u64,
+    /// Completions taken; divided by `enters`, the batch size.
+    pub completions: u64,
+    /// Submissions that waited because the queue was full.
+    pub spills: u64,
+    /// Turns that began with an overflown completion queue.
+    pub overflows: u64,
+    /// Receives that found no free buffer (ENOBUFS).
+    pub starved: u64,
+    /// Standing operations that had to be armed again.
+    pub rearms: u64,
+    /// Operations that outlived their owner.
+    pub orphans: u64,
+    /// Completions for a slot that has been used again.
+    pub stale: u64,
+    /// Operations in flight now.
+    pub in_flight: u64,
+}
+
+/// What the upper layers count here, since it belongs beside the rest.
+#[derive(Clone, Copy, Debug)]
+pub enum Event {
+    /// A receive found no free buffer.
+    Starved,
+    /// A standing operation was armed again.
+    Rearmed,
+}
+
+/// The operations and deadlines of one core.
+pub struct Reactor {
+    ring: Ring,
+    slots: Slots,
+    wheel: Wheel,
+    heap: TimerHeap,
+    counters: Counters,
+    /// Completions that were over the budget of the last turn.
+    left_over: usize,
+}
+
+impl Reactor {
+    /// Sets up a ring for the calling thread.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Ring::new`].
+    pub fn new(options: RingOptions, now: Instant) -> Result<Reactor, Error> {
+        Ok(Reactor {
+            ring: Ring::new(options)?,
+            slots: Slots::new(),
+            wheel: Wheel::new(now),
+            heap: TimerHeap::new(),
+            counters: Counters::default(),
+            left_over: 0,
+        })
+    }
+
+    /// What this kernel was found to do.
+    pub fn features(&self) -> Features {
+        self.ring.features()
+    }
+
+    /// What was counted so far.
+    pub fn counters(&self) -> Counters {
+        let ring = self.ring.counters();
+        Counters {
+            enters: ring.enters,
+            completions: ring.completions,
+            spills: ring.spills,
+            overflows: ring.overflows,
+            in_flight: self.slots.in_flight() as u64,
+            ..self.counters
+        }
+    }
+
+    /// Counts what only a layer above can see.
+    pub fn count(&mut self, event: Event) {
+        match event {
+            Event::Starved => self.counters.starved += 1,
+            Event::Rearmed => self.counters.rearms += 1,
+        }
+    }
+
+    /// Queues an operation for the end of this turn. Never fails. `socket` keeps `fd` open until
+    /// the last completion; without it, the owner does.
+    pub fn submit(
+        &mut self,
+        fd: RawFd,
+        socket: Option<Rc<Socket>>,
+        operation: Operation,
+        owner: (OwnerId, u64),
+    ) -> OperationId {
+        self.slots
+            .submit(&mut self.ring, fd, socket, operation, owner)
+    }
+
+    /// Asks for the end of an operation; its last completion still comes.
+    pub fn cancel(&mut self, id: OperationId) {
+        self.slots.cancel(&mut self.ring, id);
+    }
+
+    /// Its owner is gone: cancel it, and drop what comes back.
+    pub fn orphan(&mut self, id: OperationId) {
+        if self.slots.orphan(id) {
+            self.counters.orphans += 1;
+            self.slots.cancel(&mut self.ring, id);
+        }
+    }
+
+    /// Operations whose last completion has not come.
+    pub fn in_flight(&self) -> usize {
+        self.slots.in_flight()
+    }
+
+    /// Receive buffers that are not with the kernel; zero between turns.
+    pub fn leased(&self) -> u16 {
+        self.ring.buffers().leased()
+    }
+
+    /// The coarse timers, for connections.
+    pub fn wheel(&mut self) -> &mut Wheel {
+        &mut self.wheel
+    }
+
+    /// Adds a precise timer.
+    pub fn sleep(&mut self, at: Instant, owner: (OwnerId, u64)) -> HeapId {
+        self.heap.insert(at, owner.0, owner.1)
+    }
+
+    /// Takes a precise timer out.
+    pub fn cancel_sleep(&mut self, id: HeapId) {
+        self.heap.remove(id);
+    }
+
+    /// Collects every timer that has passed.
+    pub fn expire(&mut self, now: Instant, expired: &mut Vec<(OwnerId, u64)>) {
+        while let Some(timer) = self.heap.pop(now) {
+            expired.push(timer);
+        }
+        self.wheel.expire(now, expired);
+    }
+
+    /// Submits everything, waits (not at all if `ready` says that there is work, or if completions
+    /// are left over), and copies completions out.
+    pub fn turn(&mut self, now: Instant, ready: bool, cqes: &mut Vec<Cqe>) -> io::Result<()> {
+        let wait = if ready || self.left_over > 0 {
+            Wait::Zero
+        } else {
+            self.wait(now)
+        };
+        self.ring.enter(wait)?;
+        self.left_over = self.ring.completions(cqes, COMPLETIONS_PER_TURN);
+        Ok(())
+    }
+
+    /// Finds the owner of a completion.
+    pub fn complete(&mut self, cqe: &Cqe) -> Routed {
+        let routed = self.slots.complete(&self.ring, cqe);
+        if matches!(routed, Routed::Stale) {
+            self.counters.stale += 1;
+        }
+        routed
+    }
+
+    fn wait(&self, now: Instant) -> Wait {
+        let next = match (self.wheel.next(), self.heap.next()) {
+            (Some(a), Some(b)) => a.min(b),
+            (Some(a), None) | (None, Some(a)) => a,
+            (None, None) => return Wait::Forever,
+        };
+        if next <= now {
+            Wait::Zero
+        } else {
+            Wait::For(next - now)
+        }
+    }
+
+    /// Ends everything in flight and waits for it, bounded. What the kernel still holds after
+    /// [`DRAIN_TIMEOUT`] is leaked, with the ring and its buffers: closing a ring does not stop
+    /// the kernel from writing (io_uring(7) promises no such thing).
+    pub fn drain(mut self) {
+        let deadline = clock::now() + DRAIN_TIMEOUT;
+        let mut cqes = Vec::new();
+        if self.slots.in_flight() > 0 {
+            self.slots.cancel_all(&mut self.ring);
+        }
+        while self.slots.in_flight() > 0 {
+            let now = clock::now();
+            if now >= deadline || self.ring.enter(Wait::For(deadline - now)).is_err() {
+                std::mem::forget(self);
+                return;
+            }
+            cqes.clear();
+            self.ring.completions(&mut cqes, usize::MAX);
+            for cqe in &cqes {
+                drop(self.slots.complete(&self.ring, cqe));
+            }
+        }
+    }
+}

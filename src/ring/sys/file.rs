@@ -1,0 +1,137 @@
+//! Files beneath a directory, their metadata, and listings. These calls may block: they run on the
+//! blocking pool.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::fd::AsRawFd;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
+
+use nix::dir::Dir;
+use nix::fcntl::AtFlags;
+use nix::fcntl::OFlag;
+use nix::fcntl::OpenHow;
+use nix::fcntl::ResolveFlag;
+use nix::fcntl::openat2;
+use nix::sys::stat::FileStat;
+use nix::sys::stat::Mode;
+use nix::sys::stat::SFlag;
+use nix::sys::stat::fstat;
+use nix::sys::stat::fstatat;
+
+/// What a server needs to know of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Metadata {
+    /// A directory.
+    pub is_dir: bool,
+    /// A regular file; anything else (pipe, device, socket) is not served.
+    pub is_file: bool,
+    /// Bytes.
+    pub len: u64,
+    /// Last modification, seconds since 1970; 0 for earlier ones.
+    pub modified_seconds: u64,
+    /// Nanoseconds of the last modification within its second.
+    pub modified_nanoseconds: u32,
+    /// The inode's number.
+    pub inode: u64,
+}
+
+impl Metadata {
+    fn from_stat(stat: &FileStat) -> Metadata {
+        let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
+        Metadata {
+            is_dir: kind == SFlag::S_IFDIR,
+            is_file: kind == SFlag::S_IFREG,
+            len: u64::try_from(stat.st_size).unwrap_or(0),
+            modified_seconds: u64::try_from(stat.st_mtime).unwrap_or(0),
+            modified_nanoseconds: u32::try_from(stat.st_mtime_nsec).unwrap_or(0),
+            inode: stat.st_ino,
+        }
+    }
+}
+
+/// One entry of a directory.
+#[derive(Clone, Debug)]
+pub struct DirEntry {
+    /// Its name, any bytes but `/` and NUL.
+    pub name: OsString,
+    /// What it is; symbolic links are followed.
+    pub metadata: Metadata,
+}
+
+/// An open directory beneath which files are opened.
+#[derive(Debug)]
+pub struct Directory(OwnedFd);
+
+impl Directory {
+    /// Opens `path`, which must be a directory.
+    pub fn open(path: &Path) -> io::Result<Directory> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        Ok(Directory(nix::fcntl::open(path, flags, Mode::empty())?))
+    }
+
+    /// Opens a file or directory beneath this one for reading. The kernel refuses every way out
+    /// (openat2(2) RESOLVE_BENEATH, since 5.6): `..`, absolute paths and links leading outside
+    /// are EXDEV. Without waiting for the other end of a pipe.
+    pub fn open_beneath(&self, relative: &Path) -> io::Result<(File, Metadata)> {
+        let relative = if relative.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            relative
+        };
+        let how = OpenHow::new()
+            .flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)
+            .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+        let fd = loop {
+            match openat2(&self.0, relative, how) {
+                // A rename raced with the walk; openat2(2) says to try again.
+                Err(nix::errno::Errno::EAGAIN) => {}
+                other => break other?,
+            }
+        };
+        let metadata = Metadata::from_stat(&fstat(&fd)?);
+        Ok((File::from(fd), metadata))
+    }
+
+    /// Lists a directory beneath this one, without `.` and `..`, in no order. Entries that vanish
+    /// meanwhile, and links that lead nowhere or outside, are left out. At most `count_max`.
+    pub fn list(&self, relative: &Path, count_max: usize) -> io::Result<Vec<DirEntry>> {
+        let (file, _) = self.open_beneath(relative)?;
+        let mut dir = Dir::from_fd(OwnedFd::from(file))?;
+        let names: Vec<OsString> = dir
+            .iter()
+            .take(count_max)
+            .filter_map(Result::ok)
+            .map(|entry| entry.file_name().to_bytes().to_vec())
+            .filter(|name| name != b"." && name != b"..")
+            .map(OsString::from_vec)
+            .collect();
+        let mut entries = Vec::with_capacity(names.len());
+        for name in names {
+            if let Some(metadata) = self.entry_metadata(&dir, relative, &name) {
+                entries.push(DirEntry { name, metadata });
+            }
+        }
+        Ok(entries)
+    }
+
+    fn entry_metadata(&self, dir: &Dir, relative: &Path, name: &OsString) -> Option<Metadata> {
+        let stat = fstatat(dir.as_fd(), name.as_bytes(), AtFlags::AT_SYMLINK_NOFOLLOW).ok()?;
+        let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
+        if kind != SFlag::S_IFLNK {
+            return Some(Metadata::from_stat(&stat));
+        }
+        self.open_beneath(&relative.join(name))
+            .ok()
+            .map(|(_, metadata)| metadata)
+    }
+
+    /// The descriptor's number, for messages.
+    pub fn raw(&self) -> i32 {
+        self.0.as_raw_fd()
+    }
+}

@@ -1,0 +1,34 @@
+//! Every system call that is not an operation of the ring.
+
+mod event;
+mod file;
+mod process;
+mod socket;
+
+pub use event::Event;
+pub use event::Signals;
+pub use file::DirEntry;
+pub use file::Directory;
+pub use file::Metadata;
+pub use process::affinity;
+pub use process::file_descriptor_limit;
+pub use process::kernel_release;
+pub use process::memlock_limit;
+pub use process::pin_to;
+pub use process::raise_soft_limits;
+pub use socket::Address;
+pub use socket::PieceList;
+pub use socket::Shutdown;
+pub use socket::Socket;
+pub use socket::SocketAddress;
+pub use socket::accept_now;
+pub use socket::bind_tcp;
+pub use socket::bind_unix;
+pub use socket::local_addr;
+pub use socket::new_socket;
+pub use socket::peer_addr;
+pub use socket::send_now;
+pub use socket::send_pieces_now;
+pub use socket::set_tcp_options;
+pub use socket::shutdown;
+pub use socket::socket_pair;

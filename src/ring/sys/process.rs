@@ -1,0 +1,57 @@
+//! Limits, processors and the kernel's name.
+
+use nix::sched::CpuSet;
+use nix::sched::sched_getaffinity;
+use nix::sched::sched_setaffinity;
+use nix::sys::resource::Resource;
+use nix::sys::resource::getrlimit;
+use nix::sys::resource::setrlimit;
+use nix::unistd::Pid;
+
+/// Raises the soft limits of open descriptors and locked memory to the hard ones. A refusal is no
+/// error: what is too little shows where it is needed, with its number.
+pub fn raise_soft_limits() {
+    for resource in [Resource::RLIMIT_NOFILE, Resource::RLIMIT_MEMLOCK] {
+        if let Ok((soft, hard)) = getrlimit(resource)
+            && soft < hard
+        {
+            let _ = setrlimit(resource, hard, hard);
+        }
+    }
+}
+
+/// Soft and hard limit of locked memory in bytes (RLIMIT_MEMLOCK); `u64::MAX` is "unlimited".
+pub fn memlock_limit() -> (u64, u64) {
+    getrlimit(Resource::RLIMIT_MEMLOCK).unwrap_or((0, 0))
+}
+
+/// Soft and hard limit of open descriptors (RLIMIT_NOFILE).
+pub fn file_descriptor_limit() -> (u64, u64) {
+    getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((0, 0))
+}
+
+/// The processors that this thread may run on, in ascending order.
+pub fn affinity() -> Vec<usize> {
+    match sched_getaffinity(Pid::from_raw(0)) {
+        Ok(set) => (0..CpuSet::count())
+            .filter(|cpu| set.is_set(*cpu).unwrap_or(false))
+            .collect(),
+        Err(_) => Vec::new(),
+    }
+}
+
+/// Pins the calling thread to one processor. A refusal leaves it where it may run now.
+pub fn pin_to(cpu: usize) {
+    let mut set = CpuSet::new();
+    if set.set(cpu).is_ok() {
+        let _ = sched_setaffinity(Pid::from_raw(0), &set);
+    }
+}
+
+/// The kernel's release, as `uname -r` prints it.
+pub fn kernel_release() -> String {
+    match nix::sys::utsname::uname() {
+        Ok(name) => name.release().to_string_lossy().into_owned(),
+        Err(_) => "unknown".to_owned(),
+    }
+}

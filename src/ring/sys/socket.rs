@@ -1,0 +1,352 @@
+//! Sockets: make, bind, options, names, immediate sends, shutdown.
+
+use std::fmt;
+use std::io;
+use std::io::IoSlice;
+use std::net::IpAddr;
+use std::net::Ipv6Addr;
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::os::fd::BorrowedFd;
+use std::os::fd::FromRawFd;
+use std::os::fd::IntoRawFd;
+use std::os::fd::OwnedFd;
+use std::os::fd::RawFd;
+use std::path::Path;
+use std::path::PathBuf;
+use std::ptr;
+
+use nix::sys::socket as nix_socket;
+use nix::sys::socket::AddressFamily;
+use nix::sys::socket::MsgFlags;
+use nix::sys::socket::SockFlag;
+use nix::sys::socket::SockType;
+use nix::sys::socket::SockaddrLike;
+use nix::sys::socket::SockaddrStorage;
+use nix::sys::socket::UnixAddr;
+use nix::sys::socket::sockopt;
+
+use crate::limits::LISTEN_BACKLOG;
+use crate::limits::SEND_SEGMENTS_MAX;
+use crate::limits::TCP_KEEPALIVE_INTERVAL;
+use crate::limits::TCP_KEEPALIVE_PROBES;
+use crate::limits::TCP_KEEPALIVE_TIME;
+
+/// A socket, closed when dropped. Nothing may be in flight on it then.
+#[derive(Debug)]
+pub struct Socket(OwnedFd);
+
+impl Socket {
+    /// The descriptor, for operations.
+    pub fn raw(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+
+    /// Gives up ownership.
+    pub fn into_raw(self) -> RawFd {
+        self.0.into_raw_fd()
+    }
+
+    /// Takes ownership of a descriptor that the kernel has just returned, or that came back from
+    /// [`Socket::into_raw`].
+    ///
+    /// # Safety
+    ///
+    /// Nobody else owns `fd`.
+    pub unsafe fn from_raw(fd: RawFd) -> Socket {
+        // SAFETY: the caller's promise.
+        Socket(unsafe { OwnedFd::from_raw_fd(fd) })
+    }
+
+    /// From a descriptor that somebody owns: an inherited or duplicated socket.
+    pub fn from_owned(fd: OwnedFd) -> Socket {
+        Socket(fd)
+    }
+}
+
+/// Where to listen or connect.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Address {
+    /// TCP over IPv4 or IPv6.
+    Tcp(SocketAddr),
+    /// A Unix stream socket in the file system.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Tcp(address) => address.fmt(f),
+            Address::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// An address in the kernel's form, at a place that does not move.
+#[derive(Clone)]
+pub struct SocketAddress(Box<Storage>);
+
+#[derive(Clone)]
+enum Storage {
+    Inet(SockaddrStorage),
+    Unix(UnixAddr),
+}
+
+impl SocketAddress {
+    /// From a socket address or a path.
+    ///
+    /// # Errors
+    ///
+    /// A path over 107 bytes (unix(7)).
+    pub fn new(address: &Address) -> io::Result<SocketAddress> {
+        let storage = match address {
+            Address::Tcp(address) => Storage::Inet(SockaddrStorage::from(*address)),
+            Address::Unix(path) => Storage::Unix(UnixAddr::new(path)?),
+        };
+        Ok(SocketAddress(Box::new(storage)))
+    }
+
+    pub(crate) fn as_ptr(&self) -> *const libc::sockaddr {
+        match &*self.0 {
+            Storage::Inet(address) => address.as_ptr(),
+            Storage::Unix(address) => SockaddrLike::as_ptr(address),
+        }
+    }
+
+    pub(crate) fn len(&self) -> libc::socklen_t {
+        match &*self.0 {
+            Storage::Inet(address) => address.len(),
+            Storage::Unix(address) => address.len(),
+        }
+    }
+}
+
+impl fmt::Debug for SocketAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SocketAddress")
+    }
+}
+
+/// Which directions shutdown(2) ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shutdown {
+    /// We send nothing more; the peer sees the end.
+    Write,
+    /// Both: everything in flight on the socket completes.
+    Both,
+}
+
+/// Pieces of one sendmsg(2), at a place that does not move.
+#[derive(Debug)]
+pub struct PieceList {
+    message: libc::msghdr,
+    pieces: [libc::iovec; SEND_SEGMENTS_MAX],
+    count: usize,
+    bytes: usize,
+}
+
+impl Default for PieceList {
+    fn default() -> PieceList {
+        PieceList::new()
+    }
+}
+
+impl PieceList {
+    /// No pieces.
+    pub fn new() -> PieceList {
+        let none = libc::iovec {
+            iov_base: ptr::null_mut(),
+            iov_len: 0,
+        };
+        // SAFETY: all-zero is a valid `msghdr`: no name, no control data, no pieces.
+        let message = unsafe { std::mem::zeroed() };
+        PieceList {
+            message,
+            pieces: [none; SEND_SEGMENTS_MAX],
+            count: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Adds a piece; false when the list is full. The bytes stay where they are until the send
+    /// that uses the list is over.
+    pub fn push(&mut self, piece: &[u8]) -> bool {
+        if self.count == SEND_SEGMENTS_MAX {
+            return false;
+        }
+        self.pieces[self.count] = libc::iovec {
+            iov_base: piece.as_ptr().cast_mut().cast(),
+            iov_len: piece.len(),
+        };
+        self.count += 1;
+        self.bytes += piece.len();
+        true
+    }
+
+    /// Forgets all pieces.
+    pub fn clear(&mut self) {
+        self.count = 0;
+        self.bytes = 0;
+    }
+
+    /// Bytes of all pieces.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The message header; valid while `self` does not move.
+    pub(crate) fn message(&mut self) -> *const libc::msghdr {
+        self.message.msg_iov = self.pieces.as_mut_ptr();
+        self.message.msg_iovlen = self.count as _;
+        &raw const self.message
+    }
+}
+
+fn borrow(fd: &RawFd) -> BorrowedFd<'_> {
+    // SAFETY: callers pass descriptors of connections and listeners that they own for longer than
+    // the call; the borrow does not outlive it.
+    unsafe { BorrowedFd::borrow_raw(*fd) }
+}
+
+/// A stream socket of the address's family, close-on-exec.
+pub fn new_socket(address: &Address) -> io::Result<Socket> {
+    let family = match address {
+        Address::Tcp(SocketAddr::V4(_)) => AddressFamily::Inet,
+        Address::Tcp(SocketAddr::V6(_)) => AddressFamily::Inet6,
+        Address::Unix(_) => AddressFamily::Unix,
+    };
+    let fd = nix_socket::socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    Ok(Socket(fd))
+}
+
+/// A connected pair of Unix sockets.
+pub fn socket_pair() -> io::Result<(Socket, Socket)> {
+    let (a, b) = nix_socket::socketpair(
+        AddressFamily::Unix,
+        SockType::Stream,
+        None,
+        SockFlag::SOCK_CLOEXEC,
+    )?;
+    Ok((Socket(a), Socket(b)))
+}
+
+/// A listening TCP socket. With `share_port`, others with the same option may listen beside it
+/// (SO_REUSEPORT), and the kernel spreads connections over all of them.
+pub fn bind_tcp(address: SocketAddr, share_port: bool) -> io::Result<Socket> {
+    let socket = new_socket(&Address::Tcp(address))?;
+    nix_socket::setsockopt(&socket.0, sockopt::ReuseAddr, &true)?;
+    if share_port {
+        nix_socket::setsockopt(&socket.0, sockopt::ReusePort, &true)?;
+    }
+    nix_socket::bind(socket.raw(), &SockaddrStorage::from(address))?;
+    listen(&socket)?;
+    Ok(socket)
+}
+
+/// A listening Unix socket at `path`, which must not exist.
+pub fn bind_unix(path: &Path) -> io::Result<Socket> {
+    let socket = new_socket(&Address::Unix(path.to_owned()))?;
+    nix_socket::bind(socket.raw(), &UnixAddr::new(path)?)?;
+    listen(&socket)?;
+    Ok(socket)
+}
+
+fn listen(socket: &Socket) -> io::Result<()> {
+    // SAFETY: listen(2) takes numbers only; the kernel cuts the backlog to somaxconn.
+    let result = unsafe { libc::listen(socket.raw(), LISTEN_BACKLOG) };
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
+
+/// TCP_NODELAY and TCP keep-alive; no error on sockets that are not TCP.
+pub fn set_tcp_options(fd: RawFd) {
+    let fd = &borrow(&fd);
+    if nix_socket::setsockopt(fd, sockopt::TcpNoDelay, &true).is_err() {
+        return;
+    }
+    // A socket whose peer is gone already refuses options; its first receive says so too.
+    let _ = nix_socket::setsockopt(fd, sockopt::KeepAlive, &true);
+    let _ = nix_socket::setsockopt(
+        fd,
+        sockopt::TcpKeepIdle,
+        &(TCP_KEEPALIVE_TIME.as_secs() as u32),
+    );
+    let _ = nix_socket::setsockopt(
+        fd,
+        sockopt::TcpKeepInterval,
+        &(TCP_KEEPALIVE_INTERVAL.as_secs() as u32),
+    );
+    let _ = nix_socket::setsockopt(fd, sockopt::TcpKeepCount, &TCP_KEEPALIVE_PROBES);
+}
+
+/// The next connection of the accept queue, without waiting.
+pub fn accept_now(listener: RawFd) -> io::Result<Socket> {
+    // A listening socket is blocking for the ring's sake; readiness is asked for first.
+    let mut poll = libc::pollfd {
+        fd: listener,
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // SAFETY: one pollfd, alive for the call.
+    let ready = unsafe { libc::poll(&raw mut poll, 1, 0) };
+    if ready <= 0 || poll.revents & libc::POLLIN == 0 {
+        return Err(io::Error::from_raw_os_error(libc::EAGAIN));
+    }
+    let fd = nix_socket::accept4(listener, SockFlag::SOCK_CLOEXEC)?;
+    // SAFETY: accept4(2) has just returned this descriptor to us alone.
+    Ok(unsafe { Socket::from_raw(fd) })
+}
+
+/// send(2) as far as it goes at once (MSG_DONTWAIT | MSG_NOSIGNAL).
+pub fn send_now(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+    Ok(nix_socket::send(fd, bytes, flags)?)
+}
+
+/// sendmsg(2) of several pieces as far as it goes at once.
+pub fn send_pieces_now(fd: RawFd, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+    Ok(nix_socket::sendmsg::<SockaddrStorage>(
+        fd,
+        pieces,
+        &[],
+        flags,
+        None,
+    )?)
+}
+
+/// shutdown(2). On a socket that is closed by its peer already there is nothing left to do, so
+/// that error is none.
+pub fn shutdown(fd: RawFd, how: Shutdown) {
+    let how = match how {
+        Shutdown::Write => nix_socket::Shutdown::Write,
+        Shutdown::Both => nix_socket::Shutdown::Both,
+    };
+    let _ = nix_socket::shutdown(fd, how);
+}
+
+/// Our address; `None` for sockets that are not TCP.
+pub fn local_addr(fd: RawFd) -> Option<SocketAddr> {
+    to_address(&nix_socket::getsockname(fd).ok()?)
+}
+
+/// The peer's address; `None` for sockets that are not TCP, or not connected any more.
+pub fn peer_addr(fd: RawFd) -> Option<SocketAddr> {
+    to_address(&nix_socket::getpeername(fd).ok()?)
+}
+
+fn to_address(storage: &SockaddrStorage) -> Option<SocketAddr> {
+    if let Some(v4) = storage.as_sockaddr_in() {
+        return Some(SocketAddr::new(IpAddr::V4(v4.ip()), v4.port()));
+    }
+    let v6 = storage.as_sockaddr_in6()?;
+    let ip: Ipv6Addr = v6.ip();
+    // A dual-stack listener shows IPv4 peers as ::ffff:a.b.c.d; people expect a.b.c.d.
+    Some(match ip.to_ipv4_mapped() {
+        Some(v4) => SocketAddr::new(IpAddr::V4(v4), v6.port()),
+        None => SocketAddr::V6((*v6).into()),
+    })
+}

@@ -1,0 +1,102 @@
+//! The ring against the real kernel.
+
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+use crate::ring::op::Op;
+use crate::ring::queue::Cqe;
+use crate::ring::queue::Ring;
+use crate::ring::queue::Wait;
+use crate::ring::setup::RingOptions;
+use crate::ring::sys;
+use crate::ring::token::Token;
+
+fn wait_for(ring: &mut Ring, count: usize) -> Vec<Cqe> {
+    let mut cqes = Vec::new();
+    for _ in 0..100 {
+        ring.enter(Wait::For(Duration::from_millis(50))).unwrap();
+        ring.completions(&mut cqes, usize::MAX);
+        if cqes.len() >= count {
+            return cqes;
+        }
+    }
+    panic!("{} of {count} completions", cqes.len());
+}
+
+#[test]
+fn features_hold_on_this_kernel() {
+    let ring = Ring::new(RingOptions::WORKER).unwrap();
+    let features = ring.features();
+    assert!(features.defer_taskrun);
+    assert!(features.multishot_recv);
+    assert_eq!(ring.buffers().leased(), 0);
+}
+
+#[test]
+fn multishot_receive_fills_leases_in_order() {
+    let mut ring = Ring::new(RingOptions::SMALL).unwrap();
+    let (ours, theirs) = sys::socket_pair().unwrap();
+    let token = Token::slot(0, 0);
+    // SAFETY: no memory but the ring's own buffers.
+    unsafe {
+        ring.push(
+            Op::RecvMulti {
+                fd: ours.raw(),
+                poll_first: true,
+            },
+            token,
+        )
+    };
+    // More rounds than buffers: a lease that is not given back would end the receive.
+    for round in 0..100u8 {
+        sys::send_now(theirs.raw(), &[round]).unwrap();
+        let cqes = wait_for(&mut ring, 1);
+        assert_eq!(cqes.len(), 1);
+        assert!(cqes[0].more());
+        let lease = ring.lease(&cqes[0]).unwrap();
+        assert_eq!(&*lease, &[round]);
+    }
+    drop(theirs);
+    let cqes = wait_for(&mut ring, 1);
+    assert!(!cqes[0].more());
+    assert_eq!(cqes[0].result, 0);
+}
+
+#[test]
+fn what_does_not_fit_is_kept() {
+    let mut ring = Ring::new(RingOptions::SMALL).unwrap();
+    let zeros = std::fs::File::open("/dev/zero").unwrap();
+    let mut values = vec![u64::MAX; 200];
+    for (index, value) in values.iter_mut().enumerate() {
+        let start = (value as *mut u64).cast();
+        let op = Op::Read {
+            fd: zeros.as_raw_fd(),
+            start,
+            bytes: 8,
+            offset: 0,
+        };
+        // SAFETY: `values` is not touched until all reads have completed.
+        unsafe { ring.push(op, Token::slot(index as u32, 0)) };
+    }
+    assert!(ring.counters().spills > 0);
+    let mut seen = vec![false; values.len()];
+    let mut left = values.len();
+    while left > 0 {
+        for cqe in wait_for(&mut ring, 1) {
+            assert_eq!(cqe.result, 8);
+            assert!(!seen[cqe.token.index() as usize]);
+            seen[cqe.token.index() as usize] = true;
+            left -= 1;
+        }
+    }
+    assert!(values.iter().all(|value| *value == 0));
+}
+
+#[test]
+fn waiting_ends_at_its_time() {
+    let mut ring = Ring::new(RingOptions::SMALL).unwrap();
+    let before = crate::ring::clock::now();
+    ring.enter(Wait::For(Duration::from_millis(20))).unwrap();
+    let waited = crate::ring::clock::now() - before;
+    assert!(waited >= Duration::from_millis(20), "{waited:?}");
+}
