@@ -223,10 +223,11 @@ impl Reactor {
         }
     }
 
-    /// Ends everything in flight and waits for it, bounded. What the kernel still holds after
-    /// [`DRAIN_TIMEOUT`] is leaked, with the ring and its buffers: closing a ring does not stop
-    /// the kernel from writing (io_uring(7) promises no such thing).
-    pub fn drain(mut self) {
+    /// Ends everything in flight and waits for it, at most [`DRAIN_TIMEOUT`]. False if the kernel
+    /// still holds memory of ours: the caller then leaks the reactor, since closing a ring does
+    /// not stop the kernel from writing.
+    #[must_use]
+    pub fn drain(&mut self) -> bool {
         let deadline = clock::now() + DRAIN_TIMEOUT;
         let mut cqes = Vec::new();
         if self.slots.in_flight() > 0 {
@@ -235,8 +236,7 @@ impl Reactor {
         while self.slots.in_flight() > 0 {
             let now = clock::now();
             if now >= deadline || self.ring.enter(Wait::For(deadline - now)).is_err() {
-                std::mem::forget(self);
-                return;
+                return false;
             }
             cqes.clear();
             self.ring.completions(&mut cqes, usize::MAX);
@@ -244,5 +244,6 @@ impl Reactor {
                 drop(self.slots.complete(&self.ring, cqe));
             }
         }
+        true
     }
 }

@@ -1,2 +1,181 @@
-//! One core: the loop, tasks, timers, workers.
+//! One core: the loop, tasks, sleeping, the mailbox, blocking work, workers.
+//!
+//! ```text
+//!            mailbox ─► ready tasks and connections ─► deadlines ─► flush ─► enter ─► dispatch ─┐
+//!               ▲                                                                            │
+//!               └────────────────────────── one turn ────────────────────────────────────────┘
+//! ```
+//!
+//! Futures are polled on one thread and need not be `Send`. Nothing is shared between cores; they
+//! reach each other through [`Remote::post`].
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! let sum = roundtrip::runtime::block_on(async {
+//!     let task = roundtrip::runtime::spawn(async { 40 });
+//!     roundtrip::runtime::sleep(Duration::from_millis(1)).await;
+//!     Ok::<_, roundtrip::Error>(task.await? + 2)
+//! })?;
+//! assert_eq!(sum, 42);
+//! # Ok::<(), roundtrip::Error>(())
+//! ```
+
+mod blocking;
+mod core;
+mod current;
+mod executor;
+pub mod operations;
+mod remote;
+mod time;
+mod workers;
+
+use std::cell::Cell;
+use std::fmt;
+use std::future::Future;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Context;
+use std::task::Poll;
+
+use crate::error::Error;
+use crate::ring::setup::RingOptions;
+use crate::runtime::executor::Executor;
+
 pub use crate::ring::Instant;
+pub use crate::ring::diagnosis::Diagnosis;
+pub use crate::ring::sys::Event;
+pub use crate::ring::sys::Signals;
+pub use crate::runtime::blocking::Blocking;
+pub use crate::runtime::blocking::blocking;
+pub use crate::runtime::core::Core;
+pub use crate::runtime::core::Owner;
+pub use crate::runtime::current::is_inside;
+pub use crate::runtime::executor::JoinHandle;
+pub use crate::runtime::executor::spawn;
+pub use crate::runtime::executor::yield_now;
+pub use crate::runtime::remote::Remote;
+pub use crate::runtime::remote::WakeTarget;
+pub use crate::runtime::time::Sleep;
+pub use crate::runtime::time::sleep;
+pub use crate::runtime::time::sleep_until;
+pub use crate::runtime::time::timeout;
+pub use crate::runtime::workers::WorkerCall;
+pub use crate::runtime::workers::WorkerOptions;
+pub use crate::runtime::workers::WorkerStart;
+pub use crate::runtime::workers::Workers;
+
+/// A core on the calling thread, to block on futures. Dropped, everything on it ends.
+pub struct Runtime {
+    core: Rc<Core>,
+}
+
+impl Runtime {
+    /// With the ring of a worker.
+    ///
+    /// # Errors
+    ///
+    /// io_uring cannot be had; the text holds the remedy.
+    pub fn new() -> Result<Runtime, Error> {
+        Runtime::with_options(RingOptions::WORKER)
+    }
+
+    /// With a small ring, for a thread that makes a request now and then.
+    ///
+    /// # Errors
+    ///
+    /// io_uring cannot be had; the text holds the remedy.
+    pub fn small() -> Result<Runtime, Error> {
+        Runtime::with_options(RingOptions::SMALL)
+    }
+
+    /// With a ring of the given sizes.
+    ///
+    /// # Errors
+    ///
+    /// io_uring cannot be had; the text holds the remedy.
+    pub fn with_options(options: RingOptions) -> Result<Runtime, Error> {
+        Ok(Runtime {
+            core: Core::new(options)?,
+        })
+    }
+
+    /// The core.
+    pub fn core(&self) -> &Rc<Core> {
+        &self.core
+    }
+
+    /// Runs the core until `future` is done. Tasks and connections stay where they are
+    /// afterwards, and go on with the next call.
+    ///
+    /// # Errors
+    ///
+    /// This thread already runs a core.
+    pub fn block_on<F: Future>(&self, future: F) -> Result<F::Output, Error> {
+        self.enter(|| {
+            let executor = Executor::of(&self.core);
+            let target = executor.main_target(&self.core);
+            let waker = target.waker();
+            let woken = Rc::clone(executor.main_woken());
+            woken.set(true);
+            let mut future = pin!(future);
+            let mut output = None;
+            let poll = || {
+                if woken.take() {
+                    target.begin();
+                    let context = &mut Context::from_waker(&waker);
+                    if let Poll::Ready(value) = future.as_mut().poll(context) {
+                        output = Some(value);
+                        return true;
+                    }
+                }
+                false
+            };
+            self.core.run(poll, &woken);
+            output.expect("the loop ends with the future: nobody stops a core that is blocked on")
+        })
+    }
+
+    /// Runs the core until it is stopped.
+    fn run(&self) {
+        self.core.run(|| false, &Cell::new(false));
+    }
+
+    fn enter<T>(&self, body: impl FnOnce() -> T) -> Result<T, Error> {
+        let entered = current::enter(&self.core)?;
+        let result = body();
+        drop(entered);
+        Ok(result)
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        // Users' destructors may want the core: it is the thread's while they run, unless the
+        // thread runs another one.
+        let entered = current::enter(&self.core).ok();
+        self.core.finish();
+        drop(entered);
+    }
+}
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Runtime")
+    }
+}
+
+/// Runs `future` on a fresh core of this thread.
+///
+/// # Errors
+///
+/// Those of the future; io_uring cannot be had; this thread already runs a core.
+pub fn block_on<T, E: From<Error>>(future: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    if is_inside() {
+        return Err(current::nested().into());
+    }
+    Runtime::new()?.block_on(future)?
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,311 @@
+//! One core: everything that belongs to one worker thread, and its loop.
+
+use std::any::Any;
+use std::any::TypeId;
+use std::cell::Cell;
+use std::cell::RefCell;
+use std::cell::RefMut;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::limits::READY_PER_TURN;
+use crate::reactor::Counters;
+use crate::reactor::OwnerId;
+use crate::reactor::Reactor;
+use crate::reactor::operation::Completion;
+use crate::reactor::operation::Operation;
+use crate::reactor::slots::Routed;
+use crate::ring::Instant;
+use crate::ring::clock;
+use crate::ring::queue::Cqe;
+use crate::ring::setup::RingOptions;
+use crate::runtime::remote::Message;
+use crate::runtime::remote::Remote;
+
+/// Who submits operations and sets timers: tasks, connections, listeners. Registered once per
+/// core; its id names it in completions.
+///
+/// No method is called while a table of the core is borrowed, and none is called from within
+/// another of the same owner.
+pub trait Owner {
+    /// An operation of this owner completed.
+    fn completed(&self, core: &Rc<Core>, key: u64, completion: Completion);
+
+    /// A timer of this owner passed.
+    fn expired(&self, core: &Rc<Core>, key: u64);
+
+    /// A waker of this owner fired, or something was queued for it.
+    fn ready(&self, core: &Rc<Core>, key: u64);
+
+    /// Just before the kernel is entered.
+    fn flush(&self, core: &Rc<Core>) {
+        let _ = core;
+    }
+
+    /// The core ends: drop all that users gave, close all that is open.
+    fn close(&self, core: &Rc<Core>);
+}
+
+/// What belongs to one worker thread. Not `Send`; other threads reach it through its [`Remote`].
+pub struct Core {
+    reactor: RefCell<Reactor>,
+    owners: RefCell<Vec<Rc<dyn Owner>>>,
+    /// What is to be run soon: owner and key.
+    ready: RefCell<VecDeque<(OwnerId, u64)>>,
+    remote: Arc<Remote>,
+    locals: RefCell<Vec<(TypeId, Rc<dyn Any>)>>,
+    now: Cell<Instant>,
+    wall_seconds: Cell<u64>,
+    /// Completions of the last turn: the size of the batch that is being answered.
+    batch: Cell<usize>,
+    stopping: Cell<bool>,
+    scratch: RefCell<Scratch>,
+}
+
+/// Lists that a turn fills and empties; kept for their memory.
+#[derive(Default)]
+struct Scratch {
+    cqes: Vec<Cqe>,
+    expired: Vec<(OwnerId, u64)>,
+    messages: Vec<Message>,
+}
+
+/// The key of the mailbox's own operation.
+const WAKE: (OwnerId, u64) = (OwnerId(u8::MAX), 0);
+
+impl Core {
+    /// Sets up a core for the calling thread, which alone may use it.
+    ///
+    /// # Errors
+    ///
+    /// io_uring cannot be had; the text holds the remedy.
+    pub(super) fn new(options: RingOptions) -> Result<Rc<Core>, Error> {
+        let now = clock::now();
+        let core = Rc::new(Core {
+            reactor: RefCell::new(Reactor::new(options, now)?),
+            owners: RefCell::new(Vec::new()),
+            ready: RefCell::new(VecDeque::new()),
+            remote: Arc::new(Remote::new()?),
+            locals: RefCell::new(Vec::new()),
+            now: Cell::new(now),
+            wall_seconds: Cell::new(clock::wall_seconds()),
+            batch: Cell::new(0),
+            stopping: Cell::new(false),
+            scratch: RefCell::new(Scratch::default()),
+        });
+        core.listen_to_remote(Box::new(0));
+        Ok(core)
+    }
+
+    /// Runs turns until `done` says so or [`Core::stop`] was called. `done` is asked after each
+    /// turn; `pending` says whether it has work, so that the turn does not sleep.
+    pub(super) fn run(self: &Rc<Self>, mut done: impl FnMut() -> bool, pending: &Cell<bool>) {
+        let mut owners = Vec::new();
+        while !done() && !self.stopping.get() {
+            self.refresh(&mut owners);
+            self.take_messages();
+            self.run_ready(&owners);
+            self.expire(&owners);
+            owners.iter().for_each(|owner| owner.flush(self));
+            self.enter(pending.get());
+            self.dispatch(&owners);
+        }
+    }
+
+    /// Ends the loop after this turn.
+    pub fn stop(&self) {
+        self.stopping.set(true);
+    }
+
+    /// The time of this turn, read once, right after the kernel was entered.
+    pub fn now(&self) -> Instant {
+        self.now.get()
+    }
+
+    /// Seconds since 1970 at this turn.
+    pub fn wall_seconds(&self) -> u64 {
+        self.wall_seconds.get()
+    }
+
+    /// Completions of the last turn.
+    pub fn batch(&self) -> usize {
+        self.batch.get()
+    }
+
+    /// What this core counted.
+    pub fn counters(&self) -> Counters {
+        self.reactor.borrow().counters()
+    }
+
+    /// How other threads reach this core.
+    pub fn remote(&self) -> &Arc<Remote> {
+        &self.remote
+    }
+
+    /// Operations and timers. Borrowed for a call or two, never across a call to an owner.
+    pub fn reactor(&self) -> RefMut<'_, Reactor> {
+        self.reactor.borrow_mut()
+    }
+
+    /// Queues `ready` of an owner for this turn or the next.
+    pub fn schedule(&self, owner: OwnerId, key: u64) {
+        self.ready.borrow_mut().push_back((owner, key));
+    }
+
+    /// Registers an owner for the life of the core.
+    pub fn register(&self, owner: Rc<dyn Owner>) -> OwnerId {
+        let mut owners = self.owners.borrow_mut();
+        let id = u8::try_from(owners.len()).expect("a handful of owners per core");
+        assert!(id < WAKE.0.0, "too many owners");
+        owners.push(owner);
+        OwnerId(id)
+    }
+
+    /// The core's one value of a type, made on first use: how a layer keeps its per-core state.
+    pub fn local<T: 'static>(self: &Rc<Self>, make: impl FnOnce(&Rc<Core>) -> Rc<T>) -> Rc<T> {
+        if let Some(found) = self.find_local::<T>() {
+            return found;
+        }
+        let made = make(self);
+        self.locals
+            .borrow_mut()
+            .push((TypeId::of::<T>(), Rc::clone(&made) as Rc<dyn Any>));
+        made
+    }
+
+    /// The core's value of a type, if it has been made.
+    pub fn find_local<T: 'static>(&self) -> Option<Rc<T>> {
+        let locals = self.locals.borrow();
+        let (_, found) = locals.iter().find(|(id, _)| *id == TypeId::of::<T>())?;
+        Rc::clone(found).downcast().ok()
+    }
+
+    fn refresh(&self, owners: &mut Vec<Rc<dyn Owner>>) {
+        let registered = self.owners.borrow();
+        if registered.len() != owners.len() {
+            owners.clone_from(&registered);
+        }
+    }
+
+    fn take_messages(self: &Rc<Self>) {
+        if !self.remote.is_pending() {
+            return;
+        }
+        let mut messages = std::mem::take(&mut self.scratch.borrow_mut().messages);
+        self.remote.take(&mut messages);
+        for message in messages.drain(..) {
+            match message {
+                Message::Ready(owner, key) => self.schedule(owner, key),
+                Message::Call(call) => call(self),
+            }
+        }
+        self.scratch.borrow_mut().messages = messages;
+    }
+
+    fn run_ready(self: &Rc<Self>, owners: &[Rc<dyn Owner>]) {
+        // What becomes ready meanwhile waits for the next turn, and so does what is over budget.
+        let count = self.ready.borrow().len().min(READY_PER_TURN);
+        for _ in 0..count {
+            let Some((owner, key)) = self.ready.borrow_mut().pop_front() else {
+                break;
+            };
+            self.owner(owners, owner).ready(self, key);
+        }
+    }
+
+    fn expire(self: &Rc<Self>, owners: &[Rc<dyn Owner>]) {
+        let mut expired = std::mem::take(&mut self.scratch.borrow_mut().expired);
+        self.reactor
+            .borrow_mut()
+            .expire(self.now.get(), &mut expired);
+        for (owner, key) in expired.drain(..) {
+            self.owner(owners, owner).expired(self, key);
+        }
+        self.scratch.borrow_mut().expired = expired;
+    }
+
+    fn enter(&self, pending: bool) {
+        let mut scratch = self.scratch.borrow_mut();
+        // From here on other threads must wake us; a message that came before is seen by the check.
+        self.remote.set_sleeping(true);
+        let ready = pending
+            || self.stopping.get()
+            || self.remote.is_pending()
+            || !self.ready.borrow().is_empty();
+        let result = self
+            .reactor
+            .borrow_mut()
+            .turn(self.now.get(), ready, &mut scratch.cqes);
+        self.remote.set_sleeping(false);
+        self.now.set(clock::now());
+        self.wall_seconds.set(clock::wall_seconds());
+        self.batch.set(scratch.cqes.len());
+        // The ring is ours and set up; there is no state of the world in which entering it fails.
+        result.expect("io_uring_enter(2) on our own ring");
+    }
+
+    fn dispatch(self: &Rc<Self>, owners: &[Rc<dyn Owner>]) {
+        let mut cqes = std::mem::take(&mut self.scratch.borrow_mut().cqes);
+        for cqe in cqes.drain(..) {
+            let routed = self.reactor.borrow_mut().complete(&cqe);
+            match routed {
+                Routed::Owner(WAKE_OWNER, _, completion) => self.heard_remote(completion),
+                Routed::Owner(owner, key, completion) => {
+                    self.owner(owners, owner).completed(self, key, completion);
+                }
+                // Dropped here, where nothing is borrowed: what it owned may run user code.
+                Routed::Orphan(completion) => drop(completion),
+                Routed::Stale | Routed::Cancellation => {}
+            }
+        }
+        self.scratch.borrow_mut().cqes = cqes;
+    }
+
+    /// Owners that were registered during this very turn are not in the turn's list yet.
+    fn owner(&self, owners: &[Rc<dyn Owner>], id: OwnerId) -> Rc<dyn Owner> {
+        match owners.get(usize::from(id.0)) {
+            Some(owner) => Rc::clone(owner),
+            None => Rc::clone(&self.owners.borrow()[usize::from(id.0)]),
+        }
+    }
+
+    fn listen_to_remote(&self, counter: Box<u64>) {
+        let fd = self.remote.event_fd();
+        self.reactor
+            .borrow_mut()
+            .submit(fd, None, Operation::Wake(counter), WAKE);
+    }
+
+    /// Reads again; the messages themselves are taken at the beginning of the next turn.
+    fn heard_remote(&self, completion: Completion) {
+        if let Some(Operation::Wake(counter)) = completion.operation
+            && !self.stopping.get()
+        {
+            self.listen_to_remote(counter);
+        }
+    }
+
+    /// Ends the core: users' values are dropped, everything open is closed, and what is in flight
+    /// is waited for.
+    pub(super) fn finish(self: &Rc<Self>) {
+        self.stopping.set(true);
+        let owners = self.owners.borrow().clone();
+        for owner in &owners {
+            owner.close(self);
+        }
+        self.locals.borrow_mut().clear();
+        let mut messages = Vec::new();
+        self.remote.close(&mut messages);
+        drop(messages);
+        self.ready.borrow_mut().clear();
+        if !self.reactor.borrow_mut().drain() {
+            // The kernel may still write into memory of the reactor: it stays for ever.
+            std::mem::forget(Rc::clone(self));
+        }
+        self.owners.borrow_mut().clear();
+    }
+}
+
+const WAKE_OWNER: OwnerId = WAKE.0;

@@ -1,0 +1,80 @@
+//! The core of the calling thread.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use crate::error::Error;
+use crate::error::ErrorKind;
+use crate::runtime::Core;
+
+thread_local! {
+    static CURRENT: RefCell<Option<Rc<Core>>> = const { RefCell::new(None) };
+}
+
+/// While it lives, the core is the thread's.
+pub(super) struct Entered(());
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        let core = CURRENT.with_borrow_mut(Option::take);
+        drop(core);
+    }
+}
+
+/// Makes `core` the calling thread's.
+///
+/// # Errors
+///
+/// There is one already: `block_on` within `block_on`, or within a handler.
+pub(super) fn enter(core: &Rc<Core>) -> Result<Entered, Error> {
+    CURRENT.with_borrow_mut(|current| {
+        if current.is_some() {
+            return Err(nested());
+        }
+        *current = Some(Rc::clone(core));
+        Ok(Entered(()))
+    })
+}
+
+/// The error of a second core on one thread.
+pub(super) fn nested() -> Error {
+    Error::new(
+        ErrorKind::Invalid,
+        "this thread already runs a core: await the future instead of blocking on it",
+    )
+}
+
+/// True while the calling thread runs a core.
+pub fn is_inside() -> bool {
+    with(|_| ()).is_some()
+}
+
+/// Borrows the calling thread's core; `None` without one, or while the thread ends.
+pub(super) fn with<T>(call: impl FnOnce(&Rc<Core>) -> T) -> Option<T> {
+    CURRENT
+        .try_with(|current| current.borrow().as_ref().map(call))
+        .ok()
+        .flatten()
+}
+
+impl Core {
+    /// The calling thread's core, if it runs one.
+    pub fn current() -> Option<Rc<Core>> {
+        with(Rc::clone)
+    }
+
+    /// The calling thread's core.
+    ///
+    /// # Errors
+    ///
+    /// The thread runs none: what was asked for needs `block_on`, a worker or `blocking`.
+    pub fn try_current() -> Result<Rc<Core>, Error> {
+        Core::current().ok_or_else(|| {
+            Error::new(
+                ErrorKind::Shutdown,
+                "no core runs on this thread: call this within roundtrip::block_on or a handler, \
+                 or use roundtrip::blocking",
+            )
+        })
+    }
+}

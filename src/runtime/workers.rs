@@ -1,0 +1,238 @@
+//! One thread per processor, each with its core.
+
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc;
+use std::thread;
+use std::thread::JoinHandle;
+
+use crate::error::Error;
+use crate::error::ErrorKind;
+use crate::error::Phase;
+use crate::ring::setup::RingOptions;
+use crate::ring::sys;
+use crate::ring::sys::Event;
+use crate::runtime::Core;
+use crate::runtime::Runtime;
+use crate::runtime::executor::panic_text;
+use crate::runtime::remote::Remote;
+
+/// What the workers are like.
+#[derive(Clone, Debug)]
+pub struct WorkerOptions {
+    /// How many; `None` for as many as the processors (and the cgroup's quota) allow.
+    pub count: Option<usize>,
+    /// The threads are called NAME-0, NAME-1 …
+    pub name: String,
+    /// Pin each worker to one processor of the inherited mask, when there are as many workers as
+    /// processors in it.
+    pub pin: bool,
+}
+
+impl Default for WorkerOptions {
+    fn default() -> WorkerOptions {
+        WorkerOptions {
+            count: None,
+            name: "roundtrip".to_owned(),
+            pin: true,
+        }
+    }
+}
+
+impl WorkerOptions {
+    /// How many workers that makes here.
+    pub fn resolved_count(&self) -> usize {
+        let available = || thread::available_parallelism().map_or(1, usize::from);
+        self.count.unwrap_or_else(available).max(1)
+    }
+}
+
+/// What runs first on each worker, with its core and number.
+pub type WorkerStart = Arc<dyn Fn(&Rc<Core>, usize) -> Result<(), Error> + Send + Sync>;
+
+/// What [`Workers::post_all`] runs on each worker.
+pub type WorkerCall = Arc<dyn Fn(&Rc<Core>) + Send + Sync>;
+
+/// Running workers. Dropped, they are stopped and waited for.
+pub struct Workers {
+    remotes: Vec<Arc<Remote>>,
+    threads: Vec<JoinHandle<()>>,
+    running: Arc<AtomicUsize>,
+    /// Notified when the last worker has ended, and by whoever else wants the waiter's attention.
+    event: Arc<Event>,
+}
+
+impl Workers {
+    /// Starts them, and returns when `start` has succeeded on every one.
+    ///
+    /// # Errors
+    ///
+    /// The first error of a core or of `start`; no worker runs then.
+    pub fn start(options: &WorkerOptions, start: WorkerStart) -> Result<Workers, Error> {
+        let count = options.resolved_count();
+        let processors = sys::affinity();
+        let pin = options.pin && processors.len() == count;
+        let mut workers = Workers {
+            remotes: Vec::new(),
+            threads: Vec::new(),
+            running: Arc::new(AtomicUsize::new(0)),
+            event: Arc::new(Event::new().map_err(Error::from)?),
+        };
+        let (report, reports) = mpsc::channel();
+        for index in 0..count {
+            let body = Body {
+                index,
+                processor: processors.get(index).copied().filter(|_| pin),
+                start: Arc::clone(&start),
+                report: report.clone(),
+                running: Arc::clone(&workers.running),
+                event: Arc::clone(&workers.event),
+            };
+            let thread = thread::Builder::new()
+                .name(format!("{}-{index}", options.name))
+                .spawn(move || body.run())
+                .map_err(|error| {
+                    Error::new(ErrorKind::Setup, "cannot start a worker thread").because(error)
+                })?;
+            workers.threads.push(thread);
+        }
+        drop(report);
+        for _ in 0..count {
+            let report = reports.recv().unwrap_or_else(|_| {
+                Err(Error::new(
+                    ErrorKind::Setup,
+                    "a worker ended before it began",
+                ))
+            });
+            match report {
+                Ok(remote) => workers.remotes.push(remote),
+                // Dropping `workers` stops those that run.
+                Err(error) => return Err(error.in_phase(Phase::Setup)),
+            }
+        }
+        Ok(workers)
+    }
+
+    /// Runs `call` on every worker, soon.
+    pub fn post_all(&self, call: WorkerCall) {
+        for remote in &self.remotes {
+            let call = Arc::clone(&call);
+            remote.post(move |core| call(core));
+        }
+    }
+
+    /// The mailboxes of the workers that run, in no order.
+    pub fn remotes(&self) -> &[Arc<Remote>] {
+        &self.remotes
+    }
+
+    /// How many workers have not ended.
+    pub fn running(&self) -> usize {
+        self.running.load(Ordering::SeqCst)
+    }
+
+    /// Notified when the last worker has ended.
+    pub fn event(&self) -> &Arc<Event> {
+        &self.event
+    }
+
+    /// Asks every worker to end with its current turn.
+    pub fn stop(&self) {
+        for remote in &self.remotes {
+            remote.post(|core| core.stop());
+        }
+    }
+
+    /// Waits until every worker has ended.
+    pub fn join(mut self) {
+        self.join_all();
+    }
+
+    fn join_all(&mut self) {
+        for thread in self.threads.drain(..) {
+            // A worker that panicked has printed its message; the others end in order.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.stop();
+        self.join_all();
+    }
+}
+
+impl fmt::Debug for Workers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Workers")
+            .field("running", &self.running())
+            .finish()
+    }
+}
+
+/// What one worker thread is given.
+struct Body {
+    index: usize,
+    processor: Option<usize>,
+    start: WorkerStart,
+    report: mpsc::Sender<Result<Arc<Remote>, Error>>,
+    running: Arc<AtomicUsize>,
+    event: Arc<Event>,
+}
+
+impl Body {
+    fn run(self) {
+        if let Some(processor) = self.processor {
+            sys::pin_to(processor);
+        }
+        self.running.fetch_add(1, Ordering::SeqCst);
+        let ended = Ended {
+            running: Arc::clone(&self.running),
+            event: Arc::clone(&self.event),
+        };
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.run_core()));
+        let report = match result {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error),
+            Err(panic) => {
+                let text = format!("a worker panicked: {}", panic_text(&*panic));
+                Some(Error::new(ErrorKind::Setup, text))
+            }
+        };
+        if let Some(error) = report {
+            // Nobody listens any more if the worker had started.
+            let _ = self.report.send(Err(error));
+        }
+        drop(ended);
+    }
+
+    fn run_core(&self) -> Result<(), Error> {
+        let runtime = Runtime::with_options(RingOptions::WORKER)?;
+        let core = runtime.core();
+        runtime.enter(|| {
+            (self.start)(core, self.index)?;
+            // The starter waits for this report, and gone it means that it failed elsewhere.
+            let _ = self.report.send(Ok(Arc::clone(core.remote())));
+            runtime.run();
+            Ok(())
+        })?
+    }
+}
+
+/// Counts a worker out, however it ended.
+struct Ended {
+    running: Arc<AtomicUsize>,
+    event: Arc<Event>,
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        if self.running.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.event.notify();
+        }
+    }
+}
