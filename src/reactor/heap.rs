@@ -156,7 +156,9 @@ impl TimerHeap {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
+    use proptest::prop_assert;
+    use proptest::prop_assert_eq;
+    use proptest::proptest;
 
     use super::*;
 

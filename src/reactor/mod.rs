@@ -19,7 +19,6 @@ use std::io;
 use std::os::fd::RawFd;
 use std::rc::Rc;
 
-use crate::error::Error;
 use crate::limits::COMPLETIONS_PER_TURN;
 use crate::limits::DRAIN_TIMEOUT;
 use crate::reactor::heap::HeapId;
@@ -31,6 +30,7 @@ use crate::reactor::slots::Slots;
 use crate::reactor::wheel::Wheel;
 use crate::ring::Instant;
 use crate::ring::clock;
+use crate::ring::diagnosis::SetupError;
 use crate::ring::queue::Cqe;
 use crate::ring::queue::Ring;
 use crate::ring::queue::Wait;
@@ -92,7 +92,7 @@ impl Reactor {
     /// # Errors
     ///
     /// Those of [`Ring::new`].
-    pub fn new(options: RingOptions, now: Instant) -> Result<Reactor, Error> {
+    pub fn new(options: RingOptions, now: Instant) -> Result<Reactor, SetupError> {
         Ok(Reactor {
             ring: Ring::new(options)?,
             slots: Slots::new(),

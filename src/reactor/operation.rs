@@ -1,6 +1,5 @@
 //! What is in flight, with everything that the kernel may touch, and what comes back.
 
-use std::fs::File;
 use std::sync::Arc;
 
 use bytes::Buf;
@@ -9,6 +8,7 @@ use bytes::BytesMut;
 
 use crate::ring::Errno;
 use crate::ring::buffers::Lease;
+use crate::ring::sys::File;
 use crate::ring::sys::PieceList;
 use crate::ring::sys::Socket;
 use crate::ring::sys::SocketAddress;

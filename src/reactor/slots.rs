@@ -13,14 +13,15 @@
 // Here operations meet pointers: the one place above `ring` where that is so.
 #![allow(unsafe_code)]
 
+use std::mem::MaybeUninit;
 use std::os::fd::RawFd;
 use std::rc::Rc;
 
-use crate::limits::SEND_SEGMENTS_MAX;
 use crate::limits::SLOTS_PER_CHUNK;
 use crate::reactor::OwnerId;
 use crate::reactor::operation::Completion;
 use crate::reactor::operation::Operation;
+use crate::reactor::operation::Pieces;
 use crate::ring::Errno;
 use crate::ring::op::Op;
 use crate::ring::queue::Cqe;
@@ -257,11 +258,14 @@ fn describe(operation: &mut Operation, fd: RawFd) -> Op {
     match operation {
         Operation::Accept => Op::Accept { fd },
         Operation::AcceptMulti => Op::AcceptMulti { fd },
-        Operation::Connect(address) => Op::Connect {
-            fd,
-            address: address.as_ptr(),
-            address_bytes: address.len(),
-        },
+        Operation::Connect(address) => {
+            let (address, address_bytes) = (address.as_ptr(), address.len());
+            Op::Connect {
+                fd,
+                address,
+                address_bytes,
+            }
+        }
         Operation::RecvShared { poll_first } => Op::RecvSelect {
             fd,
             poll_first: *poll_first,
@@ -271,40 +275,26 @@ fn describe(operation: &mut Operation, fd: RawFd) -> Op {
             poll_first: *poll_first,
         },
         Operation::RecvOwned(buffer) => {
-            let spare = buffer.spare_capacity_mut();
-            let bytes = clamp(spare.len());
+            let (start, bytes) = lend(buffer.spare_capacity_mut());
             Op::Recv {
                 fd,
-                start: spare.as_mut_ptr().cast(),
+                start,
                 bytes,
                 poll_first: false,
             }
         }
         Operation::Send(piece) => {
-            let rest = piece.rest();
-            Op::Send {
-                fd,
-                start: rest.as_ptr(),
-                bytes: clamp(rest.len()),
-            }
+            let (start, bytes) = (piece.rest().as_ptr(), clamp(piece.rest().len()));
+            Op::Send { fd, start, bytes }
         }
         Operation::SendPieces(pieces) => {
-            let pieces = &mut **pieces;
-            assert!(
-                pieces.pieces.len() <= SEND_SEGMENTS_MAX,
-                "too many pieces for one send"
-            );
-            pieces.list.clear();
-            for piece in &pieces.pieces {
-                assert!(
-                    pieces.list.push(piece.rest()),
-                    "a piece does not fit the list"
-                );
+            let Pieces { pieces, list } = &mut **pieces;
+            list.clear();
+            for piece in pieces {
+                assert!(list.push(piece.rest()), "too many pieces for one send");
             }
-            Op::SendMsg {
-                fd,
-                message: pieces.list.message(),
-            }
+            let message = list.message();
+            Op::SendMsg { fd, message }
         }
         Operation::Read {
             file: _,
@@ -312,25 +302,29 @@ fn describe(operation: &mut Operation, fd: RawFd) -> Op {
             buffer,
         } => {
             let offset = *offset;
-            let spare = buffer.spare_capacity_mut();
-            let bytes = clamp(spare.len());
+            let (start, bytes) = lend(buffer.spare_capacity_mut());
             Op::Read {
                 fd,
-                start: spare.as_mut_ptr().cast(),
+                start,
                 bytes,
                 offset,
             }
         }
         Operation::Wake(value) => {
             let start = (&raw mut **value).cast();
+            let bytes = size_of::<u64>() as u32;
             Op::Read {
                 fd,
                 start,
-                bytes: size_of::<u64>() as u32,
+                bytes,
                 offset: u64::MAX,
             }
         }
     }
+}
+
+fn lend(spare: &mut [MaybeUninit<u8>]) -> (*mut u8, u32) {
+    (spare.as_mut_ptr().cast(), clamp(spare.len()))
 }
 
 fn clamp(bytes: usize) -> u32 {

@@ -209,7 +209,8 @@ mod tests {
     use std::collections::BTreeMap;
     use std::time::Duration;
 
-    use proptest::prelude::*;
+    use proptest::prop_assert;
+    use proptest::proptest;
 
     use super::*;
 

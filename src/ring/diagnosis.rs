@@ -4,9 +4,6 @@ use std::fmt;
 use std::fs;
 use std::io;
 
-use crate::error::Error;
-use crate::error::ErrorKind;
-use crate::error::Phase;
 use crate::ring::errno::Errno;
 use crate::ring::queue::Ring;
 use crate::ring::setup::Features;
@@ -72,25 +69,39 @@ impl fmt::Display for Surroundings {
     }
 }
 
-/// The error of a ring that could not be set up: errno, surroundings and remedy in one line.
-pub(super) fn setup_error(error: io::Error) -> Error {
+/// Why a ring could not be set up: one line with errno, surroundings and remedy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetupError {
+    text: String,
+}
+
+impl fmt::Display for SetupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for SetupError {}
+
+/// The error of a ring that could not be set up.
+pub(super) fn setup_error(error: io::Error) -> SetupError {
     let errno = Errno::from_io(&error);
     let surroundings = Surroundings::read();
     let text = format!(
         "cannot set up io_uring: {errno:?}; {surroundings}; {}",
         remedy(errno, &surroundings)
     );
-    Error::new(ErrorKind::Setup, text).in_phase(Phase::Setup)
+    SetupError { text }
 }
 
 /// The error of a kernel that lacks operations.
-pub(super) fn missing_operations(names: &[&str]) -> Error {
+pub(super) fn missing_operations(names: &[&str]) -> SetupError {
     let text = format!(
         "this kernel's io_uring lacks {}; {}; run kernel {KERNEL_MIN} or newer",
         names.join(", "),
         Surroundings::read()
     );
-    Error::new(ErrorKind::Setup, text).in_phase(Phase::Setup)
+    SetupError { text }
 }
 
 const CONTAINER_REMEDY: &str = "a container runtime or sandbox filters the calls: allow io_uring_setup, io_uring_enter and io_uring_register, e.g. \
@@ -127,7 +138,7 @@ pub struct Diagnosis {
     /// What can be read without a ring.
     pub surroundings: Surroundings,
     /// What a worker's ring was found to do, or why there is none.
-    pub ring: Result<Features, Error>,
+    pub ring: Result<Features, SetupError>,
 }
 
 impl Diagnosis {

@@ -8,7 +8,6 @@ use io_uring::IoUring;
 use io_uring::Probe;
 use io_uring::opcode;
 
-use crate::error::Error;
 use crate::limits::CQ_ENTRIES;
 use crate::limits::CQ_ENTRIES_MIN;
 use crate::limits::RECV_BUFFER_BYTES;
@@ -19,6 +18,7 @@ use crate::limits::SMALL_SQ_ENTRIES;
 use crate::limits::SQ_ENTRIES;
 use crate::ring::buffers::BufferRing;
 use crate::ring::diagnosis;
+use crate::ring::diagnosis::SetupError;
 use crate::ring::op::BUFFER_GROUP;
 use crate::ring::op::Op;
 use crate::ring::queue::Ring;
@@ -76,9 +76,9 @@ impl Ring {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Setup`](crate::error::ErrorKind::Setup) with errno, kernel release, settings
+    /// [`SetupError`] with errno, kernel release, settings
     /// and the remedy.
-    pub fn new(options: RingOptions) -> Result<Ring, Error> {
+    pub fn new(options: RingOptions) -> Result<Ring, SetupError> {
         sys::raise_soft_limits();
         let (uring, mut features) = build(options).map_err(diagnosis::setup_error)?;
         features.no_iowait = uring.params().is_feature_no_iowait();
@@ -154,7 +154,7 @@ const OPERATIONS: [(u8, &str); 7] = [
     (opcode::AsyncCancel::CODE, "ASYNC_CANCEL"),
 ];
 
-fn check_operations(uring: &IoUring) -> Result<(), Error> {
+fn check_operations(uring: &IoUring) -> Result<(), SetupError> {
     let mut probe = Probe::new();
     uring
         .submitter()

@@ -39,6 +39,9 @@ use std::task::Context;
 use std::task::Poll;
 
 use crate::error::Error;
+use crate::error::ErrorKind;
+use crate::error::Phase;
+use crate::ring::diagnosis::SetupError;
 use crate::ring::setup::RingOptions;
 use crate::runtime::executor::Executor;
 
@@ -156,6 +159,12 @@ impl Drop for Runtime {
         let entered = current::enter(&self.core).ok();
         self.core.finish();
         drop(entered);
+    }
+}
+
+impl From<SetupError> for Error {
+    fn from(error: SetupError) -> Error {
+        Error::new(ErrorKind::Setup, error.to_string()).in_phase(Phase::Setup)
     }
 }
 

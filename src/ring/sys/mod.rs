@@ -5,6 +5,9 @@ mod file;
 mod process;
 mod socket;
 
+/// An open file; closed when dropped.
+pub use std::fs::File;
+
 pub use event::Event;
 pub use event::Signals;
 pub use file::DirEntry;
