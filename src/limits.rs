@@ -97,6 +97,8 @@ pub const REQUEST_HEAD_BYTES_MAX: usize = 64 * 1024;
 pub const RESPONSE_HEAD_BYTES_MAX: usize = 256 * 1024;
 /// Bytes of a request target; longer ones are answered 414.
 pub const TARGET_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of a method: what a request line may be longer than its target.
+pub const METHOD_BYTES_MAX: usize = 64;
 /// Fields of a head, and of a trailer section.
 pub const HEADER_COUNT_MAX: usize = 128;
 /// Bytes of one chunk-size line with its extensions (RFC 9112 §7.1.1).

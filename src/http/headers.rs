@@ -220,11 +220,12 @@ impl Headers {
 
     /// Fills empty headers with a field section that was checked, whose fields are then
     /// [pushed](Headers::push_checked).
-    pub(super) fn load(&mut self, section: &[u8]) {
+    pub(super) fn load(&mut self, section: &[u8], fields: usize) {
         let memory = self.memory_mut();
         assert!(memory.fields.is_empty());
         memory.bytes.clear();
         memory.bytes.extend_from_slice(section);
+        memory.fields.reserve(fields);
     }
 
     /// Notes a field of the section that was loaded.

@@ -65,6 +65,16 @@ impl Known {
                 | Known::Upgrade
         )
     }
+
+    /// True for names that may not stand in a trailer: what frames, routes, or controls the
+    /// connection (RFC 9110 §6.5.1).
+    pub(super) fn is_forbidden_trailer(self) -> bool {
+        self.is_hop_by_hop()
+            || matches!(
+                self,
+                Known::ContentLength | Known::ContentType | Known::Expect | Known::Host
+            )
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,39 @@
-//! HTTP/1: messages and how they are framed. No I/O, no clock.
-#![allow(dead_code)] // Until heads are parsed.
+//! HTTP/1: messages, and how they are framed. No I/O, no clock: bytes and times come in, messages
+//! and bytes go out.
+//!
+//! ```text
+//!   received bytes                                                     bytes to send
+//!        │                                                                   ▲
+//!        ▼                                                                   │
+//!   head::Scanner ── complete ──► head::parse_* ──► RequestHead      encode::response_head
+//!   where the head ends                │            ResponseHead     encode::request_head
+//!                                      ▼                                     ▲
+//!                              framing::*_framing                    framing::Outgoing
+//!                         Empty │ Length │ Chunked │ UntilClose      from the Body alone
+//!                                      │                                     │
+//!                                      ▼                                     │
+//!                              chunked::Decoder                              │
+//!                                      │                                     │
+//!                     incoming ──► Body ──► Request ──► handler ──► Response ┘
+//! ```
+//!
+//! - Messages: [`request`], [`response`], [`headers`], [`body`] with [`incoming`], [`disconnect`].
+//! - Wire: [`head`], [`framing`], [`chunked`], [`encode`], [`date`].
+//!
+//! Strictness: there is one mode. What two readers could read differently (bare LF, obs-fold,
+//! blanks before a colon, two lengths, a length beside a coding) is an error with the status that
+//! answers it; see [`head::HeadError`].
+//!
+//! Memory: heads, requests, responses and channels come from bounded free lists of the thread, so
+//! that a server in steady state allocates nothing for them.
+
 pub mod body;
+pub mod chunked;
+pub mod date;
 pub mod disconnect;
+pub mod encode;
+pub mod framing;
+pub mod head;
 pub mod headers;
 pub mod incoming;
 mod known;

@@ -1,0 +1,348 @@
+//! Writes heads, whole, behind what a connection already has to send.
+//!
+//! ```text
+//!   status line │ fields of the message │ Date │ Connection │ Content-Length or coding │ empty line
+//!                 without those that      ▲         ▲                 ▲
+//!                 framing decides       cache   Persistence        Outgoing
+//! ```
+//!
+//! What frames the message is never taken from its fields: `Content-Length`, `Transfer-Encoding`,
+//! `Connection` and `Keep-Alive` are written from arguments alone.
+
+use ::http::Method;
+use ::http::StatusCode;
+use ::http::Version;
+
+use crate::http::date::DateCache;
+use crate::http::framing::Outgoing;
+use crate::http::headers::Headers;
+use crate::http::known::Known;
+use crate::http::request::Request;
+use crate::http::response::Response;
+
+/// What a server sends so that the client sends the body.
+pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// What a message says about its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Persistence {
+    /// Nothing: the version's default, which is to stay open for HTTP/1.1.
+    Default,
+    /// `Connection: keep-alive`, for a client of HTTP/1.0 that asked for it.
+    KeepAlive,
+    /// `Connection: close`.
+    Close,
+    /// `Connection: upgrade`; the message has the `Upgrade` field.
+    Upgrade,
+}
+
+impl Persistence {
+    /// What a response to a request of this version says.
+    pub fn of_response(version: Version, is_kept: bool) -> Persistence {
+        match (is_kept, version) {
+            (false, _) => Persistence::Close,
+            (true, Version::HTTP_10) => Persistence::KeepAlive,
+            (true, _) => Persistence::Default,
+        }
+    }
+
+    fn line(self) -> &'static [u8] {
+        match self {
+            Persistence::Default => b"",
+            Persistence::KeepAlive => b"Connection: keep-alive\r\n",
+            Persistence::Close => b"Connection: close\r\n",
+            Persistence::Upgrade => b"Connection: upgrade\r\n",
+        }
+    }
+}
+
+/// Writes the head of a response. `seconds` is the wall clock; a `Date` field of the response
+/// itself wins. A HEAD or 304 without a known length keeps a `Content-Length` that the response
+/// brings, if it is one number: it is what a GET would have got.
+pub fn response_head(
+    out: &mut Vec<u8>,
+    response: &Response,
+    outgoing: Outgoing,
+    persistence: Persistence,
+    date: (&mut DateCache, u64),
+) {
+    let status = response.status_code();
+    out.reserve(HEAD_BYTES_USUAL);
+    status_line(out, status);
+    let headers = response.headers();
+    let has_date = fields(out, headers, |known| {
+        frames(known) || known == Known::Trailer
+    });
+    if !has_date && !status.is_informational() {
+        let (cache, seconds) = date;
+        out.extend_from_slice(cache.line(seconds));
+    }
+    out.extend_from_slice(persistence.line());
+    if outgoing == Outgoing::Chunked
+        && let Some(names) = headers.get_known(Known::Trailer)
+    {
+        field(out, b"Trailer", names);
+    }
+    let is_informational = status.is_informational() || status == StatusCode::NO_CONTENT;
+    if outgoing == Outgoing::Nothing && !is_informational {
+        kept_length(out, headers);
+    }
+    framing(out, outgoing);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Writes the head of a request of a client: the target as it is, and `Host` from the URL unless
+/// the request has one of its own.
+pub fn request_head(
+    out: &mut Vec<u8>,
+    request: &Request,
+    outgoing: Outgoing,
+    persistence: Persistence,
+) {
+    request_line(out, request.method(), request.target());
+    let headers = request.headers();
+    if headers.get_known(Known::Host).is_none() {
+        out.extend_from_slice(b"Host: ");
+        if let Some(url) = request.url() {
+            out.extend_from_slice(url.host_str().unwrap_or("").as_bytes());
+            if let Some(port) = url.port() {
+                out.push(b':');
+                decimal(out, u64::from(port));
+            }
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+    fields(out, headers, frames);
+    out.extend_from_slice(persistence.line());
+    framing(out, outgoing);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Writes a whole response for a request that could not be understood, or not be served: the
+/// status, one line of text, `Connection: close`. Nothing that the peer sent is repeated.
+pub fn error_response(
+    out: &mut Vec<u8>,
+    status: StatusCode,
+    rule: &'static str,
+    date: (&mut DateCache, u64),
+) {
+    let (cache, seconds) = date;
+    let reason = status.canonical_reason().unwrap_or("Error");
+    let separator = if rule.is_empty() { "" } else { ": " };
+    let length = reason.len() + separator.len() + rule.len() + 1;
+    status_line(out, status);
+    out.extend_from_slice(cache.line(seconds));
+    out.extend_from_slice(b"Content-Type: text/plain; charset=utf-8\r\n");
+    out.extend_from_slice(Persistence::Close.line());
+    framing(out, Outgoing::Length(length as u64));
+    out.extend_from_slice(b"\r\n");
+    for part in [reason, separator, rule, "\n"] {
+        out.extend_from_slice(part.as_bytes());
+    }
+}
+
+/// Room for a usual head, so that it is written without growing the buffer.
+const HEAD_BYTES_USUAL: usize = 256;
+
+fn status_line(out: &mut Vec<u8>, status: StatusCode) {
+    if status == StatusCode::OK {
+        out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+        return;
+    }
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(status.as_str().as_bytes());
+    out.push(b' ');
+    // The blank stands even where there is no reason (RFC 9112 §4).
+    out.extend_from_slice(status.canonical_reason().unwrap_or("").as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+fn request_line(out: &mut Vec<u8>, method: &Method, target: &str) {
+    out.reserve(HEAD_BYTES_USUAL);
+    out.extend_from_slice(method.as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(target.as_bytes());
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+}
+
+/// True for fields that are written from arguments alone.
+fn frames(known: Known) -> bool {
+    matches!(
+        known,
+        Known::Connection
+            | Known::ContentLength
+            | Known::KeepAlive
+            | Known::ProxyConnection
+            | Known::TransferEncoding
+    )
+}
+
+/// Writes all fields but those to be skipped; true when there was a `Date`.
+fn fields(out: &mut Vec<u8>, headers: &Headers, skip: fn(Known) -> bool) -> bool {
+    let mut has_date = false;
+    for (known, name, value) in headers.iter_known() {
+        if known != Known::Other {
+            if skip(known) {
+                continue;
+            }
+            has_date |= known == Known::Date;
+        }
+        field(out, name, value);
+    }
+    has_date
+}
+
+fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn framing(out: &mut Vec<u8>, outgoing: Outgoing) {
+    match outgoing {
+        Outgoing::Nothing | Outgoing::UntilClose => {}
+        Outgoing::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+        Outgoing::Length(length) => {
+            out.extend_from_slice(b"Content-Length: ");
+            decimal(out, length);
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+}
+
+/// The length that a response without a body brings for a HEAD or with a 304.
+fn kept_length(out: &mut Vec<u8>, headers: &Headers) {
+    let length = headers.get_known(Known::ContentLength);
+    if let Some(length) = length.and_then(crate::http::token::decimal) {
+        framing(out, Outgoing::Length(length));
+    }
+}
+
+fn decimal(out: &mut Vec<u8>, number: u64) {
+    let mut buffer = itoa::Buffer::new();
+    out.extend_from_slice(buffer.format(number).as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::head::HeadLimits;
+    use crate::http::head::parse_request;
+    use crate::http::head::parse_response;
+    use url::Url;
+
+    const SECONDS: u64 = 784_111_777;
+
+    fn written(response: &Response, outgoing: Outgoing, persistence: Persistence) -> String {
+        let mut out = b"before".to_vec();
+        let date = (&mut DateCache::new(), SECONDS);
+        response_head(&mut out, response, outgoing, persistence, date);
+        let text = String::from_utf8(out).unwrap();
+        let head = text.strip_prefix("before").unwrap();
+        parse_response(head.as_bytes(), &HeadLimits::RESPONSE).unwrap();
+        head.to_owned()
+    }
+
+    #[test]
+    fn a_usual_response() {
+        let response = Response::new().header("Content-Type", "text/plain");
+        assert_eq!(
+            written(&response, Outgoing::Length(13), Persistence::Default),
+            "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\
+             Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Length: 13\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn fields_that_frame_come_from_arguments_alone() {
+        let response = Response::new()
+            .status(StatusCode::NOT_FOUND)
+            .header("Content-Length", "5")
+            .header("transfer-encoding", "chunked")
+            .header("Connection", "keep-alive")
+            .header("Keep-Alive", "timeout=5")
+            .header("Date", "mine")
+            .header("X", "y");
+        assert_eq!(
+            written(&response, Outgoing::Chunked, Persistence::Close),
+            "HTTP/1.1 404 Not Found\r\nDate: mine\r\nX: y\r\n\
+             Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+        );
+        let until_close = written(&response, Outgoing::UntilClose, Persistence::Close);
+        assert!(!until_close.contains("Length") && !until_close.contains("chunked"));
+    }
+
+    #[test]
+    fn a_head_keeps_the_length_that_a_get_would_have() {
+        let length = |status: u16, value: &str| {
+            let status = StatusCode::from_u16(status).unwrap();
+            let response = Response::new()
+                .status(status)
+                .header("Content-Length", value);
+            let head = written(&response, Outgoing::Nothing, Persistence::Default);
+            head.contains("Content-Length: 7\r\n")
+        };
+        assert!(length(200, "7"));
+        assert!(length(304, "7"));
+        assert!(!length(204, "7"));
+        assert!(!length(200, "+7"));
+    }
+
+    #[test]
+    fn statuses_without_a_name_keep_the_blank() {
+        let response = Response::new().status(StatusCode::from_u16(599).unwrap());
+        let head = written(&response, Outgoing::Length(0), Persistence::KeepAlive);
+        assert!(head.starts_with("HTTP/1.1 599 \r\n"));
+        assert!(head.contains("Connection: keep-alive\r\n"));
+    }
+
+    #[test]
+    fn trailers_are_announced_in_chunked_messages_only() {
+        let response = Response::new().header("Trailer", "X");
+        let chunked = written(&response, Outgoing::Chunked, Persistence::Default);
+        assert!(chunked.contains("Trailer: X\r\n"));
+        let sized = written(&response, Outgoing::Length(1), Persistence::Default);
+        assert!(!sized.contains("Trailer"));
+    }
+
+    #[test]
+    fn requests() {
+        let write = |url: &str, fields: &[(&str, &str)], outgoing| {
+            let mut request = Request::new(Method::POST, Url::parse(url).unwrap());
+            for (name, value) in fields {
+                request.headers_mut().append(name, value).unwrap();
+            }
+            let mut out = Vec::new();
+            request_head(&mut out, &request, outgoing, Persistence::Default);
+            parse_request(&out, &HeadLimits::REQUEST).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(
+            write("http://h:81/a?b#c", &[("X", "y")], Outgoing::Length(5)),
+            "POST /a?b HTTP/1.1\r\nHost: h:81\r\nX: y\r\nContent-Length: 5\r\n\r\n"
+        );
+        assert_eq!(
+            write("http://[::1]:80/", &[("TE", "trailers")], Outgoing::Nothing),
+            "POST / HTTP/1.1\r\nHost: [::1]\r\nTE: trailers\r\n\r\n"
+        );
+        let own = [("Host", "mine"), ("Content-Length", "9")];
+        assert_eq!(
+            write("http://h/", &own, Outgoing::Chunked),
+            "POST / HTTP/1.1\r\nHost: mine\r\nTransfer-Encoding: chunked\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn error_responses_are_whole() {
+        let mut out = Vec::new();
+        let date = (&mut DateCache::new(), SECONDS);
+        error_response(&mut out, StatusCode::BAD_REQUEST, "a CR without LF", date);
+        let text = String::from_utf8(out).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 400 Bad Request\r\n"));
+        assert!(head.contains("Connection: close"));
+        assert!(head.ends_with(&format!("Content-Length: {}", body.len())));
+        assert_eq!(body, "Bad Request: a CR without LF\n");
+    }
+}

@@ -1,0 +1,270 @@
+//! Parses complete heads: httparse finds the parts, and our own rules come on top.
+//!
+//! ```text
+//!   head ──► httparse ──► parts ──► line ends, target form, version, Host ──► copied once
+//!                                        └── Facts: framing, Connection, Expect
+//! ```
+
+use std::mem::MaybeUninit;
+
+use ::http::Method;
+use ::http::StatusCode;
+use ::http::Version;
+
+use crate::http::head::Facts;
+use crate::http::head::HeadError;
+use crate::http::head::HeadLimits;
+use crate::http::head::RequestHead;
+use crate::http::head::ResponseHead;
+use crate::http::head::facts::is_valid_host;
+use crate::http::head::scanner::TARGET_TOO_LONG;
+use crate::http::head::scanner::TOO_MANY_FIELDS;
+use crate::http::headers::Field;
+use crate::http::headers::Headers;
+use crate::http::known::Known;
+use crate::http::request::Request;
+use crate::http::response::Response;
+use crate::http::token;
+use crate::limits::HEADER_COUNT_MAX;
+
+/// Parses a request head that a [`Scanner`](crate::http::head::Scanner) found complete (RFC 9112
+/// §3, §5). The error says what to answer.
+pub fn parse_request(head: &[u8], limits: &HeadLimits) -> Result<RequestHead, HeadError> {
+    let head = head.strip_prefix(b"\r\n").unwrap_or(head);
+    let mut fields = [const { MaybeUninit::uninit() }; HEADER_COUNT_MAX];
+    let fields = &mut fields[..limits.fields.min(HEADER_COUNT_MAX)];
+    let mut parsed = httparse::Request::new(&mut []);
+    match parsed.parse_with_uninit_headers(head, fields) {
+        Ok(httparse::Status::Complete(used)) if used == head.len() => {}
+        Ok(_) => return Err(INCOMPLETE),
+        Err(httparse::Error::Version) => return other_version(head, limits),
+        Err(error) => return Err(rule_of(error)),
+    }
+    let target = parsed.path.unwrap_or_default();
+    let method = parsed.method.unwrap_or_default();
+    if target.len() > limits.target_bytes {
+        return Err(TARGET_TOO_LONG);
+    }
+    // httparse skips line ends before the request line; the one that is allowed is gone already.
+    if !head.starts_with(method.as_bytes()) {
+        return Err(HeadError::bad("an empty line before the head"));
+    }
+    let method = Method::from_bytes(method.as_bytes())
+        .map_err(|_| HeadError::bad("the method is not a token"))?;
+    check_target(&method, target)?;
+    let version = version_of(parsed.version);
+    let mut request = Request::blank();
+    let line_len = method.as_str().len() + 1 + target.len() + " HTTP/1.1".len();
+    let facts = take_fields(head, line_len, parsed.headers, request.headers_mut())?;
+    check_host(version, &facts)?;
+    request.set_head(method, target, version);
+    Ok(RequestHead { request, facts })
+}
+
+/// Parses a response head that a [`Scanner`](crate::http::head::Scanner) found complete (RFC 9112
+/// §4, §5). The reason phrase is dropped; a missing one is accepted, since servers that omit the
+/// blank before it exist and nothing depends on it.
+pub fn parse_response(head: &[u8], limits: &HeadLimits) -> Result<ResponseHead, HeadError> {
+    let mut fields = [httparse::EMPTY_HEADER; HEADER_COUNT_MAX];
+    let fields = &mut fields[..limits.fields.min(HEADER_COUNT_MAX)];
+    let mut parsed = httparse::Response::new(fields);
+    match parsed.parse(head) {
+        Ok(httparse::Status::Complete(used)) if used == head.len() => {}
+        Ok(_) => return Err(INCOMPLETE),
+        Err(httparse::Error::Version) => return other_response_version(head, limits),
+        Err(error) => return Err(rule_of(error)),
+    }
+    if !head.starts_with(b"HTTP/") {
+        return Err(HeadError::bad("an empty line before the head"));
+    }
+    let status = StatusCode::from_u16(parsed.code.unwrap_or_default())
+        .map_err(|_| HeadError::bad("the status is not between 100 and 999"))?;
+    let mut response = Response::new();
+    let line_len = memchr::memchr(b'\r', head).unwrap_or(0);
+    let facts = take_fields(head, line_len, parsed.headers, response.headers_mut())?;
+    response.set_head(status, version_of(parsed.version));
+    Ok(ResponseHead { response, facts })
+}
+
+/// Parses a complete trailer section (RFC 9112 §7.1.2). Fields that frame, route or control the
+/// connection are dropped (RFC 9110 §6.5.1).
+pub(in crate::http) fn parse_trailers(
+    section: &[u8],
+    limits: &HeadLimits,
+) -> Result<Headers, HeadError> {
+    let mut fields = [httparse::EMPTY_HEADER; HEADER_COUNT_MAX];
+    let fields = &mut fields[..limits.fields.min(HEADER_COUNT_MAX)];
+    let parsed = match httparse::parse_headers(section, fields) {
+        Ok(httparse::Status::Complete((used, parsed))) if used == section.len() => parsed,
+        Ok(_) => return Err(INCOMPLETE),
+        Err(error) => return Err(rule_of(error)),
+    };
+    let mut trailers = Headers::new();
+    for field in parsed {
+        if !Known::of(field.name.as_bytes()).is_forbidden_trailer() {
+            let added = trailers.append(field.name, field.value);
+            added.map_err(|_| HeadError::bad("a trailer field is malformed"))?;
+        }
+    }
+    Ok(trailers)
+}
+
+const INCOMPLETE: HeadError = HeadError::bad("the head has no end, or bytes behind it");
+
+/// The fields, copied behind each other into `headers`, and what they say.
+fn take_fields(
+    head: &[u8],
+    line_len: usize,
+    fields: &[httparse::Header<'_>],
+    headers: &mut Headers,
+) -> Result<Facts, HeadError> {
+    let mut facts = Facts::default();
+    // Also true for heads that no scanner has seen: every line ends in CRLF.
+    if head.get(line_len..line_len + 2) != Some(b"\r\n") || !head.ends_with(b"\r\n\r\n") {
+        return Err(BARE_LF);
+    }
+    let section_start = line_len + 2;
+    headers.load(&head[section_start..], fields.len());
+    let base = head.as_ptr().addr();
+    for field in fields {
+        let name = field.name.as_bytes();
+        let name_start = name.as_ptr().addr() - base;
+        if !head[..name_start].ends_with(b"\r\n") {
+            return Err(BARE_LF);
+        }
+        let Ok(name_len) = u16::try_from(name.len()) else {
+            return Err(HeadError::too_large("a field name is too long"));
+        };
+        let known = Known::of(name);
+        facts.note(known, field.value);
+        let value_start = match field.value {
+            [] => section_start,
+            value => value.as_ptr().addr() - base,
+        };
+        headers.push_checked(Field {
+            name_start: (name_start - section_start) as u32,
+            value_start: (value_start - section_start) as u32,
+            value_len: field.value.len() as u32,
+            name_len,
+            known,
+        });
+    }
+    Ok(facts)
+}
+
+const BARE_LF: HeadError = HeadError::bad("a line ends in LF without CR");
+
+fn version_of(minor: Option<u8>) -> Version {
+    match minor {
+        Some(0) => Version::HTTP_10,
+        _ => Version::HTTP_11,
+    }
+}
+
+fn rule_of(error: httparse::Error) -> HeadError {
+    match error {
+        httparse::Error::HeaderName => HeadError::bad("a field name is not a token and a colon"),
+        httparse::Error::HeaderValue => HeadError::bad("a field value holds a control character"),
+        httparse::Error::NewLine => HeadError::bad("a line does not end in CRLF"),
+        httparse::Error::Status => HeadError::bad("the status line is malformed"),
+        httparse::Error::Token => HeadError::bad("the request line is malformed"),
+        httparse::Error::TooManyHeaders => TOO_MANY_FIELDS,
+        httparse::Error::Version => HeadError::bad("the version is malformed"),
+    }
+}
+
+/// A request whose version is not 1.0 or 1.1: 505 for another major version, 1.1 for a higher
+/// minor one (RFC 9110 §2.5), 400 for what is no version.
+#[cold]
+fn other_version(head: &[u8], limits: &HeadLimits) -> Result<RequestHead, HeadError> {
+    let line_end = memchr::memchr(b'\r', head).unwrap_or(head.len());
+    let version_start = memchr::memrchr(b' ', &head[..line_end]).map_or(0, |at| at + 1);
+    let known = as_version_1_1(head, version_start, line_end)?;
+    parse_request(&known, limits)
+}
+
+/// As [`other_version`], for a status line.
+#[cold]
+fn other_response_version(head: &[u8], limits: &HeadLimits) -> Result<ResponseHead, HeadError> {
+    let version_end = memchr::memchr(b' ', head).unwrap_or(head.len());
+    let known = as_version_1_1(head, 0, version_end)?;
+    parse_response(&known, limits)
+}
+
+/// The head with its higher minor version replaced by 1.
+fn as_version_1_1(head: &[u8], start: usize, end: usize) -> Result<Vec<u8>, HeadError> {
+    match head[start..end] {
+        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'2'..=b'9'] => {
+            let mut head = head.to_vec();
+            head[end - 1] = b'1';
+            Ok(head)
+        }
+        [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+            if major != b'1' && major.is_ascii_digit() && minor.is_ascii_digit() =>
+        {
+            Err(HeadError {
+                status: StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+                rule: "this HTTP version is not spoken here",
+            })
+        }
+        _ => Err(HeadError::bad("the version is malformed")),
+    }
+}
+
+/// RFC 9112 §3.2: which form of target goes with which method.
+fn check_target(method: &Method, target: &str) -> Result<(), HeadError> {
+    let bytes = target.as_bytes();
+    if !token::is_target(bytes) {
+        return Err(HeadError::bad("the target holds a byte no URI has"));
+    }
+    if *method == Method::CONNECT {
+        let has_port = memchr::memrchr(b':', bytes)
+            .is_some_and(|at| at > 0 && token::decimal(&bytes[at + 1..]).is_some());
+        if !has_port || !is_valid_host(bytes) {
+            return Err(HeadError::bad("the target of CONNECT is not host:port"));
+        }
+        return Ok(());
+    }
+    if bytes[0] == b'/' {
+        return Ok(());
+    }
+    if bytes == b"*" {
+        return match *method {
+            Method::OPTIONS => Ok(()),
+            _ => Err(HeadError::bad("the target * is for OPTIONS")),
+        };
+    }
+    check_absolute(bytes)
+}
+
+/// A whole URL (RFC 9112 §3.2.2), of the schemes that HTTP/1 carries.
+fn check_absolute(target: &[u8]) -> Result<(), HeadError> {
+    const NO_PATH: HeadError = HeadError::bad("the target is neither a path nor a URL");
+    let starts = |scheme: &[u8]| {
+        let prefix = target.get(..scheme.len())?;
+        prefix
+            .eq_ignore_ascii_case(scheme)
+            .then(|| &target[scheme.len()..])
+    };
+    let rest = starts(b"http://").or_else(|| starts(b"https://"));
+    let rest = rest.ok_or(NO_PATH)?;
+    let authority_end = memchr::memchr2(b'/', b'?', rest).unwrap_or(rest.len());
+    let authority = &rest[..authority_end];
+    if authority.is_empty() || !is_valid_host(authority) {
+        return Err(HeadError::bad("the target has no valid host"));
+    }
+    Ok(())
+}
+
+/// RFC 9112 §3.2: a 1.1 request has exactly one `Host`; no request has two, or an invalid one.
+fn check_host(version: Version, facts: &Facts) -> Result<(), HeadError> {
+    if facts.host_invalid {
+        return Err(HeadError::bad("the Host field is malformed"));
+    }
+    match facts.hosts {
+        1 => Ok(()),
+        0 if version == Version::HTTP_10 => Ok(()),
+        0 => Err(HeadError::bad("the Host field is missing")),
+        _ => Err(HeadError::bad("more than one Host field")),
+    }
+}
