@@ -87,7 +87,9 @@ fn httparse_alone(bencher: Bencher<'_, '_>, name: &str) {
     bencher.counter(BytesCount::new(head.len())).bench(|| {
         let mut fields = [httparse::EMPTY_HEADER; 16];
         let mut request = httparse::Request::new(&mut fields);
-        request.parse(black_box(head)).map(|_| request.headers.len())
+        request
+            .parse(black_box(head))
+            .map(|_| request.headers.len())
     });
 }
 

@@ -261,6 +261,11 @@ impl fmt::Display for CloseReason {
 
 #[cfg(test)]
 mod tests {
+    use Framing::Chunked;
+    use Framing::Empty;
+    use Framing::Length;
+    use Framing::UntilClose;
+
     use super::*;
     use crate::http::head::HeadLimits;
     use crate::http::head::parse_request;
@@ -283,7 +288,6 @@ mod tests {
     /// RFC 9112 §6.3, its numbered rows, for requests.
     #[test]
     fn rows_for_requests() {
-        use Framing::{Chunked, Empty, Length};
         for (row, fields, framing) in [
             // 3: both fields. We do not let Transfer-Encoding override.
             (
@@ -353,7 +357,6 @@ mod tests {
     /// RFC 9112 §6.3, its numbered rows, for responses.
     #[test]
     fn rows_for_responses() {
-        use Framing::{Chunked, Empty, Length, UntilClose};
         let (get, head, connect) = (Method::GET, Method::HEAD, Method::CONNECT);
         let both = "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n";
         let differing = "Content-Length: 3\r\nContent-Length: 4\r\n";
@@ -453,29 +456,31 @@ mod tests {
 
     #[test]
     fn what_we_send_follows_from_the_body() {
-        use Outgoing::{Chunked, Length, Nothing, UntilClose};
         let (get, head) = (Method::GET, Method::HEAD);
         let (v10, v11) = (Version::HTTP_10, Version::HTTP_11);
         for (method, version, status, length, outgoing, has_body) in [
-            (&get, v11, 200, Some(3), Length(3), true),
-            (&get, v11, 200, Some(0), Length(0), false),
-            (&get, v11, 200, None, Chunked, true),
-            (&get, v10, 200, None, UntilClose, true),
-            (&get, v11, 204, Some(3), Nothing, false),
-            (&get, v11, 304, Some(3), Nothing, false),
-            (&head, v11, 200, Some(3), Length(3), false),
-            (&head, v11, 200, Some(0), Nothing, false),
-            (&head, v11, 200, None, Nothing, false),
+            (&get, v11, 200, Some(3), Outgoing::Length(3), true),
+            (&get, v11, 200, Some(0), Outgoing::Length(0), false),
+            (&get, v11, 200, None, Outgoing::Chunked, true),
+            (&get, v10, 200, None, Outgoing::UntilClose, true),
+            (&get, v11, 204, Some(3), Outgoing::Nothing, false),
+            (&get, v11, 304, Some(3), Outgoing::Nothing, false),
+            (&head, v11, 200, Some(3), Outgoing::Length(3), false),
+            (&head, v11, 200, Some(0), Outgoing::Nothing, false),
+            (&head, v11, 200, None, Outgoing::Nothing, false),
         ] {
             let status = StatusCode::from_u16(status).unwrap();
             let found = Outgoing::of_response(method, version, status, length);
             assert_eq!(found, outgoing, "{method} {version:?} {status} {length:?}");
             assert_eq!(found.has_body(method), has_body);
         }
-        assert_eq!(Outgoing::of_request(&get, Some(0)), Nothing);
-        assert_eq!(Outgoing::of_request(&Method::POST, Some(0)), Length(0));
-        assert_eq!(Outgoing::of_request(&get, Some(1)), Length(1));
-        assert_eq!(Outgoing::of_request(&Method::POST, None), Chunked);
+        assert_eq!(Outgoing::of_request(&get, Some(0)), Outgoing::Nothing);
+        assert_eq!(
+            Outgoing::of_request(&Method::POST, Some(0)),
+            Outgoing::Length(0)
+        );
+        assert_eq!(Outgoing::of_request(&get, Some(1)), Outgoing::Length(1));
+        assert_eq!(Outgoing::of_request(&Method::POST, None), Outgoing::Chunked);
     }
 
     #[test]
