@@ -160,6 +160,14 @@ pub const POOL_IDLE_MAX: usize = 256;
 /// How long a connection of the pool may rest; below the 60 to 120 s after which servers and
 /// address translators forget it.
 pub const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(90);
+/// Bytes of a response body beyond which it is received into large buffers of its own.
+pub const LARGE_BODY_BYTES: u64 = 64 * 1024;
+/// Bytes of a response body that wait for their reader before receiving pauses.
+pub const RESPONSE_AHEAD_BYTES_MAX: usize = 256 * 1024;
+/// Shared memory of one core from which short response bodies are cut.
+pub const RESPONSE_COPY_BYTES: usize = 16 * 1024;
+/// Exchanges kept for reuse by one core.
+pub const FREE_EXCHANGES_MAX: usize = 1_024;
 /// How long the rest of a dropped response body may take to arrive for the connection to be kept.
 pub const RESPONSE_DRAIN_TIMEOUT: Duration = Duration::from_millis(50);
 /// Redirects followed before giving up.

@@ -193,6 +193,8 @@ pub enum CloseReason {
     BadMessage,
     /// Too much of a body was left unread to drain it.
     BodyUnread,
+    /// The response was complete before the request was.
+    EarlyResponse,
     /// The client waits for `100 Continue`, and nobody asked for the body.
     ContinueUnsent,
     /// The handler failed after its response had begun, or panicked.
@@ -219,6 +221,7 @@ impl CloseReason {
             CloseReason::UntilClose => "the body ends with the connection",
             CloseReason::BadMessage => "the message was malformed or too large",
             CloseReason::BodyUnread => "too much of the body was left unread",
+            CloseReason::EarlyResponse => "the response was complete before the request",
             CloseReason::ContinueUnsent => "the body was neither wanted nor sent",
             CloseReason::HandlerFailed => "the handler failed",
             CloseReason::PeerClosed => "the peer closed its side",

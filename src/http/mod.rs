@@ -32,6 +32,7 @@ pub mod chunked;
 pub mod date;
 pub mod disconnect;
 pub mod encode;
+pub mod fetch;
 pub mod framing;
 pub mod head;
 pub mod headers;

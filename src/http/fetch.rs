@@ -1,0 +1,500 @@
+//! The client's side of HTTP/1.1 exchanges on one connection, without I/O: a request becomes
+//! bytes, bytes become a response.
+//!
+//! ```text
+//!  sending     Idle ──start──► Length | Chunked ──finish_body──► Done
+//!                 └──start, no body──────────────────────────────┘
+//!  receiving   Idle ──start──► Head ──1xx──► Head               (bounded count)
+//!                               │ └──final head──► Length | Chunked | UntilClose ──last byte──► Done
+//!                               └──101, 2xx to CONNECT──────────────────────────────────────► Done
+//!
+//!  both Done, nothing speaks against it ──settle──► Idle        (the next request)
+//!  else ──settle──► CloseReason
+//! ```
+//!
+//! The two directions are independent: a response may come, and even end, while the body is still
+//! sent (then the connection is not kept). A byte behind the response's last one belongs to no
+//! request, and closes the connection. After an error nothing but dropping the machine makes
+//! sense: the connection has lost its framing.
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+use ::http::Method;
+use ::http::StatusCode;
+
+use crate::http::chunked::CHUNK_END;
+use crate::http::chunked::ChunkError;
+use crate::http::chunked::Decoded;
+use crate::http::chunked::Decoder;
+use crate::http::chunked::encode_chunk_head;
+use crate::http::chunked::encode_last_chunk;
+use crate::http::encode::Persistence;
+use crate::http::encode::request_head;
+use crate::http::framing::CloseReason;
+use crate::http::framing::Framing;
+use crate::http::framing::Outgoing;
+use crate::http::framing::response_framing;
+use crate::http::head::HeadError;
+use crate::http::head::HeadLimits;
+use crate::http::head::ResponseHead;
+use crate::http::head::Scan;
+use crate::http::head::Scanner;
+use crate::http::head::parse_response;
+use crate::http::headers::Headers;
+use crate::http::known::Known;
+use crate::http::request::Request;
+use crate::http::response::Response;
+use crate::limits::INFORMATIONAL_COUNT_MAX;
+
+/// One connection's exchanges, one after the other.
+pub struct Fetch {
+    limits: HeadLimits,
+    sending: Sending,
+    receiving: Receiving,
+    /// The head that came in pieces; empty, and without memory, otherwise.
+    partial: Vec<u8>,
+    /// True exactly when a byte came since the last `start`.
+    is_answered: bool,
+    close: Option<CloseReason>,
+}
+
+enum Sending {
+    /// Nothing is sent, or all of it.
+    Done,
+    /// Bytes of the body that are still to come.
+    Length(u64),
+    Chunked,
+}
+
+enum Receiving {
+    /// No request is under way.
+    Idle,
+    Head {
+        scanner: Scanner,
+        method: Method,
+        informational_count: usize,
+    },
+    Length(u64),
+    Chunked(Decoder),
+    UntilClose,
+    /// The response is complete.
+    Done,
+}
+
+/// What the received bytes mean.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// All of the input is used; more has to come, or the response is complete.
+    Partial,
+    /// The final head; its framing says what follows.
+    Head(Response, Framing),
+    /// Bytes of the body, a part of the input.
+    Data(&'a [u8]),
+    /// The body ended, with its trailers. Comes behind each head, once.
+    End(Option<Headers>),
+}
+
+/// Why a response cannot be used.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum FetchError {
+    /// The head breaks a rule or a limit.
+    Head(HeadError),
+    /// The chunked coding of the body breaks a rule or a limit.
+    Chunk(ChunkError),
+    /// More informational responses than `INFORMATIONAL_COUNT_MAX` before the final one.
+    TooManyInformational,
+    /// Bytes came while no request was under way.
+    Unsolicited,
+    /// The connection ended before a byte of the response.
+    NoResponse,
+    /// The connection ended within the head.
+    HeadCut,
+    /// The connection ended within a body that frames itself; of a known length, this many bytes
+    /// are missing.
+    BodyCut {
+        /// Bytes that did not come, where the length was announced.
+        missing_bytes: Option<u64>,
+    },
+}
+
+/// Why a request cannot be sent: the caller's fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The request target holds a blank, a control character, or nothing at all.
+    Target,
+    /// The `Host` is empty or holds a blank or control character.
+    Host,
+    /// CONNECT and TRACE carry no body (RFC 9110 §9.3.6, §9.3.8).
+    BodyNotAllowed,
+    /// The body has more bytes than it said.
+    BodyTooLong,
+    /// The body ended before it had all the bytes that it said; so many are missing.
+    BodyTooShort {
+        /// Bytes that did not come.
+        missing_bytes: u64,
+    },
+}
+
+impl Fetch {
+    /// A fresh connection.
+    pub fn new(limits: HeadLimits) -> Fetch {
+        Fetch {
+            limits,
+            sending: Sending::Done,
+            receiving: Receiving::Idle,
+            partial: Vec::new(),
+            is_answered: false,
+            close: None,
+        }
+    }
+
+    // ---- sending -----------------------------------------------------------------------------
+
+    /// Begins an exchange: writes the head of `request` to `out`, whose body will have `length`
+    /// bytes (`None`: its end will tell). Nothing is written on an error. Without `is_kept` the
+    /// peer is told that this is the connection's last request.
+    pub fn start(
+        &mut self,
+        request: &Request,
+        length: Option<u64>,
+        is_kept: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<(), SendError> {
+        assert!(
+            matches!(self.receiving, Receiving::Idle),
+            "one exchange at a time"
+        );
+        assert!(
+            self.close.is_none(),
+            "a connection that closes takes no request"
+        );
+        check(request, length)?;
+        let persistence = persistence(request, is_kept);
+        let outgoing = Outgoing::of_request(request.method(), length);
+        request_head(out, request, outgoing, persistence);
+        self.sending = match outgoing {
+            Outgoing::Length(length) if length > 0 => Sending::Length(length),
+            Outgoing::Chunked => Sending::Chunked,
+            _ => Sending::Done,
+        };
+        if persistence == Persistence::Close || *request.method() == Method::CONNECT {
+            self.close = Some(CloseReason::WeAsked);
+        }
+        self.is_answered = false;
+        self.receiving = Receiving::Head {
+            scanner: Scanner::response(self.limits),
+            method: request.method().clone(),
+            informational_count: 0,
+        };
+        Ok(())
+    }
+
+    /// Writes what stands before `len` bytes of the body; they follow, and then
+    /// [`Fetch::end_chunk`].
+    pub fn begin_chunk(&mut self, len: u64, out: &mut Vec<u8>) -> Result<(), SendError> {
+        match &mut self.sending {
+            Sending::Done => Err(SendError::BodyTooLong),
+            Sending::Length(left) => {
+                *left = left.checked_sub(len).ok_or(SendError::BodyTooLong)?;
+                Ok(())
+            }
+            Sending::Chunked => {
+                let len = usize::try_from(len).expect("a chunk lies in memory");
+                encode_chunk_head(out, len);
+                Ok(())
+            }
+        }
+    }
+
+    /// Writes what stands behind the bytes announced with [`Fetch::begin_chunk`].
+    pub fn end_chunk(&mut self, out: &mut Vec<u8>) {
+        if matches!(self.sending, Sending::Chunked) {
+            out.extend_from_slice(CHUNK_END);
+        }
+    }
+
+    /// Ends the body.
+    pub fn finish_body(&mut self, out: &mut Vec<u8>) -> Result<(), SendError> {
+        match std::mem::replace(&mut self.sending, Sending::Done) {
+            Sending::Done | Sending::Length(0) => Ok(()),
+            Sending::Length(missing_bytes) => Err(SendError::BodyTooShort { missing_bytes }),
+            Sending::Chunked => {
+                encode_last_chunk(out, None);
+                Ok(())
+            }
+        }
+    }
+
+    /// True when all of the request was written.
+    pub fn is_sent(&self) -> bool {
+        matches!(self.sending, Sending::Done | Sending::Length(0))
+    }
+
+    // ---- receiving ---------------------------------------------------------------------------
+
+    /// Takes bytes: says how many of them were used, and what they mean. To be called until it
+    /// says [`Event::Partial`], also with an empty rest: the end of a body needs no byte.
+    pub fn receive<'a>(&mut self, input: &'a [u8]) -> Result<(usize, Event<'a>), FetchError> {
+        self.is_answered |= !input.is_empty();
+        match &mut self.receiving {
+            Receiving::Idle if input.is_empty() => Ok((0, Event::Partial)),
+            Receiving::Idle => Err(FetchError::Unsolicited),
+            Receiving::Head { .. } => self.receive_head(input),
+            Receiving::Length(0) => Ok((0, self.end_body(None))),
+            Receiving::Length(left) => {
+                // A slice's length fits into u64, and the lesser of both into usize.
+                let len = (*left).min(input.len() as u64) as usize;
+                *left -= len as u64;
+                Ok((len, data_or_partial(&input[..len])))
+            }
+            Receiving::UntilClose => Ok((input.len(), data_or_partial(input))),
+            Receiving::Chunked(_) => self.receive_chunked(input),
+            Receiving::Done => {
+                if !input.is_empty() {
+                    self.close.get_or_insert(CloseReason::UnexpectedBytes);
+                }
+                Ok((input.len(), Event::Partial))
+            }
+        }
+    }
+
+    /// The peer has closed its side: the end of a body that only this can end, an error within
+    /// anything else.
+    pub fn receive_end(&mut self) -> Result<Event<'static>, FetchError> {
+        self.close.get_or_insert(CloseReason::PeerClosed);
+        match &self.receiving {
+            Receiving::Idle | Receiving::Done => Ok(Event::Partial),
+            Receiving::Head { .. } if !self.is_answered => Err(FetchError::NoResponse),
+            Receiving::Head { .. } => Err(FetchError::HeadCut),
+            Receiving::Length(0) | Receiving::UntilClose => Ok(self.end_body(None)),
+            Receiving::Length(left) => Err(FetchError::BodyCut {
+                missing_bytes: Some(*left),
+            }),
+            Receiving::Chunked(_) => Err(FetchError::BodyCut {
+                missing_bytes: None,
+            }),
+        }
+    }
+
+    /// True when no byte came since the request was started.
+    pub fn is_unanswered(&self) -> bool {
+        !self.is_answered
+    }
+
+    /// True when the response is complete.
+    pub fn is_received(&self) -> bool {
+        matches!(self.receiving, Receiving::Done)
+    }
+
+    /// Bytes of the response's body that are still to come, where that is known.
+    pub fn missing_bytes(&self) -> Option<u64> {
+        match self.receiving {
+            Receiving::Length(left) => Some(left),
+            Receiving::Done => Some(0),
+            _ => None,
+        }
+    }
+
+    /// Why the connection will not be kept, as far as is known.
+    pub fn close_reason(&self) -> Option<CloseReason> {
+        self.close
+    }
+
+    /// After a complete response: ready for the next request, or why the connection has to close.
+    pub fn settle(&mut self) -> Result<(), CloseReason> {
+        assert!(self.is_received(), "the exchange is still under way");
+        if !self.is_sent() {
+            self.close.get_or_insert(CloseReason::EarlyResponse);
+        }
+        match self.close {
+            Some(reason) => Err(reason),
+            None => {
+                self.receiving = Receiving::Idle;
+                Ok(())
+            }
+        }
+    }
+
+    fn receive_head<'a>(&mut self, input: &'a [u8]) -> Result<(usize, Event<'a>), FetchError> {
+        let mut used = 0;
+        loop {
+            let Receiving::Head {
+                scanner, method, ..
+            } = &mut self.receiving
+            else {
+                unreachable!("only called while a head is awaited");
+            };
+            let rest = &input[used..];
+            let end = match scanner.push(rest).map_err(FetchError::Head)? {
+                Scan::Partial => {
+                    self.partial.extend_from_slice(rest);
+                    return Ok((input.len(), Event::Partial));
+                }
+                Scan::Complete { used } => used,
+            };
+            let head = if self.partial.is_empty() {
+                parse_response(&rest[..end], &self.limits)
+            } else {
+                self.partial.extend_from_slice(&rest[..end]);
+                parse_response(&std::mem::take(&mut self.partial), &self.limits)
+            };
+            let head = head.map_err(FetchError::Head)?;
+            used += end;
+            if !is_informational(head.status()) {
+                let framing = response_framing(method, &head).map_err(FetchError::Head)?;
+                return Ok((used, self.begin_body(head, framing)));
+            }
+            self.skip_informational()?;
+        }
+    }
+
+    fn skip_informational(&mut self) -> Result<(), FetchError> {
+        if let Receiving::Head {
+            scanner,
+            informational_count,
+            ..
+        } = &mut self.receiving
+        {
+            *scanner = Scanner::response(self.limits);
+            *informational_count += 1;
+            if *informational_count > INFORMATIONAL_COUNT_MAX {
+                return Err(FetchError::TooManyInformational);
+            }
+        }
+        Ok(())
+    }
+
+    fn begin_body(&mut self, head: ResponseHead, framing: Framing) -> Event<'static> {
+        self.receiving = match framing {
+            Framing::Empty => Receiving::Length(0),
+            Framing::Length(length) => Receiving::Length(length),
+            Framing::Chunked => Receiving::Chunked(Decoder::new()),
+            Framing::UntilClose => Receiving::UntilClose,
+        };
+        let reason = if head.status() == StatusCode::SWITCHING_PROTOCOLS {
+            Some(CloseReason::Upgraded)
+        } else {
+            CloseReason::of_response(&head, framing)
+        };
+        if let Some(reason) = reason {
+            self.close.get_or_insert(reason);
+        }
+        Event::Head(head.into_response(), framing)
+    }
+
+    fn receive_chunked<'a>(&mut self, input: &'a [u8]) -> Result<(usize, Event<'a>), FetchError> {
+        let Receiving::Chunked(decoder) = &mut self.receiving else {
+            unreachable!("only called within a chunked body");
+        };
+        Ok(match decoder.push(input).map_err(FetchError::Chunk)? {
+            Decoded::More => (input.len(), Event::Partial),
+            Decoded::Data { used, data } => (used, Event::Data(data)),
+            Decoded::End { used, trailers } => (used, self.end_body(trailers)),
+        })
+    }
+
+    fn end_body(&mut self, trailers: Option<Headers>) -> Event<'static> {
+        self.receiving = Receiving::Done;
+        Event::End(trailers)
+    }
+}
+
+fn data_or_partial(data: &[u8]) -> Event<'_> {
+    if data.is_empty() {
+        Event::Partial
+    } else {
+        Event::Data(data)
+    }
+}
+
+/// What can be wrong with a request before it is sent. Fields were checked when they were added.
+fn check(request: &Request, length: Option<u64>) -> Result<(), SendError> {
+    if !is_visible(request.target().as_bytes()) {
+        return Err(SendError::Target);
+    }
+    let host = match request.headers().get_known(Known::Host) {
+        Some(host) => Some(host),
+        None => {
+            let host = request.url().and_then(|url| url.host_str());
+            host.map(str::as_bytes)
+        }
+    };
+    if !is_visible(host.unwrap_or_default()) {
+        return Err(SendError::Host);
+    }
+    if length != Some(0) && matches!(*request.method(), Method::CONNECT | Method::TRACE) {
+        return Err(SendError::BodyNotAllowed);
+    }
+    Ok(())
+}
+
+/// True for one or more bytes of visible ASCII: what may stand between two blanks of a line.
+fn is_visible(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && bytes.iter().all(u8::is_ascii_graphic)
+}
+
+/// What the head says of the connection: the caller's own words are `close` and `upgrade`.
+fn persistence(request: &Request, is_kept: bool) -> Persistence {
+    let headers = request.headers();
+    if !is_kept || headers.contains_token("connection", "close") {
+        Persistence::Close
+    } else if headers.contains_token("connection", "upgrade") {
+        Persistence::Upgrade
+    } else {
+        Persistence::Default
+    }
+}
+
+/// True for responses that announce another one; 101 is final (RFC 9110 §15.2.2).
+fn is_informational(status: StatusCode) -> bool {
+    status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
+}
+
+impl fmt::Display for FetchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FetchError::Head(error) => write!(f, "the response head is malformed: {error}"),
+            FetchError::Chunk(error) => write!(f, "the response body is malformed: {}", error.rule),
+            FetchError::TooManyInformational => write!(
+                f,
+                "more than {INFORMATIONAL_COUNT_MAX} informational responses before the final one"
+            ),
+            FetchError::Unsolicited => f.write_str("bytes came that belong to no request"),
+            FetchError::NoResponse => f.write_str("the connection ended without a response"),
+            FetchError::HeadCut => f.write_str("the connection ended within the response head"),
+            FetchError::BodyCut {
+                missing_bytes: Some(missing),
+            } => write!(
+                f,
+                "the connection ended {missing} bytes before the end of the response body"
+            ),
+            FetchError::BodyCut {
+                missing_bytes: None,
+            } => f.write_str("the connection ended within the response body"),
+        }
+    }
+}
+
+impl std::error::Error for FetchError {}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SendError::Target => f.write_str("the request target is empty or not visible ASCII"),
+            SendError::Host => f.write_str("the Host is empty or not visible ASCII"),
+            SendError::BodyNotAllowed => f.write_str("CONNECT and TRACE carry no body"),
+            SendError::BodyTooLong => f.write_str("the request body is longer than it said"),
+            SendError::BodyTooShort { missing_bytes } => write!(
+                f,
+                "the request body ended {missing_bytes} bytes before the length that it said"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for SendError {}
