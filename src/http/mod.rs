@@ -19,6 +19,7 @@
 //!
 //! - Messages: [`request`], [`response`], [`headers`], [`body`] with [`incoming`], [`disconnect`].
 //! - Wire: [`head`], [`framing`], [`chunked`], [`encode`], [`date`].
+//! - For handlers: [`target`], [`conditional`], [`range`], [`media_type`].
 //!
 //! Strictness: there is one mode. What two readers could read differently (bare LF, obs-fold,
 //! blanks before a colon, two lengths, a length beside a coding) is an error with the status that
@@ -29,6 +30,7 @@
 
 pub mod body;
 pub mod chunked;
+pub mod conditional;
 pub mod date;
 pub mod disconnect;
 pub mod encode;
@@ -38,8 +40,11 @@ pub mod head;
 pub mod headers;
 pub mod incoming;
 mod known;
+pub mod media_type;
 mod params;
+pub mod range;
 mod recycle;
 pub mod request;
 pub mod response;
+pub mod target;
 mod token;

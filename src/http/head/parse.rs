@@ -65,10 +65,11 @@ pub fn parse_request(head: &[u8], limits: &HeadLimits) -> Result<RequestHead, He
 /// §4, §5). The reason phrase is dropped; a missing one is accepted, since servers that omit the
 /// blank before it exist and nothing depends on it.
 pub fn parse_response(head: &[u8], limits: &HeadLimits) -> Result<ResponseHead, HeadError> {
-    let mut fields = [httparse::EMPTY_HEADER; HEADER_COUNT_MAX];
+    let mut fields = [const { MaybeUninit::uninit() }; HEADER_COUNT_MAX];
     let fields = &mut fields[..limits.fields.min(HEADER_COUNT_MAX)];
-    let mut parsed = httparse::Response::new(fields);
-    match parsed.parse(head) {
+    let mut parsed = httparse::Response::new(&mut []);
+    let strict = httparse::ParserConfig::default();
+    match strict.parse_response_with_uninit_headers(&mut parsed, head, fields) {
         Ok(httparse::Status::Complete(used)) if used == head.len() => {}
         Ok(_) => return Err(INCOMPLETE),
         Err(httparse::Error::Version) => return other_response_version(head, limits),
