@@ -6,6 +6,7 @@
 
 use ::http::Method;
 use ::http::Version;
+use divan::AllocProfiler;
 use divan::Bencher;
 use divan::black_box;
 use divan::counter::BytesCount;
@@ -26,6 +27,10 @@ use roundtrip::http::head::Scanner;
 use roundtrip::http::head::parse_request;
 use roundtrip::http::head::parse_response;
 use roundtrip::http::response::Response;
+
+/// Shows what allocates; in steady state nothing does.
+#[global_allocator]
+static ALLOCATOR: AllocProfiler = AllocProfiler::system();
 
 fn main() {
     divan::main();

@@ -339,6 +339,11 @@ pub fn encode_last_chunk(out: &mut Vec<u8>, trailers: Option<&Headers>) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::ProptestConfig;
+    use proptest::prelude::any;
+    use proptest::prop_assert_eq;
+    use proptest::proptest;
+
     use super::*;
 
     /// What a whole input gives: body, bytes used, trailers.
@@ -498,5 +503,71 @@ mod tests {
         let mut out = Vec::new();
         encode_last_chunk(&mut out, None);
         assert_eq!(out, LAST_CHUNK);
+    }
+
+    /// Pieces from which inputs are made that come close to a chunked body.
+    const PIECES: [&str; 16] = [
+        "0",
+        "1",
+        "a",
+        "5",
+        "\r\n",
+        "\r\n",
+        "\r\n",
+        "\r",
+        "\n",
+        ";x",
+        " ",
+        "x",
+        "hello",
+        "X: y",
+        "0\r\n\r\n",
+        "1\r\nz\r\n",
+    ];
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// However a body is cut into chunks and its bytes into pieces, it arrives as it was.
+        #[test]
+        fn decodes_any_chunks_in_any_pieces(
+            chunks in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..40), 0..8),
+            cuts in proptest::collection::vec(any::<proptest::sample::Index>(), 0..8),
+        ) {
+            let mut input = Vec::new();
+            for chunk in &chunks {
+                encode_chunk_head(&mut input, chunk.len());
+                input.extend_from_slice(chunk);
+                input.extend_from_slice(CHUNK_END);
+            }
+            input.extend_from_slice(LAST_CHUNK);
+            let (body, used, _) = decode(&cut(&input, &cuts)).unwrap().unwrap();
+            prop_assert_eq!(body, chunks.concat());
+            prop_assert_eq!(used, input.len());
+        }
+
+        /// Right or wrong, the answer does not depend on how the bytes arrive.
+        #[test]
+        fn any_split_gives_the_same_answer(
+            picks in proptest::collection::vec(0..PIECES.len(), 0..16),
+            cuts in proptest::collection::vec(any::<proptest::sample::Index>(), 0..6),
+        ) {
+            let input: String = picks.iter().map(|&pick| PIECES[pick]).collect();
+            let pieces = cut(input.as_bytes(), &cuts);
+            prop_assert_eq!(decode(&pieces), decode(&[input.as_bytes()]));
+        }
+    }
+
+    fn cut<'a>(input: &'a [u8], cuts: &[proptest::sample::Index]) -> Vec<&'a [u8]> {
+        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(input.len() + 1)).collect();
+        cuts.sort_unstable();
+        let mut pieces = Vec::new();
+        let mut start = 0;
+        for cut in cuts {
+            pieces.push(&input[start..cut]);
+            start = cut;
+        }
+        pieces.push(&input[start..]);
+        pieces
     }
 }

@@ -7,7 +7,9 @@
 //! ```
 //!
 //! What frames the message is never taken from its fields: `Content-Length`, `Transfer-Encoding`,
-//! `Connection` and `Keep-Alive` are written from arguments alone.
+//! `Connection` and `Keep-Alive` are written from arguments alone. Fields that the message's own
+//! `Connection` names are left out, so that a received message can be passed on as it is (RFC 9110
+//! §7.6.1).
 
 use ::http::Method;
 use ::http::StatusCode;
@@ -19,6 +21,7 @@ use crate::http::headers::Headers;
 use crate::http::known::Known;
 use crate::http::request::Request;
 use crate::http::response::Response;
+use crate::http::token;
 
 /// What a server sends so that the client sends the body.
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -70,9 +73,12 @@ pub fn response_head(
     out.reserve(HEAD_BYTES_USUAL);
     status_line(out, status);
     let headers = response.headers();
-    let has_date = fields(out, headers, |known| {
-        frames(known) || known == Known::Trailer
-    });
+    let is_skipped = |known| match known {
+        Known::Trailer => true,
+        Known::Upgrade => persistence != Persistence::Upgrade,
+        known => frames(known),
+    };
+    let has_date = fields(out, headers, is_skipped);
     if !has_date && !status.is_informational() {
         let (cache, seconds) = date;
         out.extend_from_slice(cache.line(seconds));
@@ -112,7 +118,11 @@ pub fn request_head(
         }
         out.extend_from_slice(b"\r\n");
     }
-    fields(out, headers, frames);
+    let is_skipped = |known| match known {
+        Known::Upgrade => persistence != Persistence::Upgrade,
+        known => frames(known),
+    };
+    fields(out, headers, is_skipped);
     out.extend_from_slice(persistence.line());
     framing(out, outgoing);
     out.extend_from_slice(b"\r\n");
@@ -178,18 +188,34 @@ fn frames(known: Known) -> bool {
 }
 
 /// Writes all fields but those to be skipped; true when there was a `Date`.
-fn fields(out: &mut Vec<u8>, headers: &Headers, skip: fn(Known) -> bool) -> bool {
+fn fields(out: &mut Vec<u8>, headers: &Headers, is_skipped: impl Fn(Known) -> bool) -> bool {
     let mut has_date = false;
+    // Rare: a message that was received and is passed on, or a handler that wants to close.
+    let has_connection = headers.get_known(Known::Connection).is_some();
     for (known, name, value) in headers.iter_known() {
         if known != Known::Other {
-            if skip(known) {
+            if is_skipped(known) {
                 continue;
             }
             has_date |= known == Known::Date;
         }
+        // What every message needs cannot be named away.
+        let may_go = matches!(known, Known::Other | Known::Te | Known::Trailer);
+        if has_connection && may_go && is_nominated(headers, name) {
+            continue;
+        }
         field(out, name, value);
     }
     has_date
+}
+
+/// True when a `Connection` field names this field, which thus belongs to the connection over
+/// which the message came.
+fn is_nominated(headers: &Headers, name: &[u8]) -> bool {
+    headers
+        .get_all("connection")
+        .flat_map(|value| value.split(|&byte| byte == b','))
+        .any(|element| token::trim(element).eq_ignore_ascii_case(name))
 }
 
 fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
@@ -214,7 +240,7 @@ fn framing(out: &mut Vec<u8>, outgoing: Outgoing) {
 /// The length that a response without a body brings for a HEAD or with a 304.
 fn kept_length(out: &mut Vec<u8>, headers: &Headers) {
     let length = headers.get_known(Known::ContentLength);
-    if let Some(length) = length.and_then(crate::http::token::decimal) {
+    if let Some(length) = length.and_then(token::decimal) {
         framing(out, Outgoing::Length(length));
     }
 }
@@ -271,6 +297,23 @@ mod tests {
         );
         let until_close = written(&response, Outgoing::UntilClose, Persistence::Close);
         assert!(!until_close.contains("Length") && !until_close.contains("chunked"));
+    }
+
+    #[test]
+    fn a_message_that_is_passed_on_loses_what_belonged_to_its_connection() {
+        let response = Response::new()
+            .header("Connection", "close, X-Hop, Content-Type")
+            .header("Content-Type", "a/b")
+            .header("X-Hop", "1")
+            .header("Upgrade", "h2c")
+            .header("X-End", "2");
+        let head = written(&response, Outgoing::Length(0), Persistence::Default);
+        assert!(
+            head.starts_with("HTTP/1.1 200 OK\r\nContent-Type: a/b\r\nX-End: 2\r\nDate: "),
+            "{head}"
+        );
+        let head = written(&response, Outgoing::Nothing, Persistence::Upgrade);
+        assert!(head.contains("Upgrade: h2c\r\n") && head.contains("Connection: upgrade\r\n"));
     }
 
     #[test]
