@@ -1,0 +1,16 @@
+//! Other people's programs against our servers: `make interop` installs them and runs this. One
+//! that is missing is a failure, never skipped.
+//!
+//! ```text
+//!   curl · wrk · ab · h2load · Python requests · Node fetch ──► roundtrip serve, examples/echo
+//!   1 GiB down and up ──► byte for byte, in constant memory
+//! ```
+
+mod interop {
+    mod clients;
+    mod curl;
+    mod files;
+    mod large;
+    mod load;
+}
+mod process;

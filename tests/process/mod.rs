@@ -1,0 +1,157 @@
+//! Starts our programs and other people's for the tests that need processes.
+#![allow(dead_code, reason = "each test uses its part")]
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::BufRead as _;
+use std::io::BufReader;
+use std::io::Read as _;
+use std::path::PathBuf;
+use std::process::Child;
+use std::process::Command;
+use std::process::Output;
+use std::process::Stdio;
+use std::thread;
+
+/// The binary under test.
+pub fn roundtrip() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_roundtrip"))
+}
+
+/// An example, built beforehand into the folder beside this test's.
+pub fn example(name: &str) -> Command {
+    let test = std::env::current_exe().expect("a running test");
+    let profile = test.ancestors().nth(2).expect("target/PROFILE/deps/test");
+    let path: PathBuf = profile.join("examples").join(name);
+    assert!(path.exists(), "{} is not built", path.display());
+    Command::new(path)
+}
+
+/// A server that runs until it is dropped.
+pub struct Server {
+    child: Child,
+    /// `HOST:PORT`.
+    pub address: String,
+}
+
+impl Server {
+    /// Starts it, and waits for the line that says where it listens.
+    pub fn start(command: &mut Command) -> Server {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the server starts");
+        let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+        let mut line = String::new();
+        stdout.read_line(&mut line).expect("a line");
+        let address = line.trim().strip_prefix("listening on http://");
+        let address = address.unwrap_or_else(|| panic!("the server said {line:?}"));
+        let address = address.trim_end_matches('/').to_owned();
+        // What it prints later must not fill the pipe.
+        thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
+        Server { child, address }
+    }
+
+    /// `roundtrip serve` for a folder.
+    pub fn serve(folder: impl AsRef<OsStr>) -> Server {
+        let mut command = roundtrip();
+        command
+            .arg("serve")
+            .arg(folder)
+            .args(["--addr", "127.0.0.1:0", "--workers", "1"]);
+        Server::start(&mut command)
+    }
+
+    /// The example `echo`.
+    pub fn echo() -> Server {
+        Server::start(example("echo").args(["127.0.0.1:0", "1"]))
+    }
+
+    /// `http://HOST:PORT` and the path.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// The most memory it has used (VmHWM).
+    pub fn peak_resident_bytes(&self) -> u64 {
+        peak_resident_bytes(self.child.id())
+    }
+
+    /// Sends a signal by name (`TERM`) and waits for the end.
+    pub fn end(mut self, signal: &str) -> std::process::ExitStatus {
+        let done = Command::new("kill")
+            .args(["-s", signal, &self.child.id().to_string()])
+            .status();
+        assert!(done.expect("kill(1)").success());
+        self.child.wait().expect("it ends")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The most memory that a running process has used (VmHWM).
+fn peak_resident_bytes(process: u32) -> u64 {
+    let path = format!("/proc/{process}/status");
+    let status = fs::read_to_string(path).expect("the process still runs");
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+    let kib = line.and_then(|line| line.split_whitespace().nth(1));
+    kib.expect("VmHWM").parse::<u64>().expect("KiB") * 1024
+}
+
+/// Runs a program that must exist and succeed; its standard output.
+pub fn output(command: &mut Command) -> Vec<u8> {
+    let output = run(command);
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    output.stdout
+}
+
+/// The same, as text.
+pub fn text(command: &mut Command) -> String {
+    String::from_utf8(output(command)).expect("UTF-8 output")
+}
+
+/// Runs a program that must exist.
+pub fn run(command: &mut Command) -> Output {
+    command
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?} cannot be run: {error}"))
+}
+
+/// Reads standard output of a program piece by piece, and checks that it succeeded. Returns the
+/// most memory it was seen to use.
+pub fn for_each_piece(command: &mut Command, mut each: impl FnMut(&[u8])) -> u64 {
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{command:?} cannot be run: {error}"));
+    let mut stdout = child.stdout.take().expect("a pipe");
+    let mut piece = vec![0; 256 * 1024];
+    let mut peak = 0;
+    for round in 0.. {
+        let length = stdout.read(&mut piece).expect("a pipe");
+        if length == 0 {
+            break;
+        }
+        each(&piece[..length]);
+        if round % 64 == 0 {
+            peak = peak_resident_bytes(child.id());
+        }
+    }
+    let status = child.wait().expect("it ends");
+    assert!(status.success(), "{command:?}: {status}");
+    peak
+}
