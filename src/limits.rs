@@ -55,6 +55,10 @@ pub const BLOCKING_QUEUE_MAX: usize = 4_096;
 
 /// Length of the kernel's queue of connections that wait for accept(2), cut to somaxconn.
 pub const LISTEN_BACKLOG: i32 = 4_096;
+/// Times that output and `on_sent` may follow each other for one connection in one turn.
+pub const SENDS_PER_TURN: usize = 16;
+/// Up to this many bytes are sent by send(2) at once when few connections are served in a turn.
+pub const INLINE_SEND_BYTES_MAX: usize = 64 * 1024;
 /// Pause after accept(2) ran out of descriptors or memory; re-arming at once would spin.
 pub const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 /// Most bytes handed to one send: a completion is the only sign of progress a time-out can see.
@@ -86,8 +90,15 @@ pub const TCP_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 pub const TCP_KEEPALIVE_PROBES: u32 = 4;
 /// Output buffers kept for reuse by one core.
 pub const FREE_BUFFERS_MAX: usize = 1_024;
+/// Buffers of `FILE_READ_BYTES` kept for reuse by one core.
+pub const FREE_FILE_BUFFERS_MAX: usize = 16;
 /// Larger buffers are given back to the allocator.
 pub const FREE_BUFFER_BYTES_MAX: usize = 16 * 1024;
+
+// ---- fs --------------------------------------------------------------------------------------
+
+/// Entries of one directory that are listed.
+pub const DIRECTORY_ENTRIES_MAX: usize = 10_000;
 
 // ---- http ------------------------------------------------------------------------------------
 
@@ -182,5 +193,6 @@ const _: () = assert!(CQ_ENTRIES as usize >= 2 * COMPLETIONS_PER_TURN);
 const _: () = assert!(WHEEL_SLOTS.is_power_of_two());
 const _: () = assert!(OUTPUT_LOW_WATER_BYTES < OUTPUT_HIGH_WATER_BYTES);
 const _: () = assert!(COPY_BYTES_MAX < OUTPUT_LOW_WATER_BYTES);
+const _: () = assert!(FREE_BUFFER_BYTES_MAX < FILE_READ_BYTES);
 const _: () = assert!(TARGET_BYTES_MAX < REQUEST_HEAD_BYTES_MAX);
 const _: () = assert!(POOL_IDLE_PER_HOST_MAX <= POOL_IDLE_MAX);

@@ -1,1 +1,182 @@
-//! fs (doc to come).
+//! Files beneath a directory: the kernel sees to it that nothing leads out.
+//!
+//! ```text
+//!   Root ─ open_beneath("a/b.txt") ─► blocking pool: openat2(RESOLVE_BENEATH) + fstat ─► (file, metadata)
+//!        ─ list("a") ──────────────► blocking pool: readdir + stat ─► entries
+//! ```
+//!
+//! Contents are read by whoever sends them (`net`), or with [`read_at`].
+
+use std::io;
+use std::os::fd::AsRawFd;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::error::ErrorKind;
+use crate::error::Phase;
+use crate::limits::DIRECTORY_ENTRIES_MAX;
+use crate::reactor::Errno;
+use crate::reactor::operation::Operation;
+use crate::reactor::sys::Directory;
+use crate::reactor::sys::File;
+use crate::runtime::Core;
+use crate::runtime::blocking;
+use crate::runtime::operations;
+
+pub use crate::reactor::sys::DirEntry;
+pub use crate::reactor::sys::Metadata;
+
+/// An open directory. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Root {
+    directory: Arc<Directory>,
+    path: Arc<Path>,
+}
+
+impl Root {
+    /// Opens a directory.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Io`] naming the path: it does not exist, is no directory, or may not be read.
+    pub fn open(path: impl AsRef<Path>) -> Result<Root, Error> {
+        let path = path.as_ref();
+        let directory = Directory::open(path).map_err(|error| {
+            let text = format!("cannot open the directory {}", path.display());
+            Error::new(ErrorKind::Io, text)
+                .in_phase(Phase::File)
+                .because(error)
+        })?;
+        Ok(Root {
+            directory: Arc::new(directory),
+            path: Arc::from(path),
+        })
+    }
+
+    /// The path it was opened by.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Opens a file or directory beneath this one for reading. Whatever would lead out (`..`, an
+    /// absolute path, a symbolic link) is an error of the kernel (openat2(2), RESOLVE_BENEATH).
+    ///
+    /// # Errors
+    ///
+    /// Those of openat2(2): `NotFound`, `PermissionDenied`, `CrossesDevices` for a way out; the
+    /// blocking pool is full.
+    pub async fn open_beneath(&self, relative: &str) -> io::Result<(Arc<File>, Metadata)> {
+        let directory = Arc::clone(&self.directory);
+        let relative = PathBuf::from(relative);
+        let (file, metadata) = blocking(move || directory.open_beneath(&relative)).await??;
+        Ok((Arc::new(file), metadata))
+    }
+
+    /// The entries of a directory beneath this one, in no order, at most
+    /// [`DIRECTORY_ENTRIES_MAX`]. Links that lead nowhere or out are left out.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Root::open_beneath`]; `NotADirectory`.
+    pub async fn list(&self, relative: &str) -> io::Result<Vec<DirEntry>> {
+        let directory = Arc::clone(&self.directory);
+        let relative = PathBuf::from(relative);
+        blocking(move || directory.list(&relative, DIRECTORY_ENTRIES_MAX)).await?
+    }
+}
+
+/// Reads up to `bytes_max` bytes of a file from `offset` on; none are the end. The ring reads, and
+/// does not block when the file is cached.
+///
+/// # Errors
+///
+/// Those of pread(2), or no core runs on this thread.
+pub async fn read_at(file: &Arc<File>, offset: u64, bytes_max: usize) -> io::Result<Vec<u8>> {
+    let core = Core::try_current()?;
+    if bytes_max == 0 {
+        return Ok(Vec::new());
+    }
+    let mut buffer = Vec::with_capacity(bytes_max);
+    loop {
+        let operation = Operation::Read {
+            file: Arc::clone(file),
+            offset,
+            buffer,
+        };
+        let completion = operations::submit(&core, file.as_raw_fd(), None, operation).await;
+        let Some(Operation::Read {
+            buffer: returned, ..
+        }) = completion.operation
+        else {
+            panic!("a read gives its buffer back")
+        };
+        buffer = returned;
+        match completion.result {
+            Ok(_) => return Ok(buffer),
+            Err(Errno::EINTR | Errno::EAGAIN) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::runtime::Runtime;
+
+    #[test]
+    fn nothing_leads_out() {
+        let outside = tempfile::tempdir().unwrap();
+        std::fs::write(outside.path().join("secret"), "secret").unwrap();
+        let inside = tempfile::tempdir().unwrap();
+        std::fs::create_dir(inside.path().join("sub")).unwrap();
+        std::fs::write(inside.path().join("sub/file"), "content").unwrap();
+        symlink("sub/file", inside.path().join("within")).unwrap();
+        symlink(outside.path().join("secret"), inside.path().join("out")).unwrap();
+        symlink("nowhere", inside.path().join("dangling")).unwrap();
+        let root = Root::open(inside.path()).unwrap();
+        Runtime::small()
+            .unwrap()
+            .block_on(async {
+                let (file, metadata) = root.open_beneath("sub/file").await.unwrap();
+                assert!(metadata.is_file);
+                assert_eq!(metadata.len, 7);
+                assert_eq!(read_at(&file, 3, 100).await.unwrap(), b"tent");
+                assert_eq!(read_at(&file, 7, 100).await.unwrap(), b"");
+                assert!(root.open_beneath("within").await.is_ok());
+                assert!(root.open_beneath("").await.unwrap().1.is_dir);
+                for path in [
+                    "out",
+                    "../x",
+                    "sub/../../x",
+                    "/etc/passwd",
+                    "..",
+                    "dangling",
+                    "a\0b",
+                ] {
+                    assert!(root.open_beneath(path).await.is_err(), "{path}");
+                }
+                let mut names: Vec<_> = root
+                    .list("")
+                    .await
+                    .unwrap()
+                    .into_iter()
+                    .map(|entry| entry.name)
+                    .collect();
+                names.sort();
+                assert_eq!(names, ["sub", "within"]);
+                assert!(root.list("sub/file").await.is_err());
+            })
+            .unwrap();
+    }
+
+    #[test]
+    fn a_missing_directory_is_named() {
+        let error = Root::open("/no/such/directory").unwrap_err();
+        assert!(error.to_string().contains("/no/such/directory"), "{error}");
+    }
+}

@@ -1,10 +1,50 @@
-//! Connections: receive, send, close, deadline.
+//! Connections: receive, send, close, deadline. Knows no HTTP.
+//!
+//! ```text
+//!   Listener ─ accept ─► Connection { receive, send, close, deadline, Endpoint }
+//!   connect ── open ───►                                                 │
+//!                                 events ─► Protocol ─► Step             │
+//!                                               └──► Io: output ◄────────┘
+//!                                                         │ end of the turn
+//!                                                         ▼
+//!                                                      one send
+//! ```
+//!
+//! [`TcpStream`] and its kin are the other way to use a socket: futures with owned buffers, for
+//! users of the runtime.
+
+mod close;
+mod connect;
+mod listener;
+mod network;
 pub mod output;
 pub mod protocol;
-pub use output::Output;
-pub use output::Segment;
-pub use protocol::Io;
-pub use protocol::Protocol;
-pub use protocol::Receive;
-pub use protocol::Received;
-pub use protocol::Step;
+mod receive;
+mod send;
+mod stream;
+mod table;
+
+pub use crate::net::connect::connect;
+pub use crate::net::connect::resolve;
+pub use crate::net::listener::Accept;
+pub use crate::net::listener::ListenSocket;
+pub use crate::net::listener::ListenerKey;
+pub use crate::net::network::Net;
+pub use crate::net::output::Output;
+pub use crate::net::output::Segment;
+pub use crate::net::protocol::Io;
+pub use crate::net::protocol::Protocol;
+pub use crate::net::protocol::Receive;
+pub use crate::net::protocol::Received;
+pub use crate::net::protocol::Step;
+pub use crate::net::stream::TcpListener;
+pub use crate::net::stream::TcpStream;
+pub use crate::net::stream::UnixListener;
+pub use crate::net::stream::UnixStream;
+pub use crate::net::table::ConnectionKey;
+pub use crate::reactor::operation::Piece;
+pub use crate::reactor::sys::Address;
+pub use crate::reactor::sys::Socket;
+
+#[cfg(test)]
+mod tests;

@@ -8,16 +8,18 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::fs::File;
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::limits::COPY_BYTES_MAX;
+use crate::limits::FILE_READ_BYTES;
 use crate::limits::FREE_BUFFER_BYTES_MAX;
 use crate::limits::FREE_BUFFERS_MAX;
+use crate::limits::FREE_FILE_BUFFERS_MAX;
 use crate::reactor::operation::Piece;
+use crate::reactor::sys::File;
 
 /// One piece of output, in order.
 #[derive(Debug)]
@@ -119,6 +121,58 @@ impl Output {
         self.queue.front()
     }
 
+    /// The pieces in memory before the first part of a file.
+    pub fn front_pieces(&mut self) -> impl Iterator<Item = &Piece> {
+        self.seal();
+        self.queue.iter().map_while(|segment| match segment {
+            Segment::Memory(piece) => Some(piece),
+            Segment::File { .. } => None,
+        })
+    }
+
+    /// Puts what was read of the first file in the place of that part of it. An earlier send may
+    /// have been cut short meanwhile: its rest stays before.
+    pub(super) fn replace_file_part(&mut self, read: Vec<u8>) {
+        let is_file = |segment: &Segment| matches!(segment, Segment::File { .. });
+        let index = self
+            .queue
+            .iter()
+            .position(is_file)
+            .expect("a part of a file was being read");
+        let Segment::File { range, .. } = &mut self.queue[index] else {
+            unreachable!()
+        };
+        range.start += read.len() as u64;
+        assert!(range.start <= range.end, "more was read than asked for");
+        let piece = Segment::Memory(Piece::Owned {
+            buffer: read,
+            sent: 0,
+        });
+        if range.start == range.end {
+            self.queue[index] = piece;
+        } else {
+            self.queue.insert(index, piece);
+        }
+    }
+
+    /// Drops `bytes` that were sent from the front.
+    pub fn advance(&mut self, bytes: usize) {
+        let mut left = bytes;
+        while left > 0 {
+            let Some(Segment::Memory(mut piece)) = self.pop() else {
+                panic!("more was sent than there was in front")
+            };
+            let now = left.min(piece.rest().len());
+            piece.advance(now);
+            left -= now;
+            if piece.rest().is_empty() {
+                recycle(piece);
+            } else {
+                self.push_front(Segment::Memory(piece));
+            }
+        }
+    }
+
     /// Drops everything that is not taken yet, for a connection that is aborted.
     pub fn clear(&mut self) {
         give_buffer(std::mem::take(&mut self.filling));
@@ -176,6 +230,15 @@ impl Segment {
 thread_local! {
     /// Output buffers of this core that nobody uses.
     static FREE_BUFFERS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    /// Buffers of this core for parts of files.
+    static FREE_FILE_BUFFERS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// An empty buffer for one part of a file.
+pub(super) fn take_file_buffer() -> Vec<u8> {
+    FREE_FILE_BUFFERS
+        .with_borrow_mut(|free| free.pop())
+        .unwrap_or_else(|| Vec::with_capacity(FILE_READ_BYTES))
 }
 
 /// Gives the memory of a sent piece back.
@@ -194,14 +257,17 @@ pub fn take_buffer() -> Vec<u8> {
 
 /// Returns a buffer to the core's bounded free list.
 pub fn give_buffer(mut buffer: Vec<u8>) {
-    if buffer.capacity() == 0 || buffer.capacity() > FREE_BUFFER_BYTES_MAX {
-        return;
-    }
+    let (list, count_max) = match buffer.capacity() {
+        0 => return,
+        1..=FREE_BUFFER_BYTES_MAX => (&FREE_BUFFERS, FREE_BUFFERS_MAX),
+        FILE_READ_BYTES => (&FREE_FILE_BUFFERS, FREE_FILE_BUFFERS_MAX),
+        _ => return,
+    };
     buffer.clear();
     // At thread exit the list may be gone already; then the allocator takes the buffer.
-    let _ = FREE_BUFFERS.try_with(|free| {
+    let _ = list.try_with(|free| {
         let mut free = free.borrow_mut();
-        if free.len() < FREE_BUFFERS_MAX {
+        if free.len() < count_max {
             free.push(buffer);
         }
     });

@@ -7,18 +7,26 @@
 //!                         Io: output, deadline, receive mode, waker
 //! ```
 
-use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::Duration;
 
 use bytes::Bytes;
 use bytes::BytesMut;
 
+use crate::limits::OUTPUT_HIGH_WATER_BYTES;
+use crate::limits::WRITE_TIMEOUT;
 use crate::net::output::Output;
+use crate::reactor::OwnerId;
+use crate::reactor::sys;
+use crate::reactor::sys::File;
+use crate::runtime::Core;
 use crate::runtime::Instant;
+use crate::runtime::WakeTarget;
 
 /// The state machine that a connection drives: events come in, output and a [`Step`] go out.
 ///
@@ -112,31 +120,62 @@ pub struct Io {
     pub output: Output,
     /// Bytes handed to the kernel and not yet confirmed.
     pub(super) in_flight_bytes: u64,
-    /// True exactly when [`Io::is_full`] said so and `on_sent` has not been called since.
-    pub(super) wants_sent: bool,
-    pub(super) receive: Receive,
-    pub(super) deadline: Option<Instant>,
+    pub(super) deadline: Instant,
     pub(super) now: Instant,
     pub(super) wall_seconds: u64,
-    pub(super) waker: Option<Waker>,
-    pub(super) peer: Option<SocketAddr>,
-    pub(super) local: Option<SocketAddr>,
+    pub(super) write_timeout: Duration,
+    pub(super) receive: Receive,
+    /// True exactly when somebody asked for `on_sent` and it has not been called since.
+    pub(super) wants_sent: bool,
+    /// False when everything that the peer sent has been read, so that closing resets nothing.
+    pub(super) linger: bool,
+    /// Where wake-ups of this connection go; `None` for a detached one.
+    pub(super) origin: Option<Origin>,
+    pub(super) waker: Option<Box<ConnectionWaker>>,
+    pub(super) addresses: Option<Box<Addresses>>,
+}
+
+/// The connection that an [`Io`] belongs to.
+#[derive(Clone, Copy)]
+pub(super) struct Origin {
+    pub(super) owner: OwnerId,
+    pub(super) key: u64,
+    pub(super) fd: RawFd,
+}
+
+/// Made when a protocol first asks for it.
+pub(super) struct ConnectionWaker {
+    pub(super) target: Option<Arc<WakeTarget>>,
+    waker: Waker,
+}
+
+/// Asked of the kernel once.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Addresses {
+    peer: Option<SocketAddr>,
+    local: Option<SocketAddr>,
 }
 
 impl Io {
     /// A connection that is none: for tests, fuzzers and benchmarks.
     pub fn detached(now: Instant, wall_seconds: u64) -> Io {
+        Io::new(None, now, wall_seconds)
+    }
+
+    pub(super) fn new(origin: Option<Origin>, now: Instant, wall_seconds: u64) -> Io {
         Io {
             output: Output::new(),
             in_flight_bytes: 0,
-            wants_sent: false,
-            receive: Receive::Once,
-            deadline: None,
+            deadline: Instant::NEVER,
             now,
             wall_seconds,
+            write_timeout: WRITE_TIMEOUT,
+            receive: Receive::Once,
+            wants_sent: false,
+            linger: true,
+            origin,
             waker: None,
-            peer: None,
-            local: None,
+            addresses: None,
         }
     }
 
@@ -171,14 +210,14 @@ impl Io {
         self.output.append_file(file, range);
     }
 
-    /// Bytes appended, and not yet taken over by the peer's or our kernel.
+    /// Bytes appended, and not yet taken over by our kernel.
     pub fn pending_bytes(&self) -> u64 {
         self.output.len() + self.in_flight_bytes
     }
 
     /// True when the protocol should stop producing. `on_sent` is called once there is room.
     pub fn is_full(&mut self) -> bool {
-        let full = self.pending_bytes() >= crate::limits::OUTPUT_HIGH_WATER_BYTES as u64;
+        let full = self.pending_bytes() >= OUTPUT_HIGH_WATER_BYTES as u64;
         self.wants_sent |= full;
         full
     }
@@ -190,12 +229,23 @@ impl Io {
 
     /// The one deadline of this connection; `None` clears it.
     pub fn set_deadline(&mut self, deadline: Option<Instant>) {
-        self.deadline = deadline;
+        self.deadline = deadline.unwrap_or(Instant::NEVER);
     }
 
     /// The deadline in force.
     pub fn deadline(&self) -> Option<Instant> {
-        self.deadline
+        (self.deadline != Instant::NEVER).then_some(self.deadline)
+    }
+
+    /// How long a send may go without progress before the connection is aborted. The connection
+    /// watches this itself; no deadline of the protocol is needed.
+    pub fn set_write_timeout(&mut self, timeout: Duration) {
+        self.write_timeout = timeout;
+    }
+
+    /// Says that everything the peer sent has been read: closing need not wait for the peer.
+    pub fn set_linger(&mut self, linger: bool) {
+        self.linger = linger;
     }
 
     /// Sets how to receive from here on.
@@ -222,16 +272,65 @@ impl Io {
 
     /// Wakes `on_ready` of this connection, from this thread or any other.
     pub fn waker(&mut self) -> &Waker {
-        self.waker.get_or_insert_with(|| Waker::noop().clone())
+        let origin = self.origin;
+        let made = self
+            .waker
+            .get_or_insert_with(|| Box::new(ConnectionWaker::new(origin)));
+        &made.waker
     }
 
     /// The peer's address; `None` on a Unix socket.
     pub fn peer_addr(&mut self) -> Option<SocketAddr> {
-        self.peer
+        self.addresses().peer
     }
 
     /// Our address of this connection; `None` on a Unix socket.
     pub fn local_addr(&mut self) -> Option<SocketAddr> {
-        self.local
+        self.addresses().local
+    }
+
+    /// Sets the addresses, where something else than the kernel knows them better.
+    pub fn set_addresses(&mut self, peer: Option<SocketAddr>, local: Option<SocketAddr>) {
+        self.addresses = Some(Box::new(Addresses { peer, local }));
+    }
+
+    fn addresses(&mut self) -> Addresses {
+        let origin = self.origin;
+        **self.addresses.get_or_insert_with(|| {
+            Box::new(origin.map_or_else(Addresses::default, |origin| Addresses {
+                peer: sys::peer_addr(origin.fd),
+                local: sys::local_addr(origin.fd),
+            }))
+        })
+    }
+}
+
+impl ConnectionWaker {
+    fn new(origin: Option<Origin>) -> ConnectionWaker {
+        let target = origin.and_then(|origin| {
+            let core = Core::current()?;
+            Some(core.remote().waker_target(origin.owner, origin.key))
+        });
+        let waker = target
+            .as_ref()
+            .map_or_else(|| Waker::noop().clone(), |target| target.waker());
+        ConnectionWaker { target, waker }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_detached_connection_counts_and_says_stop() {
+        let mut io = Io::detached(Instant::from_nanoseconds(5), 7);
+        assert!(!io.is_full());
+        io.append_bytes(Bytes::from(vec![0; OUTPUT_HIGH_WATER_BYTES]));
+        assert!(io.is_full());
+        assert!(io.wants_sent);
+        assert_eq!(io.peer_addr(), None);
+        io.waker().wake_by_ref();
+        assert_eq!(io.deadline(), None);
     }
 }

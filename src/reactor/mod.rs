@@ -38,6 +38,9 @@ use crate::ring::setup::Features;
 use crate::ring::setup::RingOptions;
 use crate::ring::sys::Socket;
 
+pub use crate::ring::Errno;
+pub use crate::ring::sys;
+
 /// A registered owner of operations and timers: its place in the runtime's list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct OwnerId(pub u8);

@@ -6,6 +6,7 @@ use std::io::IoSlice;
 use std::net::IpAddr;
 use std::net::Ipv6Addr;
 use std::net::SocketAddr;
+use std::net::ToSocketAddrs;
 use std::os::fd::AsRawFd;
 use std::os::fd::BorrowedFd;
 use std::os::fd::FromRawFd;
@@ -16,6 +17,7 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::ptr;
 
+use nix::errno::Errno;
 use nix::sys::socket as nix_socket;
 use nix::sys::socket::AddressFamily;
 use nix::sys::socket::MsgFlags;
@@ -56,6 +58,11 @@ impl Socket {
     pub unsafe fn from_raw(fd: RawFd) -> Socket {
         // SAFETY: the caller's promise.
         Socket(unsafe { OwnedFd::from_raw_fd(fd) })
+    }
+
+    /// The same socket by another descriptor (dup(2)).
+    pub fn duplicate(&self) -> io::Result<Socket> {
+        self.0.try_clone().map(Socket)
     }
 
     /// From a descriptor that somebody owns: an inherited or duplicated socket.
@@ -243,12 +250,35 @@ pub fn bind_tcp(address: SocketAddr, share_port: bool) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// A listening Unix socket at `path`, which must not exist.
+/// A listening Unix socket at `path`. The file of a socket that nobody listens on is replaced.
 pub fn bind_unix(path: &Path) -> io::Result<Socket> {
     let socket = new_socket(&Address::Unix(path.to_owned()))?;
-    nix_socket::bind(socket.raw(), &UnixAddr::new(path)?)?;
+    let address = UnixAddr::new(path)?;
+    let mut bound = nix_socket::bind(socket.raw(), &address);
+    if bound == Err(Errno::EADDRINUSE) && is_deserted(&address) {
+        remove_socket_file(path);
+        bound = nix_socket::bind(socket.raw(), &address);
+    }
+    bound?;
     listen(&socket)?;
     Ok(socket)
+}
+
+/// Removes the file of a Unix socket; one that is gone already is no error.
+pub fn remove_socket_file(path: &Path) {
+    let _ = std::fs::remove_file(path);
+}
+
+/// True when a socket file is there and nobody listens on it.
+fn is_deserted(address: &UnixAddr) -> bool {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let probe = nix_socket::socket(AddressFamily::Unix, SockType::Stream, flags, None);
+    probe.is_ok_and(|fd| nix_socket::connect(fd.as_raw_fd(), address) == Err(Errno::ECONNREFUSED))
+}
+
+/// The addresses of a name (getaddrinfo(3)). Blocks.
+pub fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    Ok((host, port).to_socket_addrs()?.collect())
 }
 
 fn listen(socket: &Socket) -> io::Result<()> {

@@ -1,0 +1,325 @@
+//! Listening: one multishot accept per listener and core, with a pause when descriptors run out.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use crate::error::Error;
+use crate::error::ErrorKind;
+use crate::error::Phase;
+use crate::limits::ACCEPT_RETRY_DELAY;
+use crate::net::network::LISTENER_BIT;
+use crate::net::network::Net;
+use crate::net::protocol::Io;
+use crate::net::protocol::Protocol;
+use crate::reactor::Errno;
+use crate::reactor::Event;
+use crate::reactor::heap::HeapId;
+use crate::reactor::operation::Completion;
+use crate::reactor::operation::Operation;
+use crate::reactor::outcome::AcceptFailure;
+use crate::reactor::outcome::accept_failure;
+use crate::reactor::slots::OperationId;
+use crate::reactor::sys;
+use crate::reactor::sys::Address;
+use crate::reactor::sys::Socket;
+use crate::runtime::Core;
+
+/// What becomes of a connection that was accepted.
+pub trait Accept {
+    /// The protocol that the connection speaks; `None` closes it.
+    fn accept(&self, io: &mut Io) -> Option<Box<dyn Protocol>>;
+
+    /// May send the connection to another core instead, and return `None`.
+    fn route(&self, core: &Rc<Core>, socket: Socket) -> Option<Socket> {
+        let _ = core;
+        Some(socket)
+    }
+
+    /// The listener has ended, with an error or as asked.
+    fn ended(&self, error: Option<io::Error>) {
+        let _ = error;
+    }
+}
+
+/// A socket that listens, not yet given to a core.
+#[derive(Debug)]
+pub struct ListenSocket {
+    socket: Socket,
+    address: Address,
+}
+
+impl ListenSocket {
+    /// Listens on a TCP address; port 0 takes a free one.
+    ///
+    /// First binds alone, as a probe: with SO_REUSEPORT at once, a second instance of the same
+    /// user would silently take half of the connections.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Bind`] naming the address and what to change.
+    pub fn bind(address: SocketAddr) -> Result<ListenSocket, Error> {
+        let probe = sys::bind_tcp(address, false)
+            .map_err(|error| bind_error(&Address::Tcp(address), error))?;
+        let address = sys::local_addr(probe.raw()).unwrap_or(address);
+        drop(probe);
+        ListenSocket::share(address)
+    }
+
+    /// Listens on a TCP address beside others that do the same (SO_REUSEPORT), without a probe:
+    /// for a restart that overlaps.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Bind`] naming the address and what to change.
+    pub fn share(address: SocketAddr) -> Result<ListenSocket, Error> {
+        let socket = sys::bind_tcp(address, true)
+            .map_err(|error| bind_error(&Address::Tcp(address), error))?;
+        let address = sys::local_addr(socket.raw()).unwrap_or(address);
+        // Connections inherit these from their listener.
+        sys::set_tcp_options(socket.raw());
+        Ok(ListenSocket {
+            socket,
+            address: Address::Tcp(address),
+        })
+    }
+
+    /// Listens on a Unix socket. A socket file that nobody listens on any more is replaced.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Bind`] naming the path and what to change.
+    pub fn bind_unix(path: impl AsRef<Path>) -> Result<ListenSocket, Error> {
+        let path: PathBuf = path.as_ref().to_owned();
+        let address = Address::Unix(path);
+        let Address::Unix(path) = &address else {
+            unreachable!()
+        };
+        let socket = sys::bind_unix(path).map_err(|error| bind_error(&address, error))?;
+        Ok(ListenSocket { socket, address })
+    }
+
+    /// Where it listens.
+    pub fn local_addr(&self) -> &Address {
+        &self.address
+    }
+
+    /// The same socket by another descriptor; not closed before both are dropped.
+    pub(super) fn duplicate_descriptor(&self) -> io::Result<Socket> {
+        self.socket.duplicate()
+    }
+
+    /// Another socket that listens on the same port; the kernel spreads connections over both.
+    /// `None` for a Unix socket, which only one core can serve.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Bind`].
+    pub fn duplicate(&self) -> Result<Option<ListenSocket>, Error> {
+        match &self.address {
+            Address::Tcp(address) => ListenSocket::share(*address).map(Some),
+            Address::Unix(_) => Ok(None),
+        }
+    }
+}
+
+fn bind_error(address: &Address, error: io::Error) -> Error {
+    let advice = match Errno::from_io(&error) {
+        Errno::EADDRINUSE => "another process listens there: end it, or choose another address",
+        Errno::EACCES | Errno::EPERM => {
+            "no permission: choose a port from 1024 on, or a path that this user may write"
+        }
+        Errno::EADDRNOTAVAIL => "no interface of this machine has that address",
+        Errno::ENOENT => "the directory does not exist",
+        Errno::EMFILE | Errno::ENFILE => "no descriptor is left: raise `ulimit -n`",
+        _ => "the system refused it",
+    };
+    Error::new(
+        ErrorKind::Bind,
+        format!("cannot listen on {address}: {advice}"),
+    )
+    .in_phase(Phase::Bind)
+    .because(error)
+}
+
+/// Names a listener of a core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListenerKey(u64);
+
+/// A listener of this core.
+pub(super) struct Listener {
+    socket: ListenSocket,
+    accept: Rc<dyn Accept>,
+    state: State,
+}
+
+#[derive(Clone, Copy)]
+enum State {
+    Accepting(OperationId),
+    /// Out of descriptors or memory: armed again by the timer, or when a connection closes.
+    Exhausted(HeapId),
+    /// Asked to end; the operation is on its way back.
+    Stopping,
+}
+
+impl Net {
+    /// Accepts connections from now on.
+    pub fn listen(
+        &self,
+        core: &Rc<Core>,
+        socket: ListenSocket,
+        accept: Rc<dyn Accept>,
+    ) -> ListenerKey {
+        let index = self.listeners.borrow().vacant_key();
+        let key = index as u64 | LISTENER_BIT;
+        let id = self.arm_accept(core, key, &socket);
+        let listener = Listener {
+            socket,
+            accept,
+            state: State::Accepting(id),
+        };
+        assert_eq!(self.listeners.borrow_mut().insert(listener), index);
+        ListenerKey(key)
+    }
+
+    /// Accepts what the kernel has queued already, then closes the listener.
+    pub fn stop_listening(&self, core: &Rc<Core>, key: ListenerKey) {
+        let state = {
+            let mut listeners = self.listeners.borrow_mut();
+            let Some(listener) = listeners.get_mut(index(key.0)) else {
+                return;
+            };
+            std::mem::replace(&mut listener.state, State::Stopping)
+        };
+        match state {
+            State::Accepting(id) => core.reactor().cancel(id),
+            State::Exhausted(timer) => {
+                core.reactor().cancel_sleep(timer);
+                self.end_listener(core, key.0, None);
+            }
+            State::Stopping => {}
+        }
+    }
+
+    fn arm_accept(&self, core: &Rc<Core>, key: u64, socket: &ListenSocket) -> OperationId {
+        let owner = (self.id.get(), key);
+        core.reactor()
+            .submit(socket.socket.raw(), None, Operation::AcceptMulti, owner)
+    }
+
+    /// An accept completed, once or for good.
+    pub(super) fn accepted(&self, core: &Rc<Core>, key: u64, completion: Completion) {
+        if let Some(socket) = completion.socket {
+            self.accept_socket(core, key, socket);
+        }
+        if completion.more {
+            return;
+        }
+        let is_stopping = match self.listeners.borrow().get(index(key)) {
+            None => return,
+            Some(listener) => matches!(listener.state, State::Stopping),
+        };
+        if is_stopping {
+            self.end_listener(core, key, None);
+            return;
+        }
+        match completion.result.map_err(accept_failure) {
+            Ok(_) | Err(AcceptFailure::Skip | AcceptFailure::Canceled) => self.rearm(core, key),
+            Err(AcceptFailure::Exhausted) => {
+                let at = core.now() + ACCEPT_RETRY_DELAY;
+                let timer = core.reactor().sleep(at, (self.id.get(), key));
+                self.set_state(key, State::Exhausted(timer));
+            }
+            Err(AcceptFailure::Fatal(errno)) => self.end_listener(core, key, Some(errno)),
+        }
+    }
+
+    fn accept_socket(&self, core: &Rc<Core>, key: u64, socket: Socket) {
+        let accept = match self.listeners.borrow().get(index(key)) {
+            None => return,
+            Some(listener) => Rc::clone(&listener.accept),
+        };
+        if let Some(socket) = accept.route(core, socket) {
+            self.adopt(core, socket, |io| accept.accept(io));
+        }
+    }
+
+    /// Takes over a connection that another core accepted.
+    pub fn accept_routed(&self, core: &Rc<Core>, socket: Socket, accept: &Rc<dyn Accept>) {
+        self.adopt(core, socket, |io| accept.accept(io));
+    }
+
+    fn rearm(&self, core: &Rc<Core>, key: u64) {
+        let id = {
+            let listeners = self.listeners.borrow();
+            let Some(listener) = listeners.get(index(key)) else {
+                return;
+            };
+            self.arm_accept(core, key, &listener.socket)
+        };
+        core.reactor().count(Event::Rearmed);
+        self.set_state(key, State::Accepting(id));
+    }
+
+    fn set_state(&self, key: u64, state: State) {
+        if let Some(listener) = self.listeners.borrow_mut().get_mut(index(key)) {
+            listener.state = state;
+        }
+    }
+
+    /// The pause after running out of descriptors is over.
+    pub(super) fn retry_accept(&self, core: &Rc<Core>, key: u64) {
+        self.rearm(core, key);
+    }
+
+    /// A connection closed: a descriptor is free, so a paused listener goes on at once.
+    pub(super) fn retry_exhausted(&self, core: &Rc<Core>) {
+        if self.closing.get() {
+            return;
+        }
+        let paused = self
+            .listeners
+            .borrow()
+            .iter()
+            .find_map(|(index, listener)| match listener.state {
+                State::Exhausted(timer) => Some((index as u64 | LISTENER_BIT, timer)),
+                _ => None,
+            });
+        if let Some((key, timer)) = paused {
+            core.reactor().cancel_sleep(timer);
+            self.rearm(core, key);
+        }
+    }
+
+    /// Takes what the accept queue holds, so that closing drops nobody, and closes.
+    fn end_listener(&self, core: &Rc<Core>, key: u64, errno: Option<Errno>) {
+        let listener = self.listeners.borrow_mut().remove(index(key));
+        if errno.is_none() {
+            while let Ok(socket) = sys::accept_now(listener.socket.socket.raw()) {
+                if let Some(socket) = listener.accept.route(core, socket) {
+                    self.adopt(core, socket, |io| listener.accept.accept(io));
+                }
+            }
+        }
+        listener.accept.ended(errno.map(io::Error::from));
+    }
+}
+
+impl Drop for ListenSocket {
+    fn drop(&mut self) {
+        if let Address::Unix(path) = &self.address {
+            sys::remove_socket_file(path);
+        }
+    }
+}
+
+fn index(key: u64) -> usize {
+    (key & !LISTENER_BIT) as usize
+}
+
+#[cfg(test)]
+pub(super) fn key_for_tests(index: u64) -> ListenerKey {
+    ListenerKey(index | LISTENER_BIT)
+}

@@ -1,0 +1,377 @@
+//! The owner of all connections and listeners of one core: events in, protocol calls, and what
+//! follows from their steps.
+
+use std::cell::Cell;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io;
+use std::rc::Rc;
+
+use slab::Slab;
+
+use crate::net::listener::Listener;
+use crate::net::protocol::Io;
+use crate::net::protocol::Origin;
+use crate::net::protocol::Protocol;
+use crate::net::protocol::Received;
+use crate::net::protocol::Step;
+use crate::net::table::Closing;
+use crate::net::table::Connection;
+use crate::net::table::ConnectionKey;
+use crate::net::table::Endpoint;
+use crate::net::table::Receiving;
+use crate::net::table::Sending;
+use crate::net::table::Table;
+use crate::reactor::Errno;
+use crate::reactor::OwnerId;
+use crate::reactor::operation::Completion;
+use crate::reactor::operation::Operation;
+use crate::reactor::sys::Socket;
+use crate::runtime::Core;
+use crate::runtime::Instant;
+use crate::runtime::Owner;
+
+/// Keys of listeners have this bit, keys of connections do not: generations stay below 2^31.
+pub(super) const LISTENER_BIT: u64 = 1 << 63;
+
+/// Scheduled so that the loop does not sleep while output waits for the next flush.
+const FLUSH_AGAIN: u64 = u64::MAX;
+
+/// The connections and listeners of one core.
+pub struct Net {
+    pub(super) id: Cell<OwnerId>,
+    pub(super) table: RefCell<Table>,
+    pub(super) listeners: RefCell<Slab<Listener>>,
+    /// Connections that have output, or may be finished, since the last flush.
+    pub(super) dirty: RefCell<Vec<ConnectionKey>>,
+    /// Connections whose receive found no buffer, in order.
+    pub(super) starved: RefCell<VecDeque<ConnectionKey>>,
+    /// True from the moment that the core ends.
+    pub(super) closing: Cell<bool>,
+}
+
+impl Net {
+    /// The network of a core, made on first use.
+    pub fn of(core: &Rc<Core>) -> Rc<Net> {
+        core.local(|core| {
+            let net = Rc::new(Net {
+                id: Cell::new(OwnerId(0)),
+                table: RefCell::new(Table::new()),
+                listeners: RefCell::new(Slab::new()),
+                dirty: RefCell::new(Vec::new()),
+                starved: RefCell::new(VecDeque::new()),
+                closing: Cell::new(false),
+            });
+            net.id.set(core.register(Rc::clone(&net) as Rc<dyn Owner>));
+            net
+        })
+    }
+
+    /// Connections that are open or closing.
+    pub fn connections(&self) -> usize {
+        self.table.borrow().len()
+    }
+
+    /// Takes over a connected socket. The protocol's first call is `on_ready`, soon.
+    pub fn open(
+        &self,
+        core: &Rc<Core>,
+        socket: Socket,
+        protocol: Box<dyn Protocol>,
+    ) -> ConnectionKey {
+        let key = self
+            .adopt(core, socket, |_| Some(protocol))
+            .expect("the protocol is given");
+        self.wake(core, key);
+        key
+    }
+
+    /// Calls `on_ready` of a connection, soon; one that is gone is none.
+    pub fn wake(&self, core: &Rc<Core>, key: ConnectionKey) {
+        core.schedule(self.id.get(), key.pack());
+    }
+
+    /// Calls `on_ready` of every connection, soon: a shutdown began.
+    pub fn wake_all(&self, core: &Rc<Core>) {
+        for key in self.table.borrow().keys() {
+            self.wake(core, key);
+        }
+    }
+
+    /// Closes a connection without sending what is left.
+    pub fn abort(&self, core: &Rc<Core>, key: ConnectionKey) {
+        {
+            let mut table = self.table.borrow_mut();
+            let Some(connection) = table.get_mut(key) else {
+                return;
+            };
+            if connection.endpoint.is_none() {
+                // Its protocol is being called: the end of that call sees the cause.
+                connection.cause = Some(Errno::ECONNABORTED);
+                return;
+            }
+        }
+        self.fail(core, key, Errno::ECONNABORTED);
+    }
+
+    /// Closes every connection without sending what is left.
+    pub fn abort_all(&self, core: &Rc<Core>) {
+        let keys = self.table.borrow().keys();
+        for key in keys {
+            self.abort(core, key);
+        }
+    }
+
+    /// Puts a socket into the table; `make` sees its `Io` first, and may refuse it.
+    pub(super) fn adopt(
+        &self,
+        core: &Rc<Core>,
+        socket: Socket,
+        make: impl FnOnce(&mut Io) -> Option<Box<dyn Protocol>>,
+    ) -> Option<ConnectionKey> {
+        let id = self.id.get();
+        let fd = socket.raw();
+        let key = self.table.borrow_mut().insert(|key| Connection {
+            socket,
+            timer: core.reactor().wheel().insert(id, key.pack()),
+            recv: Receiving::Idle,
+            send: Sending::Idle,
+            close: Closing::Open,
+            reading: false,
+            dirty: false,
+            has_received: false,
+            cause: None,
+            endpoint: None,
+        });
+        let origin = Origin {
+            owner: id,
+            key: key.pack(),
+            fd,
+        };
+        let mut io = Io::new(Some(origin), core.now(), core.wall_seconds());
+        // User code may run here: the connection is in its place, its endpoint is not.
+        let Some(protocol) = make(&mut io) else {
+            let refused = self.table.borrow_mut().remove(key);
+            core.reactor().wheel().remove(refused.timer);
+            return None;
+        };
+        if let Some(connection) = self.table.borrow_mut().get_mut(key) {
+            connection.endpoint = Some(Box::new(Endpoint { protocol, io }));
+        }
+        self.settle(core, key);
+        Some(key)
+    }
+
+    /// Calls the protocol of an open connection, and does what its step says.
+    pub(super) fn call(
+        &self,
+        core: &Rc<Core>,
+        key: ConnectionKey,
+        event: impl FnOnce(&mut dyn Protocol, &mut Io) -> Step,
+    ) {
+        let taken = match self.table.borrow_mut().get_mut(key) {
+            Some(connection) if connection.close == Closing::Open => connection.endpoint.take(),
+            _ => return,
+        };
+        let mut endpoint = taken.expect("a protocol is not called from within its own call");
+        endpoint.io.now = core.now();
+        endpoint.io.wall_seconds = core.wall_seconds();
+        let mut step = event(&mut *endpoint.protocol, &mut endpoint.io);
+        while let Step::Become(protocol, leftover) = step {
+            let former = std::mem::replace(&mut endpoint.protocol, protocol);
+            drop(former);
+            step = if leftover.is_empty() {
+                Step::Continue
+            } else {
+                endpoint
+                    .protocol
+                    .on_recv(&mut endpoint.io, Received::Borrowed(&leftover))
+            };
+        }
+        let cause = {
+            let mut table = self.table.borrow_mut();
+            let connection = table.get_mut(key).expect("a connection outlives its calls");
+            connection.endpoint = Some(endpoint);
+            connection.cause
+        };
+        if let Some(cause) = cause {
+            self.fail(core, key, cause);
+            return;
+        }
+        match step {
+            Step::Continue => self.settle(core, key),
+            Step::CloseAfterFlush => self.close_after_flush(core, key),
+            Step::Abort => self.fail(core, key, Errno::ECONNABORTED),
+            Step::Become(..) => unreachable!("the loop above ends without one"),
+        }
+    }
+
+    /// Brings the kernel in line with what the protocol asks for: receive mode, deadline, output.
+    pub(super) fn settle(&self, core: &Rc<Core>, key: ConnectionKey) {
+        let mut table = self.table.borrow_mut();
+        let Some(connection) = table.get_mut(key) else {
+            return;
+        };
+        self.settle_recv(core, key, connection);
+        self.settle_deadline(core, connection);
+        self.settle_output(key, connection);
+    }
+
+    /// Queues the connection for the flush at the end of the turn, if there is something to do.
+    pub(super) fn settle_output(&self, key: ConnectionKey, connection: &mut Connection) {
+        let has_output = connection
+            .endpoint
+            .as_ref()
+            .is_some_and(|endpoint| !endpoint.io.output.is_empty());
+        if (has_output || connection.close != Closing::Open) && !connection.dirty {
+            connection.dirty = true;
+            self.dirty.borrow_mut().push(key);
+        }
+    }
+
+    /// One deadline per connection: the protocol's, the send's, or the lingering's.
+    pub(super) fn settle_deadline(&self, core: &Rc<Core>, connection: &mut Connection) {
+        let (mut deadline, write_timeout) = match &connection.endpoint {
+            Some(endpoint) => (endpoint.io.deadline, endpoint.io.write_timeout),
+            None => return,
+        };
+        match connection.close {
+            Closing::Open => {}
+            Closing::Flushing | Closing::Waiting => deadline = Instant::NEVER,
+            Closing::Lingering {
+                deadline: lingering,
+                ..
+            } => deadline = lingering,
+        }
+        if let Sending::InFlight(since) = connection.send {
+            deadline = deadline.min(since + write_timeout);
+        }
+        core.reactor().wheel().set(connection.timer, deadline);
+    }
+
+    fn connection_expired(&self, core: &Rc<Core>, key: ConnectionKey) {
+        let now = core.now();
+        let mut table = self.table.borrow_mut();
+        let Some(connection) = table.get_mut(key) else {
+            return;
+        };
+        let Some(endpoint) = &mut connection.endpoint else {
+            return;
+        };
+        let send_is_late = match connection.send {
+            Sending::InFlight(since) => since + endpoint.io.write_timeout <= now,
+            _ => false,
+        };
+        let is_lingering = matches!(connection.close, Closing::Lingering { .. });
+        if send_is_late || is_lingering {
+            drop(table);
+            self.fail(core, key, Errno::ETIMEDOUT);
+        } else if connection.close == Closing::Open && endpoint.io.deadline <= now {
+            endpoint.io.deadline = Instant::NEVER;
+            drop(table);
+            self.call(core, key, |protocol, io| protocol.on_deadline(io));
+        } else {
+            self.settle_deadline(core, connection);
+        }
+    }
+}
+
+impl Owner for Net {
+    fn completed(&self, core: &Rc<Core>, key: u64, completion: Completion) {
+        if key & LISTENER_BIT != 0 {
+            self.accepted(core, key, completion);
+            return;
+        }
+        let key = ConnectionKey::unpack(key);
+        match &completion.operation {
+            // Only standing receives complete without giving their operation back.
+            None => self.received(core, key, completion),
+            Some(
+                Operation::RecvShared { .. }
+                | Operation::RecvMulti { .. }
+                | Operation::RecvOwned(_),
+            ) => self.received(core, key, completion),
+            Some(Operation::Send(_) | Operation::SendPieces(_)) => self.sent(core, key, completion),
+            Some(Operation::Read { .. }) => self.file_read(core, key, completion),
+            Some(other) => panic!("a connection never submits {other:?}"),
+        }
+    }
+
+    fn expired(&self, core: &Rc<Core>, key: u64) {
+        if key & LISTENER_BIT != 0 {
+            self.retry_accept(core, key);
+        } else {
+            self.connection_expired(core, ConnectionKey::unpack(key));
+        }
+    }
+
+    fn ready(&self, core: &Rc<Core>, key: u64) {
+        if key == FLUSH_AGAIN {
+            return;
+        }
+        let key = ConnectionKey::unpack(key);
+        {
+            let mut table = self.table.borrow_mut();
+            let Some(connection) = table.get_mut(key) else {
+                return;
+            };
+            if let Some(endpoint) = &connection.endpoint
+                && let Some(waker) = &endpoint.io.waker
+                && let Some(target) = &waker.target
+            {
+                target.begin();
+            }
+        }
+        self.call(core, key, |protocol, io| protocol.on_ready(io));
+    }
+
+    fn flush(&self, core: &Rc<Core>) {
+        self.feed_starved(core);
+        let mut dirty = std::mem::take(&mut *self.dirty.borrow_mut());
+        for key in dirty.drain(..) {
+            self.flush_connection(core, key);
+        }
+        // What became dirty meanwhile stays for the next turn, which then does not sleep.
+        let mut next = self.dirty.borrow_mut();
+        let mut table = self.table.borrow_mut();
+        dirty.extend(next.drain(..).filter(|key| {
+            table
+                .get_mut(*key)
+                .is_some_and(|connection| connection.dirty)
+        }));
+        *next = dirty;
+        if !next.is_empty() {
+            core.schedule(self.id.get(), FLUSH_AGAIN);
+        }
+    }
+
+    fn close(&self, core: &Rc<Core>) {
+        self.closing.set(true);
+        let listeners = std::mem::take(&mut *self.listeners.borrow_mut());
+        drop(listeners);
+        let keys = self.table.borrow().keys();
+        for key in keys {
+            self.fail(core, key, Errno::ECANCELED);
+        }
+        // What the kernel still holds comes back while the reactor drains; nobody is told then.
+        let keys = self.table.borrow().keys();
+        for key in keys {
+            let connection = self.table.borrow_mut().remove(key);
+            connection.end(Some(Errno::ECANCELED));
+        }
+    }
+}
+
+impl Connection {
+    /// The last of a connection, out of the table: tells the protocol, and closes the socket.
+    pub(super) fn end(self, cause: Option<Errno>) {
+        let Connection {
+            socket, endpoint, ..
+        } = self;
+        drop(socket);
+        if let Some(mut endpoint) = endpoint {
+            endpoint.io.output.clear();
+            endpoint.protocol.on_closed(cause.map(io::Error::from));
+        }
+    }
+}

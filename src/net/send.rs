@@ -1,0 +1,377 @@
+//! Sending: all output of a turn in one send, at once when few connections are served, by the ring
+//! when many are; parts of files are read ahead by one.
+
+use std::cell::RefCell;
+use std::io::IoSlice;
+use std::os::fd::AsRawFd;
+use std::rc::Rc;
+
+use crate::limits::INLINE_SEND_BYTES_MAX;
+use crate::limits::INLINE_SEND_COMPLETIONS_MAX;
+use crate::limits::OUTPUT_LOW_WATER_BYTES;
+use crate::limits::SEND_BYTES_MAX;
+use crate::limits::SEND_SEGMENTS_MAX;
+use crate::limits::SENDS_PER_TURN;
+use crate::net::network::Net;
+use crate::net::output::Output;
+use crate::net::output::Segment;
+use crate::net::output::recycle;
+use crate::net::output::take_file_buffer;
+use crate::net::table::Closing;
+use crate::net::table::Connection;
+use crate::net::table::ConnectionKey;
+use crate::net::table::Receiving;
+use crate::net::table::Sending;
+use crate::reactor::Errno;
+use crate::reactor::operation::Completion;
+use crate::reactor::operation::Operation;
+use crate::reactor::operation::Piece;
+use crate::reactor::operation::Pieces;
+use crate::reactor::outcome::SendFailure;
+use crate::reactor::outcome::send_failure;
+use crate::reactor::sys;
+use crate::runtime::Core;
+
+/// What the flush of one connection came to.
+enum Flushed {
+    /// The kernel took all there is.
+    All,
+    /// A send or a file read is in flight; its completion goes on.
+    InFlight,
+    /// The peer takes nothing more.
+    Broken(Errno),
+}
+
+impl Net {
+    /// Sends what a connection has, asks its protocol for more when there is room, and closes it
+    /// when that was the last.
+    pub(super) fn flush_connection(&self, core: &Rc<Core>, key: ConnectionKey) {
+        for _ in 0..SENDS_PER_TURN {
+            let flushed = {
+                let mut table = self.table.borrow_mut();
+                let Some(connection) = table.get_mut(key) else {
+                    return;
+                };
+                connection.dirty = false;
+                if connection.close == Closing::Waiting {
+                    return;
+                }
+                let flushed = self.send_output(core, key, connection);
+                self.settle_deadline(core, connection);
+                flushed
+            };
+            if let Flushed::Broken(errno) = flushed {
+                self.break_send(core, key, errno);
+                return;
+            }
+            if !self.ask_for_more(core, key) {
+                break;
+            }
+        }
+        self.finish_if_flushed(core, key);
+    }
+
+    /// Calls `on_sent` if it was asked for and there is room. True if there is more to send.
+    fn ask_for_more(&self, core: &Rc<Core>, key: ConnectionKey) -> bool {
+        {
+            let mut table = self.table.borrow_mut();
+            let Some(connection) = table.get_mut(key) else {
+                return false;
+            };
+            let Some(endpoint) = &mut connection.endpoint else {
+                return false;
+            };
+            let has_room = endpoint.io.pending_bytes() < OUTPUT_LOW_WATER_BYTES as u64;
+            if !endpoint.io.wants_sent || !has_room || connection.close != Closing::Open {
+                return false;
+            }
+            endpoint.io.wants_sent = false;
+        }
+        self.call(core, key, |protocol, io| protocol.on_sent(io));
+        let mut table = self.table.borrow_mut();
+        table
+            .get_mut(key)
+            .is_some_and(|connection| connection.dirty)
+    }
+
+    fn send_output(
+        &self,
+        core: &Rc<Core>,
+        key: ConnectionKey,
+        connection: &mut Connection,
+    ) -> Flushed {
+        let Some(endpoint) = &mut connection.endpoint else {
+            return Flushed::InFlight;
+        };
+        let fd = connection.socket.raw();
+        if let Sending::Broken(_) = connection.send {
+            endpoint.io.output.clear();
+            return Flushed::All;
+        }
+        let owner = (self.id.get(), key.pack());
+        loop {
+            match endpoint.io.output.front() {
+                None if connection.send == Sending::Idle => return Flushed::All,
+                None => return Flushed::InFlight,
+                Some(Segment::File { .. }) => {
+                    if !connection.reading {
+                        let operation = read_of_front(&mut endpoint.io.output);
+                        let Operation::Read { file, .. } = &operation else {
+                            unreachable!()
+                        };
+                        let file_fd = file.as_raw_fd();
+                        core.reactor().submit(file_fd, None, operation, owner);
+                        connection.reading = true;
+                    }
+                    return Flushed::InFlight;
+                }
+                Some(Segment::Memory(_)) => {}
+            }
+            if connection.send != Sending::Idle {
+                return Flushed::InFlight;
+            }
+            if core.batch() <= INLINE_SEND_COMPLETIONS_MAX {
+                match send_inline(fd, &mut endpoint.io.output) {
+                    Inline::Sent => continue,
+                    Inline::WouldBlock => {}
+                    Inline::Broken(errno) => return Flushed::Broken(errno),
+                }
+            }
+            let (operation, bytes) = send_of_front(&mut endpoint.io.output);
+            core.reactor().submit(fd, None, operation, owner);
+            endpoint.io.in_flight_bytes = bytes;
+            connection.send = Sending::InFlight(core.now());
+        }
+    }
+
+    /// A send of the ring completed.
+    pub(super) fn sent(&self, core: &Rc<Core>, key: ConnectionKey, completion: Completion) {
+        let failure = {
+            let mut table = self.table.borrow_mut();
+            let connection = table
+                .get_mut(key)
+                .expect("a connection waits for its operations");
+            let endpoint = connection.endpoint.as_mut().expect("no call is under way");
+            connection.send = Sending::Idle;
+            endpoint.io.in_flight_bytes = 0;
+            let sent = completion.result.unwrap_or(0) as usize;
+            let operation = completion.operation.expect("a send completes once");
+            give_back(&mut endpoint.io.output, operation, sent);
+            match completion.result.map_err(send_failure) {
+                Ok(_) | Err(SendFailure::Retry | SendFailure::Canceled) => None,
+                Err(SendFailure::Broken(errno)) => Some(errno),
+            }
+        };
+        match failure {
+            Some(errno) => self.break_send(core, key, errno),
+            None => self.flush_now_or_later(core, key),
+        }
+    }
+
+    /// A part of a file has been read for the output.
+    pub(super) fn file_read(&self, core: &Rc<Core>, key: ConnectionKey, completion: Completion) {
+        let Some(Operation::Read { buffer, .. }) = completion.operation else {
+            panic!("a file read gives its buffer back")
+        };
+        let failure = {
+            let mut table = self.table.borrow_mut();
+            let connection = table
+                .get_mut(key)
+                .expect("a connection waits for its operations");
+            connection.reading = false;
+            let endpoint = connection.endpoint.as_mut().expect("no call is under way");
+            match completion.result {
+                // The output it was for has been dropped.
+                Ok(_) if connection.close == Closing::Waiting => None,
+                Ok(_) if matches!(connection.send, Sending::Broken(_)) => None,
+                // The file is shorter than when its length was announced: the peer must notice.
+                Ok(0) => Some(Errno::EIO),
+                Ok(_) => {
+                    endpoint.io.output.replace_file_part(buffer);
+                    None
+                }
+                Err(Errno::EINTR | Errno::EAGAIN) => None,
+                Err(errno) => Some(errno),
+            }
+        };
+        match failure {
+            Some(errno) => self.fail(core, key, errno),
+            None => self.flush_now_or_later(core, key),
+        }
+    }
+
+    /// Queues the connection for the flush of this turn; one that is being shut down may be over.
+    fn flush_now_or_later(&self, core: &Rc<Core>, key: ConnectionKey) {
+        {
+            let mut table = self.table.borrow_mut();
+            let Some(connection) = table.get_mut(key) else {
+                return;
+            };
+            if connection.close != Closing::Waiting {
+                if !connection.dirty {
+                    connection.dirty = true;
+                    self.dirty.borrow_mut().push(key);
+                }
+                self.settle_deadline(core, connection);
+                return;
+            }
+        }
+        self.finish_if_idle(core, key);
+    }
+
+    /// The peer takes nothing more. What it sent before may still be read: the receive decides.
+    fn break_send(&self, core: &Rc<Core>, key: ConnectionKey, errno: Errno) {
+        let is_over = {
+            let mut table = self.table.borrow_mut();
+            let Some(connection) = table.get_mut(key) else {
+                return;
+            };
+            connection.send = Sending::Broken(errno);
+            if let Some(endpoint) = &mut connection.endpoint {
+                endpoint.io.output.clear();
+            }
+            let will_hear = matches!(
+                connection.recv,
+                Receiving::Once(_)
+                    | Receiving::Standing(_)
+                    | Receiving::Body(_)
+                    | Receiving::Starved
+            );
+            connection.close != Closing::Open || !will_hear
+        };
+        if is_over {
+            self.fail(core, key, errno);
+        }
+    }
+}
+
+enum Inline {
+    /// Everything in memory at the front went out.
+    Sent,
+    /// The socket's buffer is full, or there is too much for one call.
+    WouldBlock,
+    Broken(Errno),
+}
+
+/// send(2) of what is in memory at the front.
+fn send_inline(fd: i32, output: &mut Output) -> Inline {
+    let mut total = 0;
+    let result = {
+        let mut slices = [IoSlice::new(&[]); SEND_SEGMENTS_MAX];
+        let mut count = 0;
+        for piece in output.front_pieces().take(SEND_SEGMENTS_MAX) {
+            slices[count] = IoSlice::new(piece.rest());
+            total += piece.rest().len();
+            count += 1;
+        }
+        if total > INLINE_SEND_BYTES_MAX {
+            return Inline::WouldBlock;
+        }
+        match count {
+            1 => sys::send_now(fd, &slices[0]),
+            _ => sys::send_pieces_now(fd, &slices[..count]),
+        }
+    };
+    let sent = match result {
+        Ok(sent) => sent,
+        Err(error) => match send_failure(Errno::from_io(&error)) {
+            SendFailure::Retry | SendFailure::Canceled => return Inline::WouldBlock,
+            SendFailure::Broken(errno) => return Inline::Broken(errno),
+        },
+    };
+    output.advance(sent);
+    if sent == total {
+        Inline::Sent
+    } else {
+        Inline::WouldBlock
+    }
+}
+
+thread_local! {
+    /// One list of pieces that nobody uses; larger sends are rare enough for one.
+    static FREE_PIECES: RefCell<Option<Box<Pieces>>> = const { RefCell::new(None) };
+}
+
+/// Takes what is in memory at the front into one send of the ring, and says how many bytes.
+fn send_of_front(output: &mut Output) -> (Operation, u64) {
+    let Some(Segment::Memory(first)) = output.pop() else {
+        panic!("nothing to send")
+    };
+    let mut bytes = first.rest().len();
+    let has_more = output.front_pieces().next().is_some();
+    if !has_more || bytes >= SEND_BYTES_MAX {
+        return (Operation::Send(first), bytes as u64);
+    }
+    let mut pieces = FREE_PIECES
+        .with_borrow_mut(Option::take)
+        .unwrap_or_default();
+    pieces.pieces.push(first);
+    while pieces.pieces.len() < SEND_SEGMENTS_MAX {
+        let Some(next) = output.front_pieces().next().map(|piece| piece.rest().len()) else {
+            break;
+        };
+        if bytes + next > SEND_BYTES_MAX {
+            break;
+        }
+        let Some(Segment::Memory(piece)) = output.pop() else {
+            panic!("the piece was there")
+        };
+        pieces.pieces.push(piece);
+        bytes += next;
+    }
+    (Operation::SendPieces(pieces), bytes as u64)
+}
+
+/// Puts back what the send did not take.
+fn give_back(output: &mut Output, operation: Operation, sent: usize) {
+    let mut left = sent;
+    match operation {
+        Operation::Send(piece) => put_back(output, piece, &mut left),
+        Operation::SendPieces(mut list) => {
+            // The last first, so that the first ends up in front.
+            let lengths: usize = list.pieces.iter().map(|piece| piece.rest().len()).sum();
+            let mut unsent = lengths - sent;
+            while let Some(mut piece) = list.pieces.pop() {
+                let keep = unsent.min(piece.rest().len());
+                unsent -= keep;
+                if keep == 0 {
+                    recycle(piece);
+                } else {
+                    piece.advance(piece.rest().len() - keep);
+                    output.push_front(Segment::Memory(piece));
+                }
+            }
+            FREE_PIECES.with_borrow_mut(|free| *free = Some(list));
+        }
+        other => panic!("{other:?} is no send"),
+    }
+}
+
+fn put_back(output: &mut Output, mut piece: Piece, left: &mut usize) {
+    piece.advance(*left);
+    *left = 0;
+    if piece.rest().is_empty() {
+        recycle(piece);
+    } else {
+        output.push_front(Segment::Memory(piece));
+    }
+}
+
+fn read_of_front(output: &mut Output) -> Operation {
+    let Some(Segment::File { file, range }) = output.front() else {
+        panic!("no file in front")
+    };
+    let mut buffer = take_file_buffer();
+    let file = std::sync::Arc::clone(file);
+    let offset = range.start;
+    // Not beyond the range: less room than there is makes the read shorter.
+    let wanted = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+    if wanted < buffer.capacity() {
+        buffer = Vec::with_capacity(wanted);
+    }
+    Operation::Read {
+        file,
+        offset,
+        buffer,
+    }
+}
