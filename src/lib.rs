@@ -1,4 +1,27 @@
-//! roundtrip.
+//! An HTTP/1.1 server and client on a hand-written io_uring reactor, one per core.
+//!
+//! ```text
+//!      server                      client          handlers, router, files │ requests, pool
+//!         └────────┬─────────────────┘
+//!                http                              heads, bodies, framing: no I/O
+//!                 ·
+//!            net      fs                           connections │ files beneath a root
+//!              └──┬───┘
+//!              runtime                             one core: loop, tasks, timers, workers
+//!                 │
+//!              reactor                             operations in flight, deadlines
+//!                 │
+//!               ring                               io_uring, system calls, the clock
+//! ```
+//!
+//! To use it, start with `Server` and `Router`, or `Client`; `examples/tour.rs` shows both.
+//! To read it, start with [`architecture`].
+//!
+//! What it is not: no framework (no templates, no sessions), no other system than Linux, no epoll.
+
+#[doc = include_str!("ARCHITECTURE.md")]
+pub mod architecture {}
+
 pub mod client;
 pub mod error;
 pub mod fs;
@@ -9,5 +32,11 @@ pub mod reactor;
 pub mod ring;
 pub mod runtime;
 pub mod server;
-pub use error::Error;
-pub use error::Result;
+
+pub use crate::error::Error;
+pub use crate::error::Result;
+pub use crate::http::body::Body;
+pub use crate::http::headers::Headers;
+pub use crate::http::request::Request;
+pub use crate::http::response::Response;
+pub use crate::runtime::block_on;
