@@ -33,6 +33,9 @@ pub mod ring;
 pub mod runtime;
 pub mod server;
 
+pub use crate::client::Client;
+pub use crate::client::RoundTrip;
+pub use crate::client::blocking;
 pub use crate::error::Error;
 pub use crate::error::Result;
 pub use crate::http::body::Body;

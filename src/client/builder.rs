@@ -1,0 +1,160 @@
+//! Settings of a client.
+//!
+//! ```text
+//!   ClientBuilder ── knobs, each with its default ──► Client
+//! ```
+
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::client::Client;
+use crate::client::options::TransportOptions;
+use crate::error::Error;
+use crate::error::ErrorKind;
+use crate::error::Result;
+use crate::http::headers::Headers;
+use crate::limits::REDIRECTS_MAX;
+
+/// What a client was built with.
+#[derive(Debug)]
+pub(super) struct Config {
+    /// Distinguishes the clients of this process.
+    pub(super) id: u64,
+    pub(super) transport: TransportOptions,
+    pub(super) timeout: Option<Duration>,
+    pub(super) redirects_max: usize,
+    pub(super) user_agent: Option<Box<str>>,
+}
+
+/// Settings of a client; all bounds hold per core.
+#[derive(Clone, Debug)]
+#[must_use = "a builder builds"]
+pub struct ClientBuilder {
+    transport: TransportOptions,
+    timeout: Option<Duration>,
+    redirects_max: usize,
+    user_agent: Option<Box<str>>,
+}
+
+impl ClientBuilder {
+    /// The defaults.
+    pub fn new() -> ClientBuilder {
+        ClientBuilder {
+            transport: TransportOptions::default(),
+            timeout: None,
+            redirects_max: REDIRECTS_MAX,
+            user_agent: Some(concat!("roundtrip/", env!("CARGO_PKG_VERSION")).into()),
+        }
+    }
+
+    /// The client.
+    pub fn build(self) -> Client {
+        static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+        Client::with_config(Config {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            transport: self.transport,
+            timeout: self.timeout,
+            redirects_max: self.redirects_max,
+            user_agent: self.user_agent,
+        })
+    }
+
+    /// The time for everything: connecting, redirects, and the body to its last byte. None by
+    /// default; a request may set its own.
+    pub fn timeout(mut self, timeout: Duration) -> ClientBuilder {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// To look up a name and connect, over all of its addresses; 10 s by default.
+    pub fn connect_timeout(mut self, timeout: Duration) -> ClientBuilder {
+        self.transport.connect_timeout = timeout;
+        self
+    }
+
+    /// Between two signs of progress of a request that is sent; 30 s by default.
+    pub fn write_timeout(mut self, timeout: Duration) -> ClientBuilder {
+        self.transport.write_timeout = timeout;
+        self
+    }
+
+    /// From the end of the request to the end of the response head; 60 s by default.
+    pub fn response_head_timeout(mut self, timeout: Duration) -> ClientBuilder {
+        self.transport.response_head_timeout = timeout;
+        self
+    }
+
+    /// Between two signs of progress of a response body that somebody reads; 30 s by default.
+    pub fn body_timeout(mut self, timeout: Duration) -> ClientBuilder {
+        self.transport.body_timeout = timeout;
+        self
+    }
+
+    /// Bytes of a response head; 256 KiB by default.
+    pub fn response_head_bytes_max(mut self, bytes: usize) -> ClientBuilder {
+        self.transport.response_head_bytes_max = bytes;
+        self
+    }
+
+    /// Redirects that are followed; 10 by default. 0 returns them as they come.
+    pub fn redirects_max(mut self, count: usize) -> ClientBuilder {
+        self.redirects_max = count;
+        self
+    }
+
+    /// The `User-Agent` of requests that have none; an empty one sends none.
+    ///
+    /// # Errors
+    ///
+    /// It holds a control character.
+    pub fn user_agent(mut self, agent: &str) -> Result<ClientBuilder> {
+        if Headers::new().append("User-Agent", agent).is_err() {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                "the User-Agent holds a control character",
+            ));
+        }
+        self.user_agent = (!agent.is_empty()).then(|| agent.into());
+        Ok(self)
+    }
+
+    /// Idle connections per host; 32 by default. 0 turns reuse off.
+    pub fn idle_per_host_max(mut self, count: usize) -> ClientBuilder {
+        self.transport.pool.idle_per_host_max = count;
+        self
+    }
+
+    /// Idle connections over all hosts; 256 by default.
+    pub fn idle_max(mut self, count: usize) -> ClientBuilder {
+        self.transport.pool.idle_max = count;
+        self
+    }
+
+    /// Connections per host: dialling, busy and idle ones. Further requests wait in order. No
+    /// bound by default.
+    pub fn per_host_max(mut self, count: usize) -> ClientBuilder {
+        // With 0 no request could ever be sent.
+        self.transport.pool.per_host_max = Some(count.max(1));
+        self
+    }
+
+    /// How long a connection may rest; 90 s by default.
+    pub fn idle_timeout(mut self, timeout: Duration) -> ClientBuilder {
+        self.transport.pool.idle_timeout = timeout;
+        self
+    }
+
+    /// How old a connection may become, up to an eighth less; no bound by default. A busy one ends
+    /// with its response.
+    pub fn age_max(mut self, age: Duration) -> ClientBuilder {
+        self.transport.pool.age_max = Some(age);
+        self
+    }
+}
+
+impl Default for ClientBuilder {
+    fn default() -> ClientBuilder {
+        ClientBuilder::new()
+    }
+}

@@ -1,0 +1,586 @@
+//! One client connection: joins the exchanges of `http::fetch` to the pool and to the callers.
+//!
+//! ```text
+//!            given a request                response complete
+//!   Idle ───────────────────► Active ──────────────────────────► Settling ──► Idle
+//!    ▲ rests in the pool        │ │ body dropped   (request still     │ too late
+//!    │                          │ └────► Draining   on its way out)   ▼
+//!    └──────────────────────────┼──────────┘ ──────────────────────► Closing
+//!                               └─ lost without an answer ─► Failed ─► retry, or the error
+//! ```
+//! A connection that fails says so only when it is closed: then no send is in flight any more, and
+//! it is known whether the request may be sent again. While it rests, its receive stays armed: a
+//! server that closes takes it out of the pool at once.
+
+mod download;
+mod upload;
+
+use std::cell::Cell;
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::client::connection::download::Download;
+use crate::client::connection::upload::Upload;
+use crate::client::exchange;
+use crate::client::exchange::Exchange;
+use crate::client::exchange::TotalTime;
+use crate::client::failure::Failure;
+use crate::client::pool::EntryKey;
+use crate::client::transport::Shared;
+use crate::error::Phase;
+use crate::http::fetch::Event;
+use crate::http::fetch::Fetch;
+use crate::http::head::HeadLimits;
+use crate::http::request::Request;
+use crate::limits::DRAIN_BYTES_MAX;
+use crate::limits::OUTPUT_LOW_WATER_BYTES;
+use crate::limits::RESPONSE_DRAIN_TIMEOUT;
+use crate::net::ConnectionKey;
+use crate::net::Io;
+use crate::net::Protocol;
+use crate::net::Receive;
+use crate::net::Received;
+use crate::net::Step;
+use crate::runtime::Instant;
+
+/// What the pool knows of a connection, and how it is given a request.
+pub(super) struct Slot {
+    /// Its place in the pool, `None` before it has one and after it left.
+    entry: Cell<Option<EntryKey>>,
+    /// Its place in `net`.
+    connection: Cell<Option<ConnectionKey>>,
+    /// The request it has to send next.
+    next: RefCell<Option<Rc<Exchange>>>,
+    /// True exactly when the pool has evicted it.
+    is_evicted: Cell<bool>,
+}
+
+/// The protocol of a client connection.
+pub(super) struct Connection {
+    shared: Rc<Shared>,
+    slot: Rc<Slot>,
+    fetch: Fetch,
+    state: State,
+    /// Exchanges that were completed on this connection.
+    exchanges_count: u64,
+}
+
+enum State {
+    /// It rests in the pool, or was just given a request.
+    Idle,
+    /// It works for a caller.
+    Active(Active),
+    /// The response is complete, the kernel has not confirmed all of the request yet.
+    Settling,
+    /// The caller dropped the body; the rest of it is read and dropped.
+    Draining {
+        left_bytes: usize,
+    },
+    /// No response came; what follows is decided when nothing is in flight any more.
+    Failed(Active, Failure),
+    Closing,
+}
+
+/// A request under way.
+struct Active {
+    exchange: Rc<Exchange>,
+    /// The head, and the body where it can be sent again.
+    request: Request,
+    /// True exactly when `request` is all that is needed to send it again.
+    is_replayable: bool,
+    total: Option<TotalTime>,
+    upload: Upload,
+    download: Download,
+    waits_for: WaitsFor,
+    /// Since when, or since the last progress.
+    since: Instant,
+}
+
+/// Whose turn it is, and thus which time runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WaitsFor {
+    /// The peer has to read what we send; the connection itself watches its time.
+    Write,
+    /// The caller's request body has to go on.
+    RequestBody,
+    /// The response head has to come.
+    Head,
+    /// The response body has to come.
+    Body,
+    /// The caller has to read the response body.
+    Reader,
+}
+
+impl Slot {
+    pub(super) fn new() -> Slot {
+        Slot {
+            entry: Cell::new(None),
+            connection: Cell::new(None),
+            next: RefCell::new(None),
+            is_evicted: Cell::new(false),
+        }
+    }
+
+    /// Says where the connection stands in the pool and in `net`.
+    pub(super) fn set_keys(&self, entry: EntryKey, connection: ConnectionKey) {
+        self.entry.set(Some(entry));
+        self.connection.set(Some(connection));
+    }
+
+    pub(super) fn entry(&self) -> Option<EntryKey> {
+        self.entry.get()
+    }
+
+    /// Gives the connection its next request; it has to be woken.
+    pub(super) fn give(&self, exchange: Rc<Exchange>) {
+        let before = self.next.borrow_mut().replace(exchange);
+        assert!(before.is_none(), "a connection is given two requests");
+    }
+
+    /// Takes the request back that the connection has not begun.
+    pub(super) fn take(&self) -> Option<Rc<Exchange>> {
+        self.next.borrow_mut().take()
+    }
+
+    /// The pool does not want the connection any more; it has to be woken.
+    pub(super) fn evict(&self) {
+        self.entry.set(None);
+        self.is_evicted.set(true);
+    }
+
+    /// Wakes the connection.
+    pub(super) fn wake(&self, shared: &Shared) {
+        if let Some(connection) = self.connection.get() {
+            shared.wake(connection);
+        }
+    }
+}
+
+impl Connection {
+    pub(super) fn new(shared: Rc<Shared>, slot: Rc<Slot>) -> Connection {
+        let limits = HeadLimits {
+            bytes: shared.options().response_head_bytes_max,
+            ..HeadLimits::RESPONSE
+        };
+        Connection {
+            shared,
+            slot,
+            fetch: Fetch::new(limits),
+            state: State::Idle,
+            exchanges_count: 0,
+        }
+    }
+
+    // ---- between exchanges -------------------------------------------------------------------
+
+    /// Sends this request, or the next one that waits if it cannot be sent; rests otherwise.
+    fn serve(&mut self, io: &mut Io, exchange: Rc<Exchange>) -> Step {
+        // Nothing is unread when it closes; and the connection watches its own sends.
+        io.set_linger(false);
+        io.set_write_timeout(self.shared.options().write_timeout);
+        let mut next = Some(exchange);
+        while let Some(exchange) = next {
+            if self.start(io, exchange) {
+                return self.proceed(io, false);
+            }
+            next = self.shared.release(&self.slot, io.now());
+        }
+        self.rest(io)
+    }
+
+    /// Waits in the pool.
+    fn rest(&mut self, io: &mut Io) -> Step {
+        self.state = State::Idle;
+        let deadline = self.shared.idle_deadline(&self.slot);
+        if self.slot.is_evicted.get() || deadline.is_none() {
+            return self.close();
+        }
+        io.set_receive(Receive::Standing);
+        io.set_deadline(deadline);
+        Step::Continue
+    }
+
+    /// The response is complete: the next request, or the end.
+    fn finish(&mut self, io: &mut Io) -> Step {
+        let state = std::mem::replace(&mut self.state, State::Settling);
+        if let State::Active(active) = state {
+            active.discard();
+        }
+        self.exchanges_count += 1;
+        if !self.fetch.is_sent() {
+            // The peer has answered before it had read the request; the rest is not sent.
+            self.close();
+            return Step::Abort;
+        }
+        if self.fetch.settle().is_err() {
+            return self.close();
+        }
+        if io.pending_bytes() > 0 {
+            // The answer may overtake the completion of the last send.
+            io.notify_when_sent();
+            io.set_receive(Receive::Standing);
+            io.set_deadline(Some(io.now() + RESPONSE_DRAIN_TIMEOUT));
+            return Step::Continue;
+        }
+        self.reuse(io)
+    }
+
+    fn reuse(&mut self, io: &mut Io) -> Step {
+        match self.shared.release(&self.slot, io.now()) {
+            Some(exchange) => self.serve(io, exchange),
+            None => self.rest(io),
+        }
+    }
+
+    /// An orderly end.
+    fn close(&mut self) -> Step {
+        self.leave_pool();
+        self.state = State::Closing;
+        Step::CloseAfterFlush
+    }
+
+    fn leave_pool(&mut self) {
+        if let Some(entry) = self.slot.entry.take() {
+            self.shared.remove(entry);
+        }
+    }
+
+    // ---- failures ----------------------------------------------------------------------------
+
+    /// The exchange cannot go on, and with it the connection.
+    fn fail(&mut self, failure: Failure) -> Step {
+        self.leave_pool();
+        match std::mem::replace(&mut self.state, State::Closing) {
+            State::Active(active) if active.download.is_awaiting_head() => {
+                self.state = State::Failed(active, failure);
+            }
+            State::Active(active) => active.fail_body(failure),
+            _ => {}
+        }
+        Step::Abort
+    }
+
+    /// Nothing is in flight any more: the request goes to another connection, or fails.
+    fn decide(&mut self, active: Active, failure: Failure) {
+        let is_stale =
+            self.exchanges_count > 0 && failure.is_lost_connection() && self.fetch.is_unanswered();
+        if is_stale && active.may_repeat() && !active.exchange.is_canceled() {
+            let Active {
+                exchange, request, ..
+            } = active;
+            exchange.restart(request);
+            self.shared.retry(exchange);
+            return;
+        }
+        let phase = active.phase();
+        let error = failure.into_error(phase, active.request.url());
+        active.exchange.complete(Err(error));
+        active.discard();
+    }
+
+    // ---- the exchange ------------------------------------------------------------------------
+
+    /// Feeds what arrived to the exchange. `owner` owns the bytes of `input`, where they need not
+    /// be copied.
+    fn feed(&mut self, io: &mut Io, mut input: &[u8], owner: Option<&Bytes>) -> Step {
+        match self.state {
+            State::Active(_) | State::Draining { .. } => {}
+            // Bytes that belong to no request.
+            State::Idle | State::Settling => return self.close(),
+            State::Failed(..) | State::Closing => return Step::Continue,
+        }
+        let mut has_progress = false;
+        loop {
+            let (used, event) = match self.fetch.receive(input) {
+                Ok(received) => received,
+                Err(error) => return self.fail(Failure::Response(error)),
+            };
+            input = &input[used..];
+            if matches!(event, Event::Partial) {
+                break;
+            }
+            has_progress = true;
+            if !self.take_event(event, owner) {
+                self.close();
+                return Step::Abort;
+            }
+        }
+        if self.fetch.is_received() {
+            return self.finish(io);
+        }
+        self.proceed(io, has_progress)
+    }
+
+    /// Passes an event on; false when more comes than is drained.
+    fn take_event(&mut self, event: Event<'_>, owner: Option<&Bytes>) -> bool {
+        match &mut self.state {
+            State::Active(active) => {
+                match event {
+                    Event::Partial => {}
+                    Event::Head(response, framing) => active.take_head(response, framing),
+                    Event::Data(data) => active.take_data(&self.shared, data, owner),
+                    Event::End(trailers) => active.take_end(trailers),
+                }
+                true
+            }
+            State::Draining { left_bytes } => match event {
+                Event::Data(data) => match left_bytes.checked_sub(data.len()) {
+                    Some(left) => {
+                        *left_bytes = left;
+                        true
+                    }
+                    None => false,
+                },
+                _ => true,
+            },
+            _ => true,
+        }
+    }
+
+    /// Does what can be done now: sends, hands over, receives, sets the deadline.
+    fn proceed(&mut self, io: &mut Io, has_progress: bool) -> Step {
+        let State::Active(active) = &mut self.state else {
+            return Step::Continue;
+        };
+        if let Err(failure) = active.pump_upload(io, &mut self.fetch) {
+            return self.fail(failure);
+        }
+        active.hand_over();
+        if active.download.is_awaiting_head() && active.exchange.is_canceled() {
+            self.close();
+            return Step::Abort;
+        }
+        if active.download.is_unwanted() {
+            return self.drain(io);
+        }
+        active.arm(io, &self.fetch);
+        active.watch(io, &self.shared, has_progress);
+        Step::Continue
+    }
+
+    /// The caller has dropped the body.
+    fn drain(&mut self, io: &mut Io) -> Step {
+        let missing = self.fetch.missing_bytes();
+        let is_long = missing.is_some_and(|missing| missing > DRAIN_BYTES_MAX as u64);
+        let state = std::mem::replace(&mut self.state, State::Closing);
+        if let State::Active(active) = state {
+            active.discard();
+        }
+        if is_long || !self.fetch.is_sent() || self.fetch.close_reason().is_some() {
+            self.close();
+            return Step::Abort;
+        }
+        self.state = State::Draining {
+            left_bytes: DRAIN_BYTES_MAX,
+        };
+        io.set_receive(Receive::Standing);
+        io.set_deadline(Some(io.now() + RESPONSE_DRAIN_TIMEOUT));
+        Step::Continue
+    }
+}
+
+impl Protocol for Connection {
+    fn on_recv(&mut self, io: &mut Io, data: Received<'_>) -> Step {
+        match data {
+            Received::Borrowed(bytes) => self.feed(io, bytes, None),
+            Received::Owned(bytes) => {
+                let bytes = bytes.freeze();
+                self.feed(io, &bytes, Some(&bytes))
+            }
+        }
+    }
+
+    fn on_sent(&mut self, io: &mut Io) -> Step {
+        match self.state {
+            State::Active(_) => self.proceed(io, true),
+            State::Settling if io.pending_bytes() == 0 => self.reuse(io),
+            State::Settling => {
+                io.notify_when_sent();
+                Step::Continue
+            }
+            _ => Step::Continue,
+        }
+    }
+
+    fn on_eof(&mut self, io: &mut Io) -> Step {
+        if !matches!(self.state, State::Active(_)) {
+            return self.close();
+        }
+        match self.fetch.receive_end() {
+            Ok(event) => {
+                self.take_event(event, None);
+                self.finish(io)
+            }
+            Err(error) => self.fail(Failure::Response(error)),
+        }
+    }
+
+    fn on_deadline(&mut self, io: &mut Io) -> Step {
+        let now = io.now();
+        match &mut self.state {
+            State::Idle => match self.shared.idle_deadline(&self.slot) {
+                Some(deadline) if deadline > now => self.rest(io),
+                _ => self.close(),
+            },
+            State::Active(active) => match active.overdue(io, &self.shared) {
+                Some(failure) => self.fail(failure),
+                None => self.proceed(io, false),
+            },
+            State::Settling | State::Draining { .. } => {
+                self.close();
+                Step::Abort
+            }
+            State::Failed(..) | State::Closing => Step::Continue,
+        }
+    }
+
+    fn on_ready(&mut self, io: &mut Io) -> Step {
+        match self.state {
+            State::Idle => match self.slot.take() {
+                Some(exchange) => self.serve(io, exchange),
+                None => self.rest(io),
+            },
+            State::Active(_) => self.proceed(io, false),
+            _ => Step::Continue,
+        }
+    }
+
+    fn on_closed(&mut self, cause: Option<io::Error>) {
+        self.leave_pool();
+        let is_ours = cause
+            .as_ref()
+            .is_some_and(|cause| cause.kind() == io::ErrorKind::ConnectionAborted);
+        match std::mem::replace(&mut self.state, State::Closing) {
+            State::Failed(active, failure) => self.decide(active, failure),
+            State::Active(active) => {
+                let failure = match cause {
+                    Some(cause) if active.is_late_write(&cause) => {
+                        Failure::WriteTimeout(self.shared.options().write_timeout)
+                    }
+                    // The core ends, and takes its connections with it.
+                    Some(_) if is_ours => Failure::Connection(None),
+                    cause => Failure::Connection(cause),
+                };
+                if active.download.is_awaiting_head() {
+                    self.decide(active, failure);
+                } else {
+                    active.fail_body(failure);
+                }
+            }
+            _ => {}
+        }
+        // Given, but not begun: nothing of it was sent.
+        if let Some(exchange) = self.slot.take() {
+            if is_ours {
+                let url = exchange.with_request(|request| request.url().cloned());
+                let error = Failure::Connection(None);
+                let error = error.into_error(Phase::Connect, url.flatten().as_ref());
+                exchange.complete(Err(error));
+            } else {
+                self.shared.retry(exchange);
+            }
+        }
+    }
+}
+
+impl Active {
+    /// True when the request may be sent a second time (net/http's `shouldRetryRequest`): it means
+    /// the same once and twice, and its body can be sent again.
+    fn may_repeat(&self) -> bool {
+        let headers = self.request.headers();
+        let is_safe = self.request.method().is_safe()
+            || headers.contains("idempotency-key")
+            || headers.contains("x-idempotency-key");
+        is_safe && self.is_replayable
+    }
+
+    fn phase(&self) -> Phase {
+        match self.waits_for {
+            WaitsFor::Write => Phase::Send,
+            WaitsFor::RequestBody => Phase::RequestBody,
+            WaitsFor::Head => Phase::ResponseHead,
+            WaitsFor::Body | WaitsFor::Reader => Phase::ResponseBody,
+        }
+    }
+
+    /// How long what is waited for may take; the caller may take all the time of the request.
+    fn timeout(&self, shared: &Shared) -> Option<Duration> {
+        let options = shared.options();
+        match self.waits_for {
+            WaitsFor::Head => Some(options.response_head_timeout),
+            WaitsFor::Body => Some(options.body_timeout),
+            WaitsFor::Write | WaitsFor::RequestBody | WaitsFor::Reader => None,
+        }
+    }
+
+    /// Sets the deadline that belongs to what is waited for.
+    fn watch(&mut self, io: &mut Io, shared: &Shared, has_progress: bool) {
+        let waits_for = if !self.download.is_awaiting_head() {
+            match io.receive() {
+                Receive::Paused => WaitsFor::Reader,
+                _ => WaitsFor::Body,
+            }
+        } else if io.pending_bytes() >= OUTPUT_LOW_WATER_BYTES as u64 {
+            WaitsFor::Write
+        } else if self.upload.is_done() {
+            WaitsFor::Head
+        } else {
+            WaitsFor::RequestBody
+        };
+        // A head that trickles in makes no progress: its time runs from the end of the request.
+        let has_progress = has_progress && waits_for != WaitsFor::Head;
+        if waits_for != self.waits_for || has_progress {
+            self.waits_for = waits_for;
+            self.since = io.now();
+        }
+        if waits_for == WaitsFor::Write {
+            // Without this the end of the send would not be seen, and the head's time not begin.
+            io.notify_when_sent();
+        }
+        let phase = self.timeout(shared).map(|after| self.since + after);
+        let total = self.total.map(|total| total.deadline);
+        io.set_deadline([phase, total].into_iter().flatten().min());
+    }
+
+    /// The deadline passed: what is overdue, `None` when there was progress after all.
+    fn overdue(&mut self, io: &mut Io, shared: &Shared) -> Option<Failure> {
+        let now = io.now();
+        let phase = self.phase();
+        if let Some(total) = self.total
+            && total.deadline <= now
+        {
+            return Some(Failure::Total(total.timeout, phase));
+        }
+        let timeout = self.timeout(shared)?;
+        if self.since + timeout > now {
+            return None;
+        }
+        match self.waits_for {
+            WaitsFor::Head => Some(Failure::HeadTimeout(timeout)),
+            WaitsFor::Body => Some(Failure::BodyTimeout(timeout)),
+            WaitsFor::Write | WaitsFor::RequestBody | WaitsFor::Reader => None,
+        }
+    }
+
+    /// True when the connection ended since nothing could be sent for too long.
+    fn is_late_write(&self, cause: &io::Error) -> bool {
+        self.waits_for == WaitsFor::Write && cause.kind() == io::ErrorKind::TimedOut
+    }
+
+    /// Drops what belongs to the caller, and gives the rest back for the next request.
+    fn discard(self) {
+        let Active {
+            exchange,
+            request,
+            upload,
+            download,
+            ..
+        } = self;
+        drop((request, upload, download));
+        exchange::recycle(exchange);
+    }
+}

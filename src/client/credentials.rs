@@ -1,0 +1,94 @@
+//! `Authorization: Basic` (RFC 7617), also from the user part of a URL.
+//!
+//! ```text
+//!   http://user:pass@host/ ──► Authorization: Basic dXNlcjpwYXNz
+//! ```
+
+use percent_encoding::percent_decode_str;
+
+use crate::http::request::Request;
+
+/// Adds the URL's name and password, unless the request has credentials of its own.
+pub(super) fn from_url(request: &mut Request) {
+    let Some(url) = request.url() else {
+        return;
+    };
+    if url.username().is_empty() && url.password().is_none() {
+        return;
+    }
+    if request.headers().contains("authorization") {
+        return;
+    }
+    let user: Vec<u8> = percent_decode_str(url.username()).collect();
+    let password: Vec<u8> = percent_decode_str(url.password().unwrap_or("")).collect();
+    let value = basic(&user, &password);
+    let added = request.headers_mut().append("Authorization", value);
+    assert!(added.is_ok(), "base64 is a valid value");
+}
+
+/// The value of the field.
+pub(super) fn basic(user: &[u8], password: &[u8]) -> String {
+    let pair = [user, b":", password].concat();
+    let mut value = String::from("Basic ");
+    for group in pair.chunks(3) {
+        let mut bits = 0u32;
+        for index in 0..3 {
+            bits = bits << 8 | u32::from(group.get(index).copied().unwrap_or(0));
+        }
+        for index in 0..4 {
+            if index > group.len() {
+                value.push('=');
+            } else {
+                let digit = bits >> (18 - 6 * index) & 0x3f;
+                value.push(char::from(BASE64[digit as usize]));
+            }
+        }
+    }
+    value
+}
+
+/// RFC 4648 §4.
+const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+#[cfg(test)]
+mod tests {
+    use ::http::Method;
+    use url::Url;
+
+    use super::*;
+
+    #[test]
+    fn pairs_are_coded() {
+        let cases = [
+            (
+                "Aladdin",
+                "open sesame",
+                "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==",
+            ),
+            ("", "", "Basic Og=="),
+            ("a", "", "Basic YTo="),
+            ("a", "b", "Basic YTpi"),
+            ("a", "\u{ff}?>", "Basic YTrDvz8+"),
+        ];
+        for (user, password, expected) in cases {
+            assert_eq!(basic(user.as_bytes(), password.as_bytes()), expected);
+        }
+    }
+
+    #[test]
+    fn the_url_speaks_unless_the_request_does() {
+        let request = |url: &str| Request::new(Method::GET, Url::parse(url).unwrap());
+        let mut plain = request("http://h/");
+        from_url(&mut plain);
+        assert_eq!(plain.header("authorization"), None);
+        let mut coded = request("http://a:%62@h/");
+        from_url(&mut coded);
+        assert_eq!(coded.header("authorization"), Some("Basic YTpi"));
+        let mut own = request("http://a:b@h/")
+            .with_header("Authorization", "Bearer x")
+            .unwrap();
+        from_url(&mut own);
+        assert_eq!(own.header("authorization"), Some("Bearer x"));
+        assert_eq!(own.headers().len(), 1);
+    }
+}

@@ -1,0 +1,406 @@
+//! Requests to connections: the pool, dialling, and retries, on one core.
+//!
+//! ```text
+//!   round_trip ──► pool ──► idle connection ──────────────────────────► connection
+//!                    └────► queue of the host ◄── given back, or dialled ──┘
+//!                              └─ dial: look up ─► connect ─► net::open
+//! ```
+//! A dial belongs to the host and not to the request that caused it: the request takes whichever
+//! connection comes first, and a dial that comes too late leaves its connection in the pool.
+
+use std::cell::Cell;
+use std::cell::RefCell;
+use std::future::Future;
+use std::rc::Rc;
+use std::rc::Weak;
+use std::time::Duration;
+
+use bytes::Bytes;
+use bytes::BytesMut;
+use url::Url;
+
+use crate::client::connection::Connection;
+use crate::client::connection::Slot;
+use crate::client::exchange::Exchange;
+use crate::client::exchange::InFlight;
+use crate::client::exchange::Place;
+use crate::client::exchange::TotalTime;
+use crate::client::failure::redacted;
+use crate::client::options::TransportOptions;
+use crate::client::pool::Checkout;
+use crate::client::pool::Dial;
+use crate::client::pool::EntryKey;
+use crate::client::pool::Origin;
+use crate::client::pool::OriginRef;
+use crate::client::pool::Pool;
+use crate::client::pool::PoolStats;
+use crate::client::pool::WaiterKey;
+use crate::error::Error;
+use crate::error::ErrorKind;
+use crate::error::Phase;
+use crate::error::Result;
+use crate::http::request::Request;
+use crate::http::response::Response;
+use crate::limits::RESPONSE_COPY_BYTES;
+use crate::net;
+use crate::net::ConnectionKey;
+use crate::net::Net;
+use crate::net::Socket;
+use crate::runtime;
+use crate::runtime::Core;
+use crate::runtime::Instant;
+
+/// The seam of the client: anything that turns a request into a response. What wraps one (logging,
+/// authentication, a fake for tests) is one itself. The future is polled on one thread and need
+/// not be `Send`.
+pub trait RoundTrip {
+    /// Sends one request, without following redirects. A status is not an error.
+    fn round_trip(&self, request: Request) -> impl Future<Output = Result<Response>>;
+}
+
+/// Connections of one core, pooled: one request in, one response out. Cheap to clone; clones share
+/// the pool. Dropped with its last clone, it closes what rests.
+#[derive(Clone)]
+pub struct Transport {
+    owner: Rc<Owner>,
+}
+
+struct Owner {
+    shared: Rc<Shared>,
+}
+
+/// Counts of a transport, all of one core.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TransportStats {
+    /// Connections, and who waits for them.
+    pub pool: PoolStats,
+    /// Requests that were asked for.
+    pub requests_total: u64,
+    /// Requests sent again since their reused connection was lost without an answer.
+    pub retries_total: u64,
+}
+
+/// What the transport, its connections and its requests share.
+pub(super) struct Shared {
+    options: TransportOptions,
+    core: Weak<Core>,
+    net: Weak<Net>,
+    pool: RefCell<Pool<Rc<Slot>, Rc<Exchange>>>,
+    /// Short bodies are cut from here; it is used again when all of them are dropped.
+    copies: RefCell<BytesMut>,
+    is_closed: Cell<bool>,
+    requests_total: Cell<u64>,
+    retries_total: Cell<u64>,
+}
+
+impl Transport {
+    /// A transport on this thread's core.
+    ///
+    /// # Errors
+    ///
+    /// This thread runs no core.
+    pub fn new(options: TransportOptions) -> Result<Transport> {
+        let core = Core::try_current()?;
+        Ok(Transport::on(&core, options))
+    }
+
+    pub(super) fn on(core: &Rc<Core>, options: TransportOptions) -> Transport {
+        let shared = Rc::new(Shared {
+            pool: RefCell::new(Pool::new(options.pool)),
+            options,
+            core: Rc::downgrade(core),
+            net: Rc::downgrade(&Net::of(core)),
+            copies: RefCell::default(),
+            is_closed: Cell::new(false),
+            requests_total: Cell::new(0),
+            retries_total: Cell::new(0),
+        });
+        Transport {
+            owner: Rc::new(Owner { shared }),
+        }
+    }
+
+    /// Begins a request. Nothing is sent before this core's next turn, and it goes on while the
+    /// future is not polled.
+    pub fn send(&self, request: Request) -> InFlight {
+        self.send_with(request, None, false)
+    }
+
+    pub(super) fn send_with(
+        &self,
+        request: Request,
+        total: Option<TotalTime>,
+        keeps_request: bool,
+    ) -> InFlight {
+        let shared = &self.owner.shared;
+        shared.requests_total.set(shared.requests_total.get() + 1);
+        let exchange = Exchange::new(request, total, keeps_request);
+        let in_flight = InFlight::new(Rc::clone(&exchange), Rc::clone(shared));
+        shared.dispatch(exchange);
+        in_flight
+    }
+
+    /// Closes the connections that rest. Those at work stay.
+    pub fn close_idle(&self) {
+        let shared = &self.owner.shared;
+        shared.pool.borrow_mut().evict_idle();
+        shared.settle();
+    }
+
+    /// Counts, now.
+    pub fn stats(&self) -> TransportStats {
+        let shared = &self.owner.shared;
+        TransportStats {
+            pool: shared.pool.borrow().stats(),
+            requests_total: shared.requests_total.get(),
+            retries_total: shared.retries_total.get(),
+        }
+    }
+}
+
+impl RoundTrip for Transport {
+    fn round_trip(&self, request: Request) -> impl Future<Output = Result<Response>> {
+        self.send(request)
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.shared.is_closed.set(true);
+        self.shared.pool.borrow_mut().evict_idle();
+        self.shared.settle();
+    }
+}
+
+impl Shared {
+    pub(super) fn options(&self) -> &TransportOptions {
+        &self.options
+    }
+
+    /// True when connections are not kept: the head says so.
+    pub(super) fn is_last_use(&self) -> bool {
+        self.options.pool.idle_per_host_max == 0 || self.options.pool.idle_max == 0
+    }
+
+    /// A copy of a few received bytes, in memory that is used again.
+    pub(super) fn copy(&self, bytes: &[u8]) -> Bytes {
+        if bytes.len() > RESPONSE_COPY_BYTES / 4 {
+            return Bytes::copy_from_slice(bytes);
+        }
+        let mut copies = self.copies.borrow_mut();
+        if copies.capacity() < bytes.len() {
+            copies.reserve(RESPONSE_COPY_BYTES);
+        }
+        copies.extend_from_slice(bytes);
+        copies.split().freeze()
+    }
+
+    // ---- requests ----------------------------------------------------------------------------
+
+    /// Finds a connection for a request, or lets it wait for one.
+    pub(super) fn dispatch(self: &Rc<Self>, exchange: Rc<Exchange>) {
+        let checkout = exchange.with_request(|request| {
+            let origin = origin_of(request.url())?;
+            let mut pool = self.pool.borrow_mut();
+            Ok(pool.checkout(origin, self.now(), || Rc::clone(&exchange)))
+        });
+        match checkout {
+            // The caller has gone.
+            None => return,
+            Some(Err(error)) => exchange.complete(Err(error)),
+            Some(Ok(Checkout::Ready(entry))) => {
+                let slot = self.pool.borrow().get(entry).cloned();
+                self.give(slot.expect("checked out just now"), exchange);
+            }
+            Some(Ok(Checkout::Wait(waiter))) => exchange.set_place(Place::Waiting(waiter)),
+            Some(Ok(Checkout::Dial(waiter, dial))) => {
+                exchange.set_place(Place::Waiting(waiter));
+                self.dial(dial);
+            }
+        }
+        self.settle();
+    }
+
+    /// A request whose connection was lost before it could answer.
+    pub(super) fn retry(self: &Rc<Self>, exchange: Rc<Exchange>) {
+        self.retries_total.set(self.retries_total.get() + 1);
+        self.dispatch(exchange);
+    }
+
+    fn give(&self, slot: Rc<Slot>, exchange: Rc<Exchange>) {
+        exchange.set_place(Place::Given(Rc::clone(&slot)));
+        slot.give(exchange);
+        slot.wake(self);
+    }
+
+    /// The caller of a waiting request has gone.
+    pub(super) fn cancel_waiter(self: &Rc<Self>, waiter: WaiterKey) {
+        let canceled = self.pool.borrow_mut().cancel(waiter);
+        drop(canceled);
+        self.settle();
+    }
+
+    /// The caller of a request has gone that was given to a connection: if that has not begun, it
+    /// serves another.
+    pub(super) fn take_back(self: &Rc<Self>, slot: &Rc<Slot>, exchange: &Rc<Exchange>) {
+        match slot.take() {
+            Some(given) if Rc::ptr_eq(&given, exchange) => {
+                drop(given);
+                if let Some(next) = self.release(slot, self.now()) {
+                    self.give(Rc::clone(slot), next);
+                }
+                slot.wake(self);
+            }
+            Some(other) => slot.give(other),
+            None => slot.wake(self),
+        }
+    }
+
+    // ---- connections -------------------------------------------------------------------------
+
+    /// A connection is free: the request that it has to serve next, if one waits.
+    pub(super) fn release(self: &Rc<Self>, slot: &Slot, now: Instant) -> Option<Rc<Exchange>> {
+        let entry = slot.entry()?;
+        let next = {
+            let mut pool = self.pool.borrow_mut();
+            let next = pool.release(entry, now);
+            if self.is_closed.get() && next.is_none() {
+                pool.evict_idle();
+            }
+            next
+        };
+        self.settle();
+        next
+    }
+
+    /// A connection closes.
+    pub(super) fn remove(self: &Rc<Self>, entry: EntryKey) {
+        let removed = self.pool.borrow_mut().remove(entry);
+        drop(removed);
+        self.settle();
+    }
+
+    /// Until when the connection may rest; `None` when the pool does not have it at rest.
+    pub(super) fn idle_deadline(&self, slot: &Slot) -> Option<Instant> {
+        self.pool.borrow().idle_deadline(slot.entry()?)
+    }
+
+    pub(super) fn wake(&self, connection: ConnectionKey) {
+        if let (Some(core), Some(net)) = (self.core.upgrade(), self.net.upgrade()) {
+            net.wake(&core, connection);
+        }
+    }
+
+    /// Does what the pool has asked for: closes what was evicted, dials for those who wait.
+    fn settle(self: &Rc<Self>) {
+        loop {
+            let evicted = self.pool.borrow_mut().next_evicted();
+            let Some(slot) = evicted else { break };
+            slot.evict();
+            slot.wake(self);
+        }
+        loop {
+            let dial = self.pool.borrow_mut().next_dial();
+            let Some(dial) = dial else { break };
+            self.dial(dial);
+        }
+    }
+
+    fn now(&self) -> Instant {
+        self.core
+            .upgrade()
+            .map_or(Instant::default(), |core| core.now())
+    }
+
+    // ---- dialling ----------------------------------------------------------------------------
+
+    fn dial(self: &Rc<Self>, dial: Dial) {
+        let origin = self.pool.borrow().dial_origin(&dial);
+        let shared = Rc::clone(self);
+        runtime::spawn(async move {
+            let connected = connect(&origin, shared.options.connect_timeout).await;
+            shared.dialed(dial, connected);
+        });
+    }
+
+    fn dialed(self: &Rc<Self>, dial: Dial, connected: Result<Socket>) {
+        let opened = connected.and_then(|socket| self.open(socket));
+        match opened {
+            Ok((slot, connection)) => {
+                let now = self.now();
+                let mut pool = self.pool.borrow_mut();
+                let (entry, waiting) = pool.connected(dial, Rc::clone(&slot), now);
+                drop(pool);
+                slot.set_keys(entry, connection);
+                // Without a request it begins to rest, when it is called first.
+                if let Some(exchange) = waiting {
+                    self.give(slot, exchange);
+                }
+            }
+            Err(error) => self.dial_failed(dial, error),
+        }
+        self.settle();
+    }
+
+    fn open(self: &Rc<Self>, socket: Socket) -> Result<(Rc<Slot>, ConnectionKey)> {
+        let (Some(core), Some(net)) = (self.core.upgrade(), self.net.upgrade()) else {
+            return Err(Error::new(ErrorKind::Shutdown, "the core is ending"));
+        };
+        let slot = Rc::new(Slot::new());
+        let connection = Connection::new(Rc::clone(self), Rc::clone(&slot));
+        Ok((slot, net.open(&core, socket, Box::new(connection))))
+    }
+
+    fn dial_failed(&self, dial: Dial, error: Error) {
+        let told = self.pool.borrow_mut().dial_failed(dial);
+        let Some(exchange) = told else {
+            return;
+        };
+        let error = match error.phase() {
+            Some(_) => error,
+            None => error.in_phase(Phase::Connect),
+        };
+        let url = exchange.with_request(|request| request.url().map(redacted));
+        exchange.complete(Err(match url.flatten() {
+            Some(url) => error.for_url(url),
+            None => error,
+        }));
+    }
+}
+
+/// Where a request goes.
+fn origin_of(url: Option<&Url>) -> Result<OriginRef<'_>> {
+    let invalid = |text| Error::new(ErrorKind::Invalid, text);
+    let Some(url) = url else {
+        return Err(invalid("a request that is sent needs a URL: Request::new"));
+    };
+    let error = match (url.scheme(), url.host_str(), url.port_or_known_default()) {
+        ("http", Some(host), Some(port)) => {
+            return Ok(OriginRef {
+                secure: false,
+                host,
+                port,
+            });
+        }
+        ("https", ..) => invalid("this build has no TLS: only http URLs can be fetched"),
+        ("http", ..) => invalid("the URL has no host"),
+        _ => invalid("only http URLs can be fetched"),
+    };
+    Err(error.for_url(redacted(url)))
+}
+
+/// Looks the host up and connects, all within `limit`.
+async fn connect(origin: &Origin, limit: Duration) -> Result<Socket> {
+    let origin = origin.borrowed();
+    let core = Core::try_current()?;
+    let deadline = core.now() + limit;
+    let resolved = runtime::timeout(limit, net::resolve(origin.host, origin.port)).await;
+    let addresses = resolved.map_err(|_| {
+        Error::new(
+            ErrorKind::Timeout,
+            format!("the name was not found within {limit:?} (connect_timeout)"),
+        )
+        .in_phase(Phase::Resolve)
+    })??;
+    net::connect(&addresses, deadline - core.now()).await
+}

@@ -1,0 +1,391 @@
+//! What goes wrong, in which phase, and how the error says so.
+
+use std::io::BufReader;
+use std::io::Read;
+use std::io::Write;
+use std::time::Duration;
+
+use roundtrip::Error;
+use roundtrip::Result;
+use roundtrip::client::Client;
+use roundtrip::error::ErrorKind;
+use roundtrip::error::Phase;
+use roundtrip::http::body::Body;
+use roundtrip::http::response::Response;
+
+use crate::peer::Peer;
+use crate::peer::ok;
+use crate::peer::read_request;
+use crate::peer::reset;
+use crate::peer::run;
+
+/// The error of a request that must fail.
+async fn failed(sent: impl Future<Output = Result<Response>>) -> Error {
+    match sent.await {
+        Ok(response) => panic!("expected an error, got {response:?}"),
+        Err(error) => error,
+    }
+}
+
+#[track_caller]
+fn check(error: &Error, kind: ErrorKind, phase: Phase, words: &str) {
+    assert_eq!(error.kind(), kind, "{error:?}");
+    assert_eq!(error.phase(), Some(phase), "{error:?}");
+    assert!(error.to_string().contains(words), "{error}");
+    assert!(error.url().is_some(), "{error:?}");
+    assert!(!error.to_string().contains('\n'));
+}
+
+const SHORT: Duration = Duration::from_millis(100);
+
+#[test]
+fn nobody_listens() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    run(async {
+        let url = format!("http://me:secret@{address}/x");
+        let error = failed(Client::new().get(&url).send()).await;
+        check(
+            &error,
+            ErrorKind::Connect,
+            Phase::Connect,
+            &address.to_string(),
+        );
+        assert!(error.is_connect());
+        let text = format!("{error} {error:?}");
+        assert!(!text.contains("secret"), "{text}");
+        assert!(text.contains("refused"), "{text}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_name_without_address() {
+    run(async {
+        let error = failed(Client::new().get("http://nobody.invalid/").send()).await;
+        check(&error, ErrorKind::Resolve, Phase::Resolve, "nobody.invalid");
+        assert!(error.is_connect());
+        Ok(())
+    });
+}
+
+#[test]
+fn a_peer_that_does_not_accept() {
+    // A listen queue that is full: further connections are not answered.
+    use nix::sys::socket::AddressFamily;
+    use nix::sys::socket::Backlog;
+    use nix::sys::socket::SockFlag;
+    use nix::sys::socket::SockType;
+    use nix::sys::socket::SockaddrIn;
+    use std::os::fd::AsRawFd;
+    let listener = nix::sys::socket::socket(
+        AddressFamily::Inet,
+        SockType::Stream,
+        SockFlag::empty(),
+        None,
+    )
+    .unwrap();
+    let any = SockaddrIn::new(127, 0, 0, 1, 0);
+    nix::sys::socket::bind(listener.as_raw_fd(), &any).unwrap();
+    nix::sys::socket::listen(&listener, Backlog::new(0).unwrap()).unwrap();
+    let bound: SockaddrIn = nix::sys::socket::getsockname(listener.as_raw_fd()).unwrap();
+    let address = std::net::SocketAddr::from((bound.ip(), bound.port()));
+    let waiting: Vec<_> = (0..4)
+        .map(|_| std::net::TcpStream::connect_timeout(&address, SHORT))
+        .collect();
+    run(async {
+        let client = Client::builder().connect_timeout(SHORT).build();
+        let error = failed(client.get(format!("http://{address}/")).send()).await;
+        check(
+            &error,
+            ErrorKind::Timeout,
+            Phase::Connect,
+            "connect time-out",
+        );
+        let client = Client::new();
+        let request = client.get(format!("http://{address}/")).timeout(SHORT);
+        let error = failed(request.send()).await;
+        check(
+            &error,
+            ErrorKind::Timeout,
+            Phase::Connect,
+            "while connecting",
+        );
+        Ok(())
+    });
+    drop(waiting);
+}
+
+/// Takes a request, writes `bytes`, and then waits for the client to close.
+fn saying(bytes: &'static [u8]) -> Peer {
+    Peer::start(move |_, mut socket| {
+        let mut reader = BufReader::new(socket.try_clone().unwrap());
+        read_request(&mut reader, 0, 0);
+        socket.write_all(bytes).unwrap();
+        let _ = reader.read(&mut [0; 16]);
+    })
+}
+
+#[test]
+fn a_head_that_does_not_come() {
+    let peer = saying(b"HTTP/1.1 200 OK\r\nContent-");
+    run(async {
+        let client = Client::builder().response_head_timeout(SHORT).build();
+        let error = failed(client.get(peer.url("/")).send()).await;
+        check(
+            &error,
+            ErrorKind::Timeout,
+            Phase::ResponseHead,
+            "response_head_timeout",
+        );
+        let client = Client::builder().timeout(SHORT).build();
+        let error = failed(client.get(peer.url("/")).send()).await;
+        check(
+            &error,
+            ErrorKind::Timeout,
+            Phase::ResponseHead,
+            "response head",
+        );
+        assert_eq!(client.stats().unwrap().pool.idle, 0);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_body_that_does_not_come() {
+    let peer = saying(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhel");
+    run(async {
+        let client = Client::builder().body_timeout(SHORT).build();
+        let response = client.get(peer.url("/")).send().await?;
+        let error = response.text().await.unwrap_err();
+        check(
+            &error,
+            ErrorKind::Timeout,
+            Phase::ResponseBody,
+            "body_timeout",
+        );
+        let request = Client::new().get(peer.url("/")).timeout(2 * SHORT);
+        let error = request.send().await?.text().await.unwrap_err();
+        check(
+            &error,
+            ErrorKind::Timeout,
+            Phase::ResponseBody,
+            "response body",
+        );
+        Ok(())
+    });
+}
+
+#[test]
+fn a_peer_that_does_not_read() {
+    let peer = Peer::start(|_, mut socket| {
+        let mut some = [0; 16];
+        socket.read_exact(&mut some).unwrap();
+        std::thread::sleep(Duration::from_secs(3));
+    });
+    run(async {
+        let client = Client::builder().write_timeout(SHORT).build();
+        let body = vec![0; 64 * 1024 * 1024];
+        let error = failed(client.post(peer.url("/")).body(body).send()).await;
+        check(&error, ErrorKind::Timeout, Phase::Send, "write_timeout");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_reset_within_the_body() {
+    let peer = Peer::start(|_, mut socket| {
+        let mut reader = BufReader::new(socket.try_clone().unwrap());
+        read_request(&mut reader, 0, 0);
+        socket
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhel")
+            .unwrap();
+        std::thread::sleep(SHORT);
+        drop(reader);
+        reset(socket);
+    });
+    run(async {
+        let mut response = Client::new().get(peer.url("/")).send().await?;
+        assert_eq!(response.body_mut().chunk().await.unwrap()?, "hel");
+        let error = response.body_mut().chunk().await.unwrap().unwrap_err();
+        check(&error, ErrorKind::Closed, Phase::ResponseBody, "reset");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_reset_before_the_answer() {
+    let peer = Peer::start(|_, socket| {
+        let mut reader = BufReader::new(socket.try_clone().unwrap());
+        read_request(&mut reader, 0, 0);
+        drop(reader);
+        reset(socket);
+    });
+    run(async {
+        let error = failed(Client::new().get(peer.url("/")).send()).await;
+        check(&error, ErrorKind::Closed, Phase::ResponseHead, "reset");
+        Ok(())
+    });
+}
+
+#[test]
+fn responses_that_are_none() {
+    let cases: [(&'static [u8], ErrorKind, &str); 5] = [
+        (
+            b"SSH-2.0-OpenSSH_9.2p1\r\n\r\n",
+            ErrorKind::Protocol,
+            "malformed",
+        ),
+        (
+            b"HTTP/1.1 200 OK\nA: b\n\n",
+            ErrorKind::Protocol,
+            "malformed",
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+            ErrorKind::Protocol,
+            "Content-Length",
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nA : b\r\n\r\n",
+            ErrorKind::Protocol,
+            "malformed",
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+            ErrorKind::Protocol,
+            "Transfer-Encoding",
+        ),
+    ];
+    run(async {
+        for (bytes, kind, words) in cases {
+            let peer = saying(bytes);
+            let error = failed(Client::new().get(peer.url("/")).send()).await;
+            check(&error, kind, Phase::ResponseHead, words);
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_head_without_end() {
+    let peer = Peer::start(|_, mut socket| {
+        let mut reader = BufReader::new(socket.try_clone().unwrap());
+        read_request(&mut reader, 0, 0);
+        let _ = socket.write_all(b"HTTP/1.1 200 OK\r\n");
+        while socket.write_all(b"X-More: and more and more\r\n").is_ok() {}
+    });
+    run(async {
+        let error = failed(Client::new().get(peer.url("/")).send()).await;
+        assert_eq!(error.kind(), ErrorKind::Limit, "{error:?}");
+        Ok(())
+    });
+}
+
+#[test]
+fn bodies_that_end_too_early() {
+    let cut = Peer::start(|_, mut socket| {
+        let mut reader = BufReader::new(socket.try_clone().unwrap());
+        read_request(&mut reader, 0, 0);
+        let response = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhel";
+        socket.write_all(response).unwrap();
+    });
+    let cut_chunks = Peer::start(|_, mut socket| {
+        let mut reader = BufReader::new(socket.try_clone().unwrap());
+        read_request(&mut reader, 0, 0);
+        let response = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n";
+        socket.write_all(response).unwrap();
+    });
+    let wrong_chunks =
+        saying(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhelp\r\n0\r\n\r\n");
+    run(async {
+        let client = Client::new();
+        let error = client.get(cut.url("/")).send().await?.text().await;
+        check(
+            &error.unwrap_err(),
+            ErrorKind::Closed,
+            Phase::ResponseBody,
+            "7 bytes",
+        );
+        let error = client.get(cut_chunks.url("/")).send().await?.text().await;
+        check(
+            &error.unwrap_err(),
+            ErrorKind::Closed,
+            Phase::ResponseBody,
+            "within",
+        );
+        let error = client.get(wrong_chunks.url("/")).send().await?.text().await;
+        check(
+            &error.unwrap_err(),
+            ErrorKind::Protocol,
+            Phase::ResponseBody,
+            "malformed",
+        );
+        assert_eq!(client.stats().unwrap().pool.connections, 0);
+        Ok(())
+    });
+}
+
+#[test]
+fn requests_that_cannot_be_sent() {
+    let peer = Peer::answering(|_| ok(""));
+    run(async {
+        let client = Client::new();
+        let cases = [
+            (client.get("not a URL"), "http://host/path"),
+            (client.get("https://h.example/"), "no TLS"),
+            (client.get("ftp://h.example/"), "only http"),
+            (client.get(peer.url("/")).header("a b", "c"), "header"),
+            (client.get(peer.url("/")).header("a", "b\r\nc: d"), "header"),
+        ];
+        for (request, words) in cases {
+            let error = failed(request.send()).await;
+            assert_eq!(error.kind(), ErrorKind::Invalid, "{error:?}");
+            assert!(error.to_string().contains(words), "{error}");
+        }
+        Ok(())
+    });
+    assert_eq!(peer.accepted(), 0);
+}
+
+#[test]
+fn a_request_body_that_fails() {
+    let peer = saying(b"");
+    run(async {
+        let (mut sender, body) = Body::incoming(None);
+        sender.push("some".into());
+        sender.fail(Error::new(ErrorKind::Io, "the disk is gone"));
+        let error = failed(Client::new().post(peer.url("/")).body(body).send()).await;
+        check(
+            &error,
+            ErrorKind::Io,
+            Phase::RequestBody,
+            "the disk is gone",
+        );
+
+        let (mut sender, body) = Body::incoming(Some(10));
+        roundtrip::runtime::spawn(async {
+            roundtrip::runtime::sleep(SHORT).await;
+            sender.push("short".into());
+            sender.finish(None);
+        });
+        let error = failed(Client::new().post(peer.url("/")).body(body).send()).await;
+        check(&error, ErrorKind::Invalid, Phase::Send, "bytes before");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_thread_without_a_core() {
+    let client = Client::new();
+    let mut sent = std::pin::pin!(client.get("http://127.0.0.1:1/").send());
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    match sent.as_mut().poll(&mut context) {
+        std::task::Poll::Ready(Err(error)) => {
+            assert_eq!(error.kind(), ErrorKind::Shutdown);
+            assert!(error.to_string().contains("blocking"), "{error}");
+        }
+        other => panic!("expected an error, got {other:?}"),
+    }
+}

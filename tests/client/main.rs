@@ -1,0 +1,9 @@
+//! The client on real sockets, against scripted peers: threads with blocking sockets of `std`.
+//! Every wait of a peer and of a test is bounded.
+
+mod blocking;
+mod exchanges;
+mod failures;
+mod peer;
+mod pool;
+mod redirects;
