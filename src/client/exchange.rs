@@ -1,9 +1,9 @@
 //! One request on its way: what the caller's future and the connection share.
 //!
 //! ```text
-//!   New ──► Waiting(place in the pool's queue) ──► Given(connection) ──► Started ──► Done
-//!            ▲                                        │                     │
-//!            └───────────── retry ────────────────────┴─────────────────────┘
+//!   New ──► Dialing | Queued (a place in the pool) ──► Given(connection) ──► Started ──► Done
+//!            ▲                                            │                     │
+//!            └───────────── retry ────────────────────────┴─────────────────────┘
 //!   the future is dropped: Canceled, from everywhere
 //! ```
 //! The shared part is recycled: in steady state a request allocates nothing here.
@@ -58,8 +58,10 @@ pub(super) enum Place {
     /// Nobody has it.
     #[default]
     New,
-    /// It stands in the queue of its host.
-    Waiting(WaiterKey),
+    /// It stands in the queue of its host, and a dial is under way.
+    Dialing(WaiterKey),
+    /// It stands in the queue of its host, which has all the connections it may have.
+    Queued(WaiterKey),
     /// A connection was chosen, and has not taken it yet.
     Given(Rc<Slot>),
     /// The connection sends it.
@@ -179,7 +181,8 @@ impl Exchange {
 
     fn phase(&self) -> Phase {
         match &self.state.borrow().place {
-            Place::New | Place::Waiting(_) => Phase::Connect,
+            Place::Queued(_) => Phase::Pool,
+            Place::New | Place::Dialing(_) => Phase::Connect,
             _ => Phase::ResponseHead,
         }
     }
@@ -277,7 +280,7 @@ impl Drop for InFlight {
             return;
         };
         match exchange.cancel() {
-            Place::Waiting(waiter) => self.transport.cancel_waiter(waiter),
+            Place::Dialing(waiter) | Place::Queued(waiter) => self.transport.cancel_waiter(waiter),
             Place::Given(slot) => self.transport.take_back(&slot, &exchange),
             Place::Started(slot) => slot.wake(&self.transport),
             Place::New | Place::Done | Place::Canceled => {}

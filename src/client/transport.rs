@@ -212,9 +212,9 @@ impl Shared {
                 let slot = self.pool.borrow().get(entry).cloned();
                 self.give(slot.expect("checked out just now"), exchange);
             }
-            Some(Ok(Checkout::Wait(waiter))) => exchange.set_place(Place::Waiting(waiter)),
+            Some(Ok(Checkout::Wait(waiter))) => exchange.set_place(Place::Queued(waiter)),
             Some(Ok(Checkout::Dial(waiter, dial))) => {
-                exchange.set_place(Place::Waiting(waiter));
+                exchange.set_place(Place::Dialing(waiter));
                 self.dial(dial);
             }
         }
@@ -315,6 +315,14 @@ impl Shared {
     // ---- dialling ----------------------------------------------------------------------------
 
     fn dial(self: &Rc<Self>, dial: Dial) {
+        if !runtime::is_inside() {
+            // A request was given up outside of the core that would have to dial for the next.
+            self.dial_failed(
+                dial,
+                Error::new(ErrorKind::Shutdown, "the core is not running"),
+            );
+            return;
+        }
         let origin = self.pool.borrow().dial_origin(&dial);
         let shared = Rc::clone(self);
         runtime::spawn(async move {

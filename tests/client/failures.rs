@@ -153,6 +153,27 @@ fn a_head_that_does_not_come() {
 }
 
 #[test]
+fn a_place_that_does_not_become_free() {
+    let peer = saying(b"");
+    run(async {
+        let client = Client::builder().per_host_max(1).build();
+        let first = client.get(peer.url("/"));
+        let first = roundtrip::runtime::spawn(async { first.send().await });
+        roundtrip::runtime::sleep(SHORT).await;
+        let second = client.get(peer.url("/")).timeout(SHORT);
+        let error = failed(second.send()).await;
+        check(
+            &error,
+            ErrorKind::Timeout,
+            Phase::Pool,
+            "waiting for a connection",
+        );
+        first.abort();
+        Ok(())
+    });
+}
+
+#[test]
 fn a_body_that_does_not_come() {
     let peer = saying(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhel");
     run(async {
