@@ -1,2 +1,15 @@
-//! The binary.
-fn main() {}
+//! The binary `roundtrip`: fetch URLs, say what this system offers.
+//!
+//! ```text
+//!   main ──► cli ──┬── get    URL…
+//!                  └── doctor
+//! ```
+//! It is a user of the library like any other: it knows the public API only.
+
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

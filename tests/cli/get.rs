@@ -1,0 +1,209 @@
+//! `roundtrip get`.
+
+use std::fs;
+use std::io::Read as _;
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::net::TcpStream;
+use std::thread;
+use std::thread::JoinHandle;
+
+use crate::assert_one_line;
+use crate::folder;
+use crate::process;
+use crate::process::roundtrip;
+
+#[test]
+fn gets_several_in_order_through_one_connection() {
+    let body = |text: &str| {
+        format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}",
+            text.len()
+        )
+    };
+    let peer = Peer::answering(&[&body("one\n"), &body("two\n"), &body("three\n")]);
+    let (a, b, c) = (peer.url("/1"), peer.url("/2"), peer.url("/3"));
+    assert_eq!(
+        process::text(roundtrip().args(["get", &a, &b, &c])),
+        "one\ntwo\nthree\n"
+    );
+    let seen = peer.requests();
+    assert!(seen[0].starts_with("GET /1 HTTP/1.1\r\n"), "{seen:?}");
+    assert!(seen[2].starts_with("GET /3 HTTP/1.1\r\n"), "{seen:?}");
+}
+
+#[test]
+fn failures_have_a_line_and_a_code() {
+    let peer = Peer::answering(&["HTTP/1.1 404 Not Found\r\nContent-Length: 5\r\n\r\ngone\n"]);
+    let output = process::run(roundtrip().args(["get", &peer.url("/")]));
+    assert!(!output.status.success());
+    assert_eq!(output.stdout, b"gone\n");
+    assert_eq!(String::from_utf8_lossy(&output.stderr).lines().count(), 1);
+    peer.requests();
+
+    let closed = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = closed.local_addr().expect("its address");
+    drop(closed);
+    let output = process::run(roundtrip().args(["get", &format!("http://{address}/")]));
+    assert_one_line(&output, &["refused"]);
+    let output = process::run(roundtrip().args(["get", "http://name.invalid/"]));
+    assert_one_line(&output, &["name.invalid"]);
+    let output = process::run(roundtrip().args(["get", "ftp://127.0.0.1/"]));
+    assert_one_line(&output, &["ftp"]);
+}
+
+#[test]
+fn a_body_that_ends_early_is_a_failure() {
+    let peer = Peer::answering(&["HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf"]);
+    let output = process::run(roundtrip().args(["get", &peer.url("/")]));
+    assert!(!output.status.success());
+    assert_eq!(output.stdout, b"half");
+    assert_eq!(String::from_utf8_lossy(&output.stderr).lines().count(), 1);
+}
+
+#[test]
+fn heads_methods_fields_and_data() {
+    let peer = Peer::answering(&["HTTP/1.1 200 OK\r\nX-One: 1\r\nContent-Length: 7\r\n\r\n"]);
+    let said = process::text(roundtrip().args(["get", "-I", &peer.url("/")]));
+    assert!(said.starts_with("HTTP/1.1 200 OK\r\n"), "{said}");
+    assert!(said.to_ascii_lowercase().contains("x-one: 1\r\n"), "{said}");
+    assert!(peer.requests()[0].starts_with("HEAD / HTTP/1.1\r\n"));
+
+    let peer = Peer::answering(&["HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"]);
+    let said = process::text(roundtrip().args([
+        "get",
+        "-i",
+        "-X",
+        "PUT",
+        "-H",
+        "X-Two: 2",
+        "-H",
+        "Accept:",
+        "-d",
+        "a=1",
+        "-d",
+        "b=2",
+        &peer.url("/put"),
+    ]));
+    assert!(
+        said.starts_with("HTTP/1.1 200 OK\r\n") && said.ends_with("\r\n\r\nok"),
+        "{said}"
+    );
+    let seen = peer.requests()[0].to_ascii_lowercase();
+    assert!(seen.starts_with("put /put http/1.1\r\n"), "{seen}");
+    assert!(seen.contains("\r\nx-two: 2\r\n"), "{seen}");
+    assert!(!seen.contains("\r\naccept:"), "{seen}");
+    assert!(seen.contains("\r\ncontent-length: 7\r\n"), "{seen}");
+    assert!(seen.ends_with("\r\n\r\na=1&b=2"), "{seen}");
+}
+
+#[test]
+fn binary_data_and_output_files() {
+    let folder = folder();
+    let data = folder.path().join("data");
+    let saved = folder.path().join("saved");
+    fs::write(&data, "line\nline\r\n\0end").expect("a file");
+    let peer = Peer::answering(&["HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nsaved"]);
+    let output = process::run(
+        roundtrip()
+            .args([
+                "get",
+                "--data-binary",
+                &format!("@{}", data.display()),
+                "-o",
+            ])
+            .arg(&saved)
+            .arg(peer.url("/")),
+    );
+    assert!(output.status.success(), "{output:?}");
+    assert!(
+        output.stdout.is_empty() && output.stderr.is_empty(),
+        "{output:?}"
+    );
+    assert_eq!(fs::read_to_string(&saved).expect("the file"), "saved");
+    let seen = &peer.requests()[0];
+    assert!(seen.starts_with("POST / HTTP/1.1\r\n"), "{seen}");
+    assert!(seen.ends_with("\r\n\r\nline\nline\r\n\0end"), "{seen:?}");
+
+    let peer = Peer::answering(&["HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nsaved"]);
+    let output = process::run(roundtrip().args(["get", "-o", "/no/such/file", &peer.url("/")]));
+    assert_one_line(&output, &["/no/such/file"]);
+}
+
+#[test]
+fn redirects_only_when_asked() {
+    let moved = "HTTP/1.1 302 Found\r\nLocation: /there\r\nContent-Length: 0\r\n\r\n";
+    let peer = Peer::answering(&[moved]);
+    assert_eq!(process::text(roundtrip().args(["get", &peer.url("/")])), "");
+    peer.requests();
+    let peer = Peer::answering(&[moved, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nthere"]);
+    assert_eq!(
+        process::text(roundtrip().args(["get", "-L", &peer.url("/")])),
+        "there"
+    );
+    assert!(peer.requests()[1].starts_with("GET /there HTTP/1.1\r\n"));
+}
+
+#[test]
+fn time_runs_out() {
+    // Accepts by its queue, and never answers.
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}/", listener.local_addr().expect("its address"));
+    let start = std::time::Instant::now();
+    let output = process::run(roundtrip().args(["get", "-m", "0.3", &url]));
+    assert_one_line(&output, &["time"]);
+    assert!(start.elapsed().as_secs() < 5);
+    let silent = process::run(roundtrip().args(["get", "-s", "-m", "0.1", &url]));
+    assert!(!silent.status.success() && silent.stderr.is_empty());
+}
+
+/// A server of a few scripted answers on one connection, which it then closes.
+struct Peer {
+    address: String,
+    thread: JoinHandle<Vec<String>>,
+}
+
+impl Peer {
+    fn answering(answers: &[&str]) -> Peer {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("its address").to_string();
+        let answers: Vec<String> = answers.iter().map(|answer| (*answer).to_owned()).collect();
+        let thread = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a connection");
+            let answer = |answer: String| {
+                let seen = read_request(&mut stream);
+                stream.write_all(answer.as_bytes()).expect("the answer");
+                seen
+            };
+            answers.into_iter().map(answer).collect()
+        });
+        Peer { address, thread }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    fn requests(self) -> Vec<String> {
+        self.thread.join().expect("the peer")
+    }
+}
+
+/// A head and the body that its Content-Length announces.
+fn read_request(stream: &mut TcpStream) -> String {
+    let mut text = Vec::new();
+    let mut byte = [0];
+    while !text.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte).expect("a request");
+        text.push(byte[0]);
+    }
+    let head = String::from_utf8_lossy(&text).to_ascii_lowercase();
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length:"));
+    let length = length.map_or(0, |length| length.trim().parse().expect("a number"));
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).expect("a body");
+    text.extend(body);
+    String::from_utf8(text).expect("UTF-8")
+}

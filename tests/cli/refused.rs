@@ -1,0 +1,81 @@
+//! io_uring refused, and io_uring diagnosed.
+
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+use crate::assert_one_line;
+use crate::process;
+use crate::process::roundtrip;
+
+#[test]
+fn refused_by_seccomp() {
+    let mut get = roundtrip();
+    get.args(["get", "http://127.0.0.1:1/"]);
+    let output = process::run(without_io_uring(&mut get));
+    assert_one_line(&output, &["io_uring", "EPERM", "seccomp"]);
+
+    let mut doctor = roundtrip();
+    let output = process::run(without_io_uring(doctor.arg("doctor")));
+    assert!(!output.status.success());
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        said.contains("EPERM") && said.contains("io_uring_setup"),
+        "{said}"
+    );
+}
+
+#[test]
+fn doctor() {
+    let said = process::text(roundtrip().arg("doctor"));
+    for word in [
+        "kernel",
+        "seccomp",
+        "memlock",
+        "io_uring",
+        "works",
+        "multishot",
+    ] {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+}
+
+/// The child gets EPERM for the three calls, as under Docker's default profile.
+fn without_io_uring(command: &mut Command) -> &mut Command {
+    const BPF_LOAD_WORD: u16 = 0x20;
+    const BPF_JUMP_GREATER_OR_EQUAL: u16 = 0x35;
+    const BPF_RETURN: u16 = 0x06;
+    const ALLOW: u32 = 0x7fff_0000;
+    const ERRNO: u32 = 0x0005_0000;
+    let step = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
+    // The calls have the numbers 425 to 427 on every architecture but alpha; the number is the
+    // first word of the filter's input.
+    let filter = [
+        step(BPF_LOAD_WORD, 0, 0, 0),
+        step(BPF_JUMP_GREATER_OR_EQUAL, 0, 1, 425),
+        step(BPF_JUMP_GREATER_OR_EQUAL, 0, 1, 428),
+        step(BPF_RETURN, 0, 0, ALLOW),
+        step(BPF_RETURN, 0, 0, ERRNO | libc::EPERM as u32),
+    ];
+    let set = move || {
+        let program = libc::sock_fprog {
+            len: filter.len() as u16,
+            filter: filter.as_ptr().cast_mut(),
+        };
+        // SAFETY: prctl(2) reads `program` and the filter during the call only, and is
+        // async-signal-safe.
+        let done = unsafe {
+            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+                | libc::prctl(
+                    libc::PR_SET_SECCOMP,
+                    libc::SECCOMP_MODE_FILTER,
+                    &raw const program,
+                )
+        };
+        match done {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        }
+    };
+    // SAFETY: `set` makes system calls only.
+    unsafe { command.pre_exec(set) }
+}
