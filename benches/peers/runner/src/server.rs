@@ -63,6 +63,13 @@ pub const SERVERS: &[Spec] = &[
         echo: Some("peer-roundtrip-echo"),
         ..peer("roundtrip", "peer-roundtrip")
     },
+    // Our connections without our HTTP: not a server, but no ceiling either.
+    Spec {
+        binary: "peer-roundtrip-net",
+        echo: None,
+        close: None,
+        ..peer("roundtrip-net", "peer-roundtrip")
+    },
     peer("hyper", "peer-hyper"),
     peer("axum", "peer-axum"),
     peer("actix-web", "peer-actix"),
