@@ -46,5 +46,6 @@ pub mod range;
 mod recycle;
 pub mod request;
 pub mod response;
+pub mod serve;
 pub mod target;
 mod token;

@@ -1,0 +1,739 @@
+//! The server's side of a connection, as a machine without I/O: bytes come in, requests and pieces
+//! of their bodies go out; responses come in, bytes go out.
+//!
+//! ```text
+//!   receiving   Idle ─bytes─► Head ─complete─► Body ─last byte─► Complete ─response sent─► Idle
+//!                 │             │                │                  ▲              └─► Closed
+//!                 │             └──── no body ───┼──────────────────┘
+//!                 └─ rule broken: Refused ───────┴─► Closed
+//!
+//!   sending     Idle ─request─► Awaited ─respond()─► Body ─finish_body()─► Done ─► Idle
+//!                                  └──────── whole body at once ────────────┘
+//! ```
+//!
+//! Both halves run side by side: a response may begin, and end, before the body of its request has
+//! arrived. The next request begins when both are through. Why a connection cannot be kept is data
+//! ([`CloseReason`]).
+
+use std::ops::Range;
+
+use ::http::Method;
+use ::http::StatusCode;
+use ::http::Version;
+
+use crate::http::chunked;
+use crate::http::chunked::Decoded;
+use crate::http::date::DateCache;
+use crate::http::encode;
+use crate::http::encode::Persistence;
+use crate::http::framing::CloseReason;
+use crate::http::framing::Framing;
+use crate::http::framing::Outgoing;
+use crate::http::framing::request_framing;
+use crate::http::head::Expect;
+use crate::http::head::HeadError;
+use crate::http::head::HeadLimits;
+use crate::http::head::RequestHead;
+use crate::http::head::Scan;
+use crate::http::head::Scanner;
+use crate::http::head::parse_request;
+use crate::http::headers::Headers;
+use crate::http::known::Known;
+use crate::http::request::Request;
+use crate::http::response::Response;
+use crate::limits::DRAIN_BYTES_MAX;
+
+/// One HTTP/1 connection of a server.
+#[derive(Debug)]
+pub struct Exchange {
+    receiving: Receiving,
+    sending: Sending,
+    /// Why the connection ends with the exchange that runs; `None` while it may go on.
+    close: Option<CloseReason>,
+}
+
+/// What [`Exchange::receive`] found.
+#[derive(Debug)]
+pub enum Event {
+    /// All bytes are used, and more are needed.
+    NeedMore,
+    /// A head is complete. Its body, if [`Exchange::body_length`] tells of one, follows.
+    Request(Request),
+    /// A piece of the body: where it stands in the bytes that were passed.
+    Data(Range<usize>),
+    /// The body is complete, with its trailers.
+    End(Option<Headers>),
+    /// The peer broke a rule. Nothing more is read.
+    Refused(Refusal),
+}
+
+/// The rule a peer broke, and the status that says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What to answer, if no response has begun.
+    pub status: StatusCode,
+    /// The rule, for people.
+    pub rule: &'static str,
+}
+
+/// What a response depends on beside itself and its request.
+#[derive(Debug)]
+pub struct Circumstances<'a> {
+    /// The `Date` of this core.
+    pub date: &'a mut DateCache,
+    /// The wall clock, seconds since 1970.
+    pub wall_seconds: u64,
+    /// True when nobody reads what is left of the request's body.
+    pub body_is_abandoned: bool,
+    /// True when the server wants the connection to end.
+    pub is_shutting_down: bool,
+}
+
+/// What follows the head of a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sends {
+    /// Nothing: the body, if there is one, is not for this request or status.
+    Nothing,
+    /// The whole body, from memory or a file; the response is through with it.
+    Whole,
+    /// Chunks, each framed by [`Exchange::begin_chunk`].
+    Chunks,
+}
+
+#[derive(Debug)]
+enum Receiving {
+    /// Nothing of the next request arrived.
+    Idle,
+    /// A part of its head arrived.
+    Head(Box<PartialHead>),
+    /// Its body arrives.
+    Body(Incoming),
+    /// All of it arrived; its response is not through.
+    Complete,
+    /// Nothing more is read.
+    Closed,
+}
+
+#[derive(Debug)]
+struct PartialHead {
+    scanner: Scanner,
+    bytes: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Incoming {
+    decoder: Decoder,
+    /// True exactly when the client waits for `100 Continue`, which was not sent.
+    awaits_continue: bool,
+}
+
+#[derive(Debug)]
+enum Decoder {
+    Length(u64),
+    Chunked(chunked::Decoder),
+}
+
+#[derive(Debug)]
+enum Sending {
+    /// No request.
+    Idle,
+    /// A request that is not answered.
+    Awaited(Asked),
+    /// The head is written, the body is not.
+    Body(Outgoing),
+    /// The response is written; its request is not complete.
+    Done,
+}
+
+/// What the response depends on, of its request.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    is_head: bool,
+    is_http_10: bool,
+}
+
+impl Asked {
+    /// For framing, all methods but HEAD are the same.
+    fn method(self) -> Method {
+        if self.is_head {
+            Method::HEAD
+        } else {
+            Method::GET
+        }
+    }
+
+    fn version(self) -> Version {
+        if self.is_http_10 {
+            Version::HTTP_10
+        } else {
+            Version::HTTP_11
+        }
+    }
+}
+
+impl Default for Exchange {
+    fn default() -> Exchange {
+        Exchange::new()
+    }
+}
+
+impl Exchange {
+    /// A new connection.
+    pub const fn new() -> Exchange {
+        Exchange {
+            receiving: Receiving::Idle,
+            sending: Sending::Idle,
+            close: None,
+        }
+    }
+
+    // ---- receiving -------------------------------------------------------------------------
+
+    /// Takes bytes until something happens: how many it took, and what happened. To be called
+    /// while [`Exchange::takes_bytes`], until it says [`Event::NeedMore`].
+    pub fn receive(&mut self, input: &[u8], limits: &HeadLimits) -> (usize, Event) {
+        match &mut self.receiving {
+            Receiving::Idle => {
+                if input.is_empty() {
+                    return (0, Event::NeedMore);
+                }
+                self.receive_whole_head(input, limits)
+            }
+            Receiving::Head(_) => self.receive_partial_head(input, limits),
+            Receiving::Body(_) => self.receive_body(input),
+            Receiving::Complete | Receiving::Closed => {
+                panic!("bytes are held back until the exchange takes them")
+            }
+        }
+    }
+
+    /// True while bytes belong to the request that arrives, or to the next one.
+    pub fn takes_bytes(&self) -> bool {
+        !matches!(self.receiving, Receiving::Complete | Receiving::Closed)
+    }
+
+    /// True between two requests, when nothing of the next one arrived.
+    pub fn is_idle(&self) -> bool {
+        matches!(self.receiving, Receiving::Idle)
+    }
+
+    /// True when a part of a head arrived.
+    pub fn is_in_head(&self) -> bool {
+        matches!(self.receiving, Receiving::Head(_))
+    }
+
+    /// True while a body arrives.
+    pub fn is_in_body(&self) -> bool {
+        matches!(self.receiving, Receiving::Body(_))
+    }
+
+    /// True when nothing more is read.
+    pub fn is_closed(&self) -> bool {
+        matches!(self.receiving, Receiving::Closed)
+    }
+
+    /// Bytes of the body that are still to arrive: none, a number, or (`None`) unknown.
+    pub fn body_length(&self) -> Option<u64> {
+        match &self.receiving {
+            Receiving::Body(Incoming { decoder, .. }) => match decoder {
+                Decoder::Length(length) => Some(*length),
+                Decoder::Chunked(_) => None,
+            },
+            _ => Some(0),
+        }
+    }
+
+    /// True when the client waits for `100 Continue` before it sends the body.
+    pub fn awaits_continue(&self) -> bool {
+        matches!(&self.receiving, Receiving::Body(incoming) if incoming.awaits_continue)
+    }
+
+    /// Tells the client to send the body, if it waits for that (RFC 9110 §10.1.1).
+    pub fn write_continue(&mut self, out: &mut Vec<u8>) {
+        if let Receiving::Body(incoming) = &mut self.receiving
+            && std::mem::take(&mut incoming.awaits_continue)
+        {
+            assert!(
+                matches!(self.sending, Sending::Awaited(_)),
+                "100 comes before the response"
+            );
+            out.extend_from_slice(encode::CONTINUE);
+        }
+    }
+
+    /// The common case: all of the head in one piece, parsed where it lies.
+    fn receive_whole_head(&mut self, input: &[u8], limits: &HeadLimits) -> (usize, Event) {
+        let mut scanner = Scanner::request(*limits);
+        match scanner.push(input) {
+            Ok(Scan::Complete { used }) => (used, self.begin(&input[..used], limits)),
+            Ok(Scan::Partial) => {
+                let bytes = input.to_vec();
+                self.receiving = Receiving::Head(Box::new(PartialHead { scanner, bytes }));
+                (input.len(), Event::NeedMore)
+            }
+            Err(error) => (input.len(), self.refuse(error.status, error.rule)),
+        }
+    }
+
+    fn receive_partial_head(&mut self, input: &[u8], limits: &HeadLimits) -> (usize, Event) {
+        let Receiving::Head(partial) = &mut self.receiving else {
+            panic!("called with a part of a head");
+        };
+        match partial.scanner.push(input) {
+            Ok(Scan::Complete { used }) => {
+                let mut head = std::mem::take(&mut partial.bytes);
+                head.extend_from_slice(&input[..used]);
+                (used, self.begin(&head, limits))
+            }
+            Ok(Scan::Partial) => {
+                partial.bytes.extend_from_slice(input);
+                (input.len(), Event::NeedMore)
+            }
+            Err(error) => (input.len(), self.refuse(error.status, error.rule)),
+        }
+    }
+
+    fn begin(&mut self, head: &[u8], limits: &HeadLimits) -> Event {
+        match parse_request(head, limits).and_then(|head| self.accept(head)) {
+            Ok(request) => Event::Request(request),
+            Err(error) => self.refuse(error.status, error.rule),
+        }
+    }
+
+    /// Enters the states that a request asks for.
+    fn accept(&mut self, head: RequestHead) -> Result<Request, HeadError> {
+        let framing = request_framing(&head)?;
+        if head.expect() == Expect::Unknown {
+            return Err(HeadError {
+                status: StatusCode::EXPECTATION_FAILED,
+                rule: "the only expectation is 100-continue (RFC 9110 §10.1.1)",
+            });
+        }
+        self.close = CloseReason::of_request(&head);
+        self.sending = Sending::Awaited(Asked {
+            is_head: *head.method() == Method::HEAD,
+            is_http_10: head.version() == Version::HTTP_10,
+        });
+        let decoder = match framing {
+            Framing::Empty => None,
+            Framing::Length(length) => Some(Decoder::Length(length)),
+            Framing::Chunked => Some(Decoder::Chunked(chunked::Decoder::new())),
+            Framing::UntilClose => panic!("a request does not end with its connection"),
+        };
+        self.receiving = match decoder {
+            None => Receiving::Complete,
+            Some(decoder) => Receiving::Body(Incoming {
+                decoder,
+                awaits_continue: head.expect() == Expect::Continue,
+            }),
+        };
+        Ok(head.into_request())
+    }
+
+    fn receive_body(&mut self, input: &[u8]) -> (usize, Event) {
+        let Receiving::Body(incoming) = &mut self.receiving else {
+            panic!("called with a body");
+        };
+        if !input.is_empty() {
+            // Who sends the body without waiting needs no sign (RFC 9110 §10.1.1).
+            incoming.awaits_continue = false;
+        }
+        match &mut incoming.decoder {
+            Decoder::Length(0) => {
+                self.end_body();
+                (0, Event::End(None))
+            }
+            Decoder::Length(_) if input.is_empty() => (0, Event::NeedMore),
+            Decoder::Length(left) => {
+                let taken =
+                    usize::try_from(*left).map_or(input.len(), |left| left.min(input.len()));
+                *left -= taken as u64;
+                (taken, Event::Data(0..taken))
+            }
+            Decoder::Chunked(decoder) => match decoder.push(input) {
+                Ok(Decoded::More) => (input.len(), Event::NeedMore),
+                Ok(Decoded::Data { used, data }) => (used, Event::Data(used - data.len()..used)),
+                Ok(Decoded::End { used, trailers }) => {
+                    self.end_body();
+                    (used, Event::End(trailers))
+                }
+                Err(error) => {
+                    let status = StatusCode::BAD_REQUEST;
+                    (input.len(), self.refuse(status, error.rule))
+                }
+            },
+        }
+    }
+
+    fn end_body(&mut self) {
+        self.receiving = Receiving::Complete;
+        self.turn_over();
+    }
+
+    fn refuse(&mut self, status: StatusCode, rule: &'static str) -> Event {
+        self.stop_receiving(CloseReason::BadMessage);
+        Event::Refused(Refusal { status, rule })
+    }
+
+    /// Nothing more is read: the connection ends with the response that runs, or that tells why.
+    pub fn stop_receiving(&mut self, reason: CloseReason) {
+        self.receiving = Receiving::Closed;
+        self.close.get_or_insert(reason);
+    }
+
+    // ---- sending ---------------------------------------------------------------------------
+
+    /// True while a request waits for its response to begin.
+    pub fn awaits_response(&self) -> bool {
+        matches!(self.sending, Sending::Awaited(_))
+    }
+
+    /// True while a response has begun and is not through.
+    pub fn is_sending_body(&self) -> bool {
+        matches!(self.sending, Sending::Body(_))
+    }
+
+    /// True while a response is sent whose body ends with the connection.
+    pub fn ends_with_connection(&self) -> bool {
+        matches!(self.sending, Sending::Body(Outgoing::UntilClose))
+    }
+
+    /// True when nothing is to be sent, now or later.
+    pub fn has_sent_all(&self) -> bool {
+        matches!(self.sending, Sending::Idle | Sending::Done)
+    }
+
+    /// Why the connection ends with this exchange.
+    pub fn close_reason(&self) -> Option<CloseReason> {
+        self.close
+    }
+
+    /// True when a response can answer a request: not for 1xx, which are no answers, and not when
+    /// one of its fields was refused.
+    pub fn can_send(response: &Response) -> bool {
+        !response.status_code().is_informational() && response.invalid_header().is_none()
+    }
+
+    /// Writes the head of a response that [can be sent](Exchange::can_send), and says what follows
+    /// it. All framing follows from the body alone.
+    pub fn respond(
+        &mut self,
+        response: &mut Response,
+        circumstances: Circumstances<'_>,
+        out: &mut Vec<u8>,
+    ) -> Sends {
+        let Sending::Awaited(asked) = self.sending else {
+            panic!("a response answers a request");
+        };
+        assert!(Exchange::can_send(response), "the caller has looked");
+        let (method, version) = (asked.method(), asked.version());
+        let (status, body) = (response.status_code(), response.body_ref());
+        let outgoing = Outgoing::of_response(&method, version, status, body.length());
+        let sends = if !outgoing.has_body(&method) {
+            Sends::Nothing
+        } else if body.is_replayable() {
+            Sends::Whole
+        } else {
+            Sends::Chunks
+        };
+        self.note_close_reasons(response, outgoing, &circumstances);
+        drop_fields_of_connection(response);
+        let persistence = Persistence::of_response(version, self.close.is_none());
+        let date = (circumstances.date, circumstances.wall_seconds);
+        encode::response_head(out, response, outgoing, persistence, date);
+        if sends == Sends::Chunks {
+            self.sending = Sending::Body(outgoing);
+        } else {
+            self.sending = Sending::Done;
+            self.turn_over();
+        }
+        sends
+    }
+
+    /// Writes a response to a peer that broke a rule; false, and nothing, when another response has
+    /// begun.
+    pub fn respond_to_refusal(
+        &mut self,
+        refusal: Refusal,
+        date: (&mut DateCache, u64),
+        out: &mut Vec<u8>,
+    ) -> bool {
+        assert!(self.close.is_some(), "a refusal ends the connection");
+        if !matches!(self.sending, Sending::Idle | Sending::Awaited(_)) {
+            return false;
+        }
+        encode::error_response(out, refusal.status, refusal.rule, date);
+        self.sending = Sending::Done;
+        true
+    }
+
+    /// Frames a chunk of `len` bytes, which is to be sent right behind what this writes, and
+    /// [`Exchange::end_chunk`] behind that. False when the body is longer than it said: then
+    /// nothing is to be sent but the end of the connection.
+    pub fn begin_chunk(&mut self, len: usize, out: &mut Vec<u8>) -> bool {
+        match &mut self.sending {
+            Sending::Body(Outgoing::Length(left)) => match left.checked_sub(len as u64) {
+                Some(rest) => {
+                    *left = rest;
+                    true
+                }
+                None => self.fail_body(),
+            },
+            Sending::Body(Outgoing::Chunked) => {
+                chunked::encode_chunk_head(out, len);
+                true
+            }
+            Sending::Body(Outgoing::UntilClose) => true,
+            _ => panic!("chunks belong to a response that has begun"),
+        }
+    }
+
+    /// Writes what follows a chunk.
+    pub fn end_chunk(&mut self, out: &mut Vec<u8>) {
+        if let Sending::Body(Outgoing::Chunked) = self.sending {
+            out.extend_from_slice(chunked::CHUNK_END);
+        }
+    }
+
+    /// Ends the body of the response, with trailers where it is chunked. False when it is shorter
+    /// than it said.
+    pub fn finish_body(&mut self, trailers: Option<&Headers>, out: &mut Vec<u8>) -> bool {
+        match self.sending {
+            Sending::Body(Outgoing::Length(0) | Outgoing::UntilClose) => {}
+            Sending::Body(Outgoing::Length(_)) => return self.fail_body(),
+            Sending::Body(Outgoing::Chunked) => chunked::encode_last_chunk(out, trailers),
+            _ => panic!("only a body that has begun can end"),
+        }
+        self.sending = Sending::Done;
+        self.turn_over();
+        true
+    }
+
+    /// Gives up a body that has begun: the peer can only learn it from the end of the connection.
+    /// Always false, for the callers that report it.
+    pub fn fail_body(&mut self) -> bool {
+        self.sending = Sending::Done;
+        self.stop_receiving(CloseReason::HandlerFailed);
+        false
+    }
+
+    fn note_close_reasons(
+        &mut self,
+        response: &Response,
+        outgoing: Outgoing,
+        circumstances: &Circumstances<'_>,
+    ) {
+        if self.close.is_some() {
+            return;
+        }
+        let headers = response.headers();
+        if headers.get_known(Known::Connection).is_some()
+            && headers.contains_token("connection", "close")
+        {
+            self.close = Some(CloseReason::WeAsked);
+        } else if outgoing == Outgoing::UntilClose {
+            self.close = Some(CloseReason::UntilClose);
+        } else if circumstances.is_shutting_down {
+            self.close = Some(CloseReason::Shutdown);
+        } else if circumstances.body_is_abandoned
+            && let Receiving::Body(incoming) = &self.receiving
+        {
+            if incoming.awaits_continue {
+                self.close = Some(CloseReason::ContinueUnsent);
+            } else if incoming.decoder.is_beyond(DRAIN_BYTES_MAX as u64) {
+                self.close = Some(CloseReason::BodyUnread);
+            }
+        }
+    }
+
+    /// Both halves are through: on to the next request, or the end.
+    fn turn_over(&mut self) {
+        if let (Receiving::Complete, Sending::Done) = (&self.receiving, &self.sending) {
+            self.sending = Sending::Idle;
+            self.receiving = match self.close {
+                None => Receiving::Idle,
+                Some(_) => Receiving::Closed,
+            };
+        }
+    }
+}
+
+impl Decoder {
+    /// True when it is known that more than `bytes` are still to come.
+    fn is_beyond(&self, bytes: u64) -> bool {
+        matches!(self, Decoder::Length(left) if *left > bytes)
+    }
+}
+
+/// Fields that a `Connection` field names belong to the connection on which the message came, as
+/// when a handler passes on what a client received (RFC 9110 §7.6.1).
+fn drop_fields_of_connection(response: &mut Response) {
+    let Some(value) = response.headers().get_known(Known::Connection) else {
+        return;
+    };
+    let names = String::from_utf8_lossy(value).into_owned();
+    for name in names.split(',').map(str::trim) {
+        if !name.is_empty() && !name.eq_ignore_ascii_case("close") {
+            response.headers_mut().remove(name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes all of the input and names what happened.
+    fn feed(exchange: &mut Exchange, input: &[u8]) -> Vec<String> {
+        let mut events = Vec::new();
+        let mut at = 0;
+        while exchange.takes_bytes() {
+            let (used, event) = exchange.receive(&input[at..], &HeadLimits::REQUEST);
+            let start = at;
+            at += used;
+            events.push(match event {
+                Event::NeedMore => break,
+                Event::Request(request) => request.path().to_owned(),
+                Event::Data(range) => {
+                    let data = &input[start + range.start..start + range.end];
+                    String::from_utf8(data.to_vec()).unwrap()
+                }
+                Event::End(trailers) => format!("end {}", trailers.map_or(0, |t| t.len())),
+                Event::Refused(refusal) => refusal.status.as_str().to_owned(),
+            });
+        }
+        events
+    }
+
+    fn respond(exchange: &mut Exchange, mut response: Response, is_abandoned: bool) -> Sends {
+        let circumstances = Circumstances {
+            date: &mut DateCache::new(),
+            wall_seconds: 0,
+            body_is_abandoned: is_abandoned,
+            is_shutting_down: false,
+        };
+        exchange.respond(&mut response, circumstances, &mut Vec::new())
+    }
+
+    #[test]
+    fn walks_from_idle_to_idle() {
+        let mut exchange = Exchange::new();
+        assert!(exchange.is_idle() && exchange.has_sent_all());
+        assert!(feed(&mut exchange, b"POST /a HTTP/1.1\r\nHost").is_empty());
+        assert!(exchange.is_in_head());
+        let events = feed(&mut exchange, b": a\r\nContent-Length: 3\r\n\r\nab");
+        assert_eq!(events, ["/a", "ab"]);
+        assert!(exchange.is_in_body() && exchange.awaits_response());
+        assert_eq!(exchange.body_length(), Some(1));
+        // The response may be through before the body is.
+        assert_eq!(
+            respond(&mut exchange, Response::new().body("x"), true),
+            Sends::Whole
+        );
+        assert!(exchange.has_sent_all() && exchange.takes_bytes());
+        assert_eq!(feed(&mut exchange, b"c"), ["c", "end 0"]);
+        assert!(exchange.is_idle());
+        assert_eq!(exchange.close_reason(), None);
+    }
+
+    #[test]
+    fn a_second_request_waits_for_the_first() {
+        let mut exchange = Exchange::new();
+        let head = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
+        assert_eq!(feed(&mut exchange, head), ["/a"]);
+        assert!(!exchange.takes_bytes());
+        assert_eq!(
+            respond(&mut exchange, Response::new(), true),
+            Sends::Nothing
+        );
+        assert_eq!(feed(&mut exchange, head), ["/a"]);
+    }
+
+    #[test]
+    fn reasons_to_close_are_data() {
+        let table = [
+            (
+                "Connection: close",
+                Response::new(),
+                Some(CloseReason::PeerAsked),
+            ),
+            ("A: b", Response::new(), None),
+            (
+                "A: b",
+                Response::new().header("connection", "x, Close"),
+                Some(CloseReason::WeAsked),
+            ),
+            (
+                "Content-Length: 262145",
+                Response::new(),
+                Some(CloseReason::BodyUnread),
+            ),
+            ("Content-Length: 262144", Response::new(), None),
+            (
+                "Content-Length: 1\r\nExpect: 100-continue",
+                Response::new(),
+                Some(CloseReason::ContinueUnsent),
+            ),
+        ];
+        for (field, response, reason) in table {
+            let mut exchange = Exchange::new();
+            let head = format!("POST / HTTP/1.1\r\nHost: a\r\n{field}\r\n\r\n");
+            feed(&mut exchange, head.as_bytes());
+            respond(&mut exchange, response, true);
+            assert_eq!(exchange.close_reason(), reason, "{field}");
+        }
+        let mut exchange = Exchange::new();
+        feed(&mut exchange, b"GET / HTTP/1.0\r\n\r\n");
+        respond(&mut exchange, Response::new(), true);
+        assert_eq!(exchange.close_reason(), Some(CloseReason::Http10));
+        assert!(exchange.is_closed());
+    }
+
+    #[test]
+    fn trailers_come_through_and_errors_close() {
+        let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let mut exchange = Exchange::new();
+        let events = feed(
+            &mut exchange,
+            format!("{head}1\r\na\r\n0\r\nT: 1\r\n\r\n").as_bytes(),
+        );
+        assert_eq!(events, ["/", "a", "end 1"]);
+        let mut exchange = Exchange::new();
+        let events = feed(&mut exchange, format!("{head}x").as_bytes());
+        assert_eq!(events, ["/", "400"]);
+        assert!(exchange.is_closed());
+        assert_eq!(exchange.close_reason(), Some(CloseReason::BadMessage));
+    }
+
+    #[test]
+    fn lengths_are_kept_to() {
+        for (pieces, fits) in [(&[2, 3][..], true), (&[2], false), (&[2, 4], false)] {
+            let mut exchange = Exchange::new();
+            feed(&mut exchange, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+            let (sender, body) = crate::http::body::Body::incoming(Some(5));
+            let mut out = Vec::new();
+            assert_eq!(
+                respond(&mut exchange, Response::new().body(body), true),
+                Sends::Chunks
+            );
+            let all = pieces
+                .iter()
+                .all(|len| exchange.begin_chunk(*len, &mut out))
+                && exchange.finish_body(None, &mut out);
+            assert_eq!(all, fits, "{pieces:?}");
+            assert_eq!(exchange.close_reason().is_none(), fits, "{pieces:?}");
+            drop(sender);
+        }
+    }
+
+    #[test]
+    fn fields_of_another_connection_are_dropped() {
+        let mut response = Response::new()
+            .header("Connection", "X-Hop, close")
+            .header("X-Hop", "1")
+            .header("X-End", "2");
+        drop_fields_of_connection(&mut response);
+        assert!(!response.headers().contains("x-hop"));
+        assert!(response.headers().contains("x-end"));
+    }
+}
