@@ -149,6 +149,10 @@ pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a shutdown waits for requests that run.
 pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a shutdown waits for the request of a connection that was just accepted.
+pub const SHUTDOWN_NEW_TIMEOUT: Duration = Duration::from_secs(1);
+/// How often a shutdown looks whether all connections have ended.
+pub const SHUTDOWN_POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// Lines of the access log that may wait for its writer; further ones are counted and dropped.
 pub const ACCESS_LOG_QUEUE_MAX: usize = 8_192;
 /// How long the end of a server waits for the writer of its access log.

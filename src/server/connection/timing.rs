@@ -1,0 +1,116 @@
+//! Until when a connection waits, and what for.
+//!
+//! ```text
+//!   accept ─► Head ─request─► Idle ◄─────────────────────────────┐
+//!              ▲               │ first byte                       │
+//!              └───────────────┤                                  │
+//!                              ├─► Body   pieces of a body come   ├─ response through
+//!                              └─► Busy   the handler works ──────┘
+//! ```
+//!
+//! One deadline, set by a plain store. That the peer reads what is sent is watched by the
+//! connection itself (`Io::set_write_timeout`).
+
+use crate::http::serve::Exchange;
+use crate::net::Io;
+use crate::server::options::Options;
+
+/// What a connection waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// The end of a head. Its deadline never moves.
+    Head,
+    /// The next request.
+    Idle,
+    /// A piece of a body.
+    Body,
+    /// Our own handler, or the peer to read: no deadline.
+    Busy,
+}
+
+/// What it means that the deadline passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Expired {
+    /// Nothing.
+    Not,
+    /// Close; there is nothing to say.
+    Silently,
+    /// A head did not arrive in time.
+    Head,
+    /// A body made no progress in time.
+    Body,
+}
+
+/// The deadline of a connection.
+#[derive(Debug)]
+pub(super) struct Timing {
+    phase: Phase,
+    /// True exactly when something happened since the last `settle`.
+    has_progress: bool,
+}
+
+impl Timing {
+    /// Of a connection that was just accepted.
+    pub(super) fn accepted(options: &Options, io: &mut Io) -> Timing {
+        io.set_write_timeout(options.write_timeout);
+        io.set_deadline(Some(io.now() + options.header_timeout));
+        Timing {
+            phase: Phase::Head,
+            has_progress: false,
+        }
+    }
+
+    /// True until the first request is complete.
+    pub(super) fn is_new(&self) -> bool {
+        self.phase == Phase::Head
+    }
+
+    /// A request or a piece of a body came.
+    pub(super) fn note_progress(&mut self) {
+        self.has_progress = true;
+    }
+
+    /// Sets the deadline for what the connection waits for now.
+    pub(super) fn settle(
+        &mut self,
+        options: &Options,
+        io: &mut Io,
+        exchange: &Exchange,
+        waits_for_body: bool,
+    ) {
+        let has_progress = std::mem::take(&mut self.has_progress);
+        let phase = if exchange.is_in_head() {
+            Phase::Head
+        } else if exchange.is_idle() {
+            // Until the first request it is the head that is waited for.
+            let is_new = self.phase == Phase::Head && !has_progress;
+            if is_new { Phase::Head } else { Phase::Idle }
+        } else if waits_for_body {
+            Phase::Body
+        } else {
+            Phase::Busy
+        };
+        let moves = has_progress && matches!(phase, Phase::Idle | Phase::Body);
+        if phase == self.phase && !moves {
+            return;
+        }
+        self.phase = phase;
+        let timeout = match phase {
+            Phase::Head => options.header_timeout,
+            Phase::Idle => options.idle_timeout,
+            Phase::Body => options.body_timeout,
+            Phase::Busy => return io.set_deadline(None),
+        };
+        io.set_deadline(Some(io.now() + timeout));
+    }
+
+    /// Looks what it means that the deadline passed.
+    pub(super) fn expired(&self, exchange: &Exchange) -> Expired {
+        match self.phase {
+            Phase::Head if exchange.is_in_head() => Expired::Head,
+            Phase::Head | Phase::Idle => Expired::Silently,
+            Phase::Body => Expired::Body,
+            Phase::Busy => Expired::Not,
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Counts of what a server did.
+//!
+//! ```text
+//!   worker ─ adds to its own Counters ─┐
+//!   worker ─ adds to its own Counters ─┴─ summed when asked ─► Statistics
+//! ```
+
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+
+/// What a server did since it started, over all workers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Statistics {
+    /// Connections accepted.
+    pub connections_accepted: u64,
+    /// Connections that are open.
+    pub connections_open: u64,
+    /// Requests whose head was complete and well-formed.
+    pub requests: u64,
+    /// Requests that broke a rule or a limit, or came too slowly.
+    pub requests_refused: u64,
+    /// Handlers and bodies that panicked; each cost its connection.
+    pub panics: u64,
+    /// Lines that the access log dropped.
+    pub access_log_dropped: u64,
+}
+
+/// The counts of one worker: written by it alone, read by anybody.
+#[derive(Debug, Default)]
+pub struct Counters {
+    accepted: AtomicU64,
+    closed: AtomicU64,
+    requests: AtomicU64,
+    refused: AtomicU64,
+    panics: AtomicU64,
+}
+
+impl Counters {
+    /// A connection was accepted.
+    pub fn count_accepted(&self) {
+        add_one(&self.accepted);
+    }
+
+    /// A connection has ended.
+    pub fn count_closed(&self) {
+        add_one(&self.closed);
+    }
+
+    /// A request arrived.
+    pub fn count_request(&self) {
+        add_one(&self.requests);
+    }
+
+    /// A request was refused.
+    pub fn count_refused(&self) {
+        add_one(&self.refused);
+    }
+
+    /// User code panicked.
+    pub fn count_panic(&self) {
+        add_one(&self.panics);
+    }
+
+    /// Adds these counts to a sum.
+    pub fn add_to(&self, sum: &mut Statistics) {
+        // Closed first: what is open may then be counted one too high, and never below zero.
+        let closed = self.closed.load(Ordering::Acquire);
+        let accepted = self.accepted.load(Ordering::Acquire);
+        sum.connections_accepted += accepted;
+        sum.connections_open += accepted.saturating_sub(closed);
+        sum.requests += self.requests.load(Ordering::Relaxed);
+        sum.requests_refused += self.refused.load(Ordering::Relaxed);
+        sum.panics += self.panics.load(Ordering::Relaxed);
+    }
+}
+
+/// Only one thread writes: no locked instruction is needed.
+fn add_one(counter: &AtomicU64) {
+    counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Release);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_are_summed() {
+        let workers = [Counters::default(), Counters::default()];
+        workers[0].count_accepted();
+        workers[1].count_accepted();
+        workers[1].count_request();
+        workers[1].count_refused();
+        workers[1].count_panic();
+        workers[1].count_closed();
+        let mut sum = Statistics::default();
+        workers.iter().for_each(|worker| worker.add_to(&mut sum));
+        let expected = Statistics {
+            connections_accepted: 2,
+            connections_open: 1,
+            requests: 1,
+            requests_refused: 1,
+            panics: 1,
+            access_log_dropped: 0,
+        };
+        assert_eq!(sum, expected);
+    }
+}
