@@ -43,3 +43,7 @@ pub use crate::http::headers::Headers;
 pub use crate::http::request::Request;
 pub use crate::http::response::Response;
 pub use crate::runtime::block_on;
+pub use crate::server::IntoResponse;
+pub use crate::server::Router;
+pub use crate::server::Server;
+pub use crate::server::files;

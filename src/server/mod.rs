@@ -1,9 +1,31 @@
-//! The HTTP server.
+//! The HTTP server: routes, handlers, connections, files.
+//!
+//! ```text
+//!   Server ─ run ─► Workers ─► Site (one per core) ─ accept ─► Connection
+//!      ▲                                                          │ request
+//!    Router ◄─────────────────────────────────────────────────────┘
+//!      └─► Handler: Fn(&Request) or AsyncFn(Request) ─► impl IntoResponse ─► Response
+//! ```
+
 pub mod access_log;
 pub mod calendar;
+pub mod connection;
 pub mod files;
+pub mod handle;
 pub mod handler;
 pub mod into_response;
+pub mod options;
 pub mod pattern;
 pub mod router;
 pub mod routes;
+mod service;
+mod site;
+pub mod statistics;
+pub mod worker;
+
+pub use crate::server::handle::ServerHandle;
+pub use crate::server::handler::Handler;
+pub use crate::server::into_response::IntoResponse;
+pub use crate::server::router::Router;
+pub use crate::server::service::Server;
+pub use crate::server::statistics::Statistics;

@@ -8,18 +8,17 @@
 //! ```
 
 use std::fmt::Write;
+use std::os::unix::ffi::OsStrExt;
 
-use percent_encoding::AsciiSet;
-use percent_encoding::NON_ALPHANUMERIC;
-use percent_encoding::utf8_percent_encode;
-
+use crate::fs::DirEntry;
+use crate::http::target::percent_encode_segment;
 use crate::server::calendar::Moment;
 
 /// One line of a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
-    /// The name in its directory, without `/`.
-    pub name: String,
+    /// The name in its directory, without `/`; any bytes.
+    pub name: Vec<u8>,
     /// True for a directory, and for a link to one.
     pub is_dir: bool,
     /// Size of a file.
@@ -28,12 +27,16 @@ pub struct Item {
     pub modified_seconds: u64,
 }
 
-/// What stays as it is in a segment of a path (RFC 3986 §2.3).
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+impl From<&DirEntry> for Item {
+    fn from(entry: &DirEntry) -> Item {
+        Item {
+            name: entry.name.as_bytes().to_vec(),
+            is_dir: entry.metadata.is_dir,
+            bytes: entry.metadata.len,
+            modified_seconds: entry.metadata.modified_seconds,
+        }
+    }
+}
 
 const STYLE: &str = "\
 :root{color-scheme:light dark}\
@@ -53,7 +56,10 @@ a{text-decoration:none}a:hover{text-decoration:underline}";
 pub fn page(path: &str, has_parent: bool, items: &mut [Item]) -> String {
     items.sort_by(|a, b| {
         let kind = b.is_dir.cmp(&a.is_dir);
-        let folded = || a.name.to_lowercase().cmp(&b.name.to_lowercase());
+        let folded = || {
+            let (a, b) = (a.name.to_ascii_lowercase(), b.name.to_ascii_lowercase());
+            a.cmp(&b)
+        };
         kind.then_with(folded).then_with(|| a.name.cmp(&b.name))
     });
     let mut html = String::with_capacity(1_024 + 192 * items.len());
@@ -78,17 +84,14 @@ pub fn page(path: &str, has_parent: bool, items: &mut [Item]) -> String {
     html
 }
 
-/// `name` as a segment of a path in a URL.
-pub fn encode_segment(name: &str) -> impl std::fmt::Display {
-    utf8_percent_encode(name, SEGMENT)
-}
-
 fn row(html: &mut String, item: &Item) {
     let slash = if item.is_dir { "/" } else { "" };
     // "./" keeps a name with a colon from being read as a scheme.
-    let link = encode_segment(&item.name);
-    put(html, format_args!("<tr><td><a href=\"./{link}{slash}\">"));
-    escape(html, &item.name);
+    let link = percent_encode_segment(&item.name);
+    html.push_str("<tr><td><a href=\"./");
+    escape(html, &link);
+    put(html, format_args!("{slash}\">"));
+    escape(html, &String::from_utf8_lossy(&item.name));
     put(html, format_args!("{slash}</a></td><td>"));
     if !item.is_dir {
         size(html, item.bytes);
@@ -150,7 +153,7 @@ mod tests {
 
     fn item(name: &str, is_dir: bool) -> Item {
         Item {
-            name: name.to_owned(),
+            name: name.as_bytes().to_vec(),
             is_dir,
             bytes: 1,
             modified_seconds: 784_111_777,
@@ -181,7 +184,10 @@ mod tests {
         let html = page("/<b>/", false, &mut [item(name, false)]);
         assert!(!html.contains("<script>"));
         assert!(!html.contains("<b>"));
-        assert!(html.contains("href=\"./%3Cscript%3E%22%26%27%20%C3%BC%3Aa%3F%23%25.txt\""));
+        assert!(
+            html.contains("href=\"./%3Cscript%3E%22&amp;&#39;%20%C3%BC%3Aa%3F%23%25.txt\""),
+            "{html}"
+        );
         assert!(html.contains(">&lt;script&gt;&quot;&amp;&#39; ü:a?#%.txt</a>"));
     }
 

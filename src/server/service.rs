@@ -1,0 +1,445 @@
+//! The server: what to serve, where, and until when.
+//!
+//! ```text
+//!   Server::new(router) ─ bind ─ knobs ─► run ─► Workers ─► Site per core
+//!                │                         ▲
+//!                └─► ServerHandle ─────────┘ shutdown; readiness, statistics, addresses
+//! ```
+
+use std::fmt;
+use std::future::poll_fn;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::OnceLock;
+use std::sync::PoisonError;
+use std::task::Poll;
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::error::ErrorKind;
+use crate::error::Phase;
+use crate::error::Result;
+use crate::limits::HEADER_COUNT_MAX;
+use crate::net;
+use crate::net::Address;
+use crate::net::ListenSocket;
+use crate::runtime::Core;
+use crate::runtime::Runtime;
+use crate::runtime::Signals;
+use crate::runtime::WorkerOptions;
+use crate::runtime::Workers;
+use crate::server::access_log::AccessLog;
+use crate::server::handle::ServerHandle;
+use crate::server::handle::State;
+use crate::server::options::Options;
+use crate::server::router::Router;
+use crate::server::site::Remotes;
+use crate::server::site::Site;
+use crate::server::worker::Worker;
+
+/// An HTTP server: one worker per processor, each with its own ring, connections and handlers'
+/// futures.
+///
+/// ```no_run
+/// use roundtrip::Request;
+/// use roundtrip::Router;
+/// use roundtrip::Server;
+///
+/// fn main() -> roundtrip::Result<()> {
+///     let router = Router::new().get("/", |_: &Request| "Hello, World!");
+///     Server::new(router).bind("127.0.0.1:8080")?.run()
+/// }
+/// ```
+pub struct Server {
+    router: Source,
+    options: Options,
+    workers: WorkerOptions,
+    sockets: Vec<ListenSocket>,
+    access_log: Option<Box<dyn Write + Send>>,
+    state: Arc<State>,
+}
+
+type MakeRouter = dyn Fn(&Rc<Core>) -> Router + Send + Sync;
+
+/// Where a worker gets its router.
+#[derive(Clone)]
+enum Source {
+    Shared(Arc<Router>),
+    PerWorker(Arc<MakeRouter>),
+}
+
+impl Server {
+    /// A server for these routes, shared by all workers.
+    pub fn new(router: Router) -> Server {
+        Server::with_source(Source::Shared(Arc::new(router)))
+    }
+
+    /// A server that makes a router of its own on each worker: for state that workers should not
+    /// share.
+    pub fn per_worker(make: impl Fn(&Rc<Core>) -> Router + Send + Sync + 'static) -> Server {
+        Server::with_source(Source::PerWorker(Arc::new(make)))
+    }
+
+    fn with_source(router: Source) -> Server {
+        Server {
+            router,
+            options: Options::default(),
+            workers: WorkerOptions::default(),
+            sockets: Vec::new(),
+            access_log: None,
+            state: Arc::default(),
+        }
+    }
+
+    // ---- where -----------------------------------------------------------------------------
+
+    /// Listens on an address: `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080`, or `:8080` for all
+    /// interfaces. Port 0 takes a free one, which [`Server::local_addr`] tells. Can be called more
+    /// than once.
+    ///
+    /// # Errors
+    ///
+    /// Of kind `Bind`, naming the address: in use (by a second instance of the same program too),
+    /// no permission, not an address of this machine.
+    pub fn bind(self, address: impl fmt::Display) -> Result<Server> {
+        self.bind_with(&address.to_string(), ListenSocket::bind)
+    }
+
+    /// As [`Server::bind`], beside another process of the same user that listens there already: for
+    /// a restart without a gap. The kernel spreads connections over both.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Server::bind`], but for an address that is shared.
+    pub fn bind_beside(self, address: impl fmt::Display) -> Result<Server> {
+        self.bind_with(&address.to_string(), ListenSocket::share)
+    }
+
+    fn bind_with(
+        mut self,
+        address: &str,
+        bind: fn(SocketAddr) -> Result<ListenSocket>,
+    ) -> Result<Server> {
+        let address = parse_address(address)?;
+        self.add_socket(bind(address)?);
+        Ok(self)
+    }
+
+    /// Listens on a Unix socket; a socket file that nobody listens on is replaced. One worker
+    /// accepts and hands the connections round.
+    ///
+    /// # Errors
+    ///
+    /// Of kind `Bind`, naming the path.
+    pub fn bind_unix(mut self, path: impl AsRef<Path>) -> Result<Server> {
+        self.add_socket(ListenSocket::bind_unix(path)?);
+        Ok(self)
+    }
+
+    fn add_socket(&mut self, socket: ListenSocket) {
+        self.state.add_address(socket.local_addr().clone());
+        self.sockets.push(socket);
+    }
+
+    /// The first TCP address that is listened on.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.state.local_addr()
+    }
+
+    /// All addresses that are listened on.
+    pub fn addresses(&self) -> Vec<Address> {
+        self.state.addresses()
+    }
+
+    /// A handle to the server, for other threads: shutdown, readiness, statistics.
+    pub fn handle(&self) -> ServerHandle {
+        ServerHandle::new(Arc::clone(&self.state))
+    }
+
+    // ---- knobs -----------------------------------------------------------------------------
+
+    /// How many workers; otherwise as many as the processors, and the quota of the cgroup, allow.
+    #[must_use]
+    pub fn workers(mut self, count: usize) -> Server {
+        self.workers.count = Some(count);
+        self
+    }
+
+    /// From accept, or the first byte of a further request, to the end of the head: 30 s.
+    #[must_use]
+    pub fn header_timeout(mut self, timeout: Duration) -> Server {
+        self.options.header_timeout = timeout;
+        self
+    }
+
+    /// Between two requests of a connection: 90 s.
+    #[must_use]
+    pub fn idle_timeout(mut self, timeout: Duration) -> Server {
+        self.options.idle_timeout = timeout;
+        self
+    }
+
+    /// Between two signs of progress of a request's body: 30 s.
+    #[must_use]
+    pub fn body_timeout(mut self, timeout: Duration) -> Server {
+        self.options.body_timeout = timeout;
+        self
+    }
+
+    /// Between two signs of progress of what is sent: 30 s.
+    #[must_use]
+    pub fn write_timeout(mut self, timeout: Duration) -> Server {
+        self.options.write_timeout = timeout;
+        self
+    }
+
+    /// How long a shutdown waits for the requests that run: 30 s.
+    #[must_use]
+    pub fn shutdown_timeout(mut self, timeout: Duration) -> Server {
+        self.options.shutdown_timeout = timeout;
+        self
+    }
+
+    /// Bytes of a request head, the request line included: 64 KiB. A longer one is answered 431.
+    #[must_use]
+    pub fn head_bytes_max(mut self, bytes: usize) -> Server {
+        self.options.head_limits.bytes = bytes;
+        self
+    }
+
+    /// Fields of a request head: 128, which is also the most that can be set. More are answered
+    /// 431.
+    #[must_use]
+    pub fn header_count_max(mut self, count: usize) -> Server {
+        self.options.head_limits.fields = count.min(HEADER_COUNT_MAX);
+        self
+    }
+
+    /// Bytes of a request target: 16 KiB. A longer one is answered 414.
+    #[must_use]
+    pub fn target_bytes_max(mut self, bytes: usize) -> Server {
+        self.options.head_limits.target_bytes = bytes;
+        self
+    }
+
+    /// Bytes of a request body: no bound, since bodies are streamed. A longer one is answered 413,
+    /// or, where its length is not known before, is an error of the body.
+    #[must_use]
+    pub fn body_bytes_max(mut self, bytes: u64) -> Server {
+        self.options.body_bytes_max = Some(bytes);
+        self
+    }
+
+    /// Bytes of further requests that are kept while one runs: 64 KiB. Beyond, nothing is received.
+    #[must_use]
+    pub fn pipelined_bytes_max(mut self, bytes: usize) -> Server {
+        self.options.pipelined_bytes_max = bytes;
+        self
+    }
+
+    /// Writes one line per request, from a thread of its own; see
+    /// [`access_log`](crate::server::access_log). A writer that stalls costs lines, which are
+    /// counted, and never stalls a worker.
+    #[must_use]
+    pub fn access_log(mut self, writer: impl Write + Send + 'static) -> Server {
+        self.access_log = Some(Box::new(writer));
+        self
+    }
+
+    // ---- running ---------------------------------------------------------------------------
+
+    /// Serves until SIGINT, SIGTERM or [`ServerHandle::shutdown`]: then stops to listen, finishes
+    /// the requests that run, and returns. A second signal ends the process at once.
+    ///
+    /// # Errors
+    ///
+    /// io_uring cannot be had (the text holds the remedy), no address was bound, or another server
+    /// of this process waits for signals already.
+    pub fn run(self) -> Result<()> {
+        let running = self.start()?;
+        let event = Arc::clone(running.workers.event());
+        let signals = Signals::install(&event).map_err(|error| {
+            Error::new(
+                ErrorKind::Setup,
+                "cannot wait for signals; Server::run_until does without",
+            )
+            .in_phase(Phase::Setup)
+            .because(error)
+        })?;
+        running.state.set_event(Some(event));
+        while signals.received().is_none()
+            && !running.state.is_shutdown_requested()
+            && running.workers.running() > 0
+        {
+            running.workers.event().wait();
+        }
+        running.finish();
+        drop(signals);
+        Ok(())
+    }
+
+    /// Serves until the future is done, or [`ServerHandle::shutdown`]. The future runs on a core of
+    /// the calling thread; signals are left alone.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Server::run`]; this thread already runs a core.
+    pub fn run_until(self, until: impl Future<Output = ()>) -> Result<()> {
+        let runtime = Runtime::small()?;
+        let running = self.start()?;
+        let state = Arc::clone(&running.state);
+        let waited = runtime.block_on(async move {
+            let mut until = pin!(until);
+            poll_fn(|cx| {
+                state.set_waker(cx.waker().clone());
+                if state.is_shutdown_requested() {
+                    return Poll::Ready(());
+                }
+                until.as_mut().poll(cx)
+            })
+            .await;
+        });
+        running.finish();
+        waited
+    }
+
+    fn start(self) -> Result<Running> {
+        if self.sockets.is_empty() {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                "the server listens nowhere: call Server::bind first",
+            ));
+        }
+        let access_log = self.access_log.map(AccessLog::start).transpose()?;
+        self.state.set_access_log(access_log.clone());
+        let count = self.workers.resolved_count();
+        let shares = Mutex::new(share_sockets(self.sockets, count)?);
+        let remotes: Remotes = Arc::new(OnceLock::new());
+        let (own_remotes, own_log) = (Arc::clone(&remotes), access_log.clone());
+        let (state, router, options) = (Arc::clone(&self.state), self.router, self.options);
+        let start = move |core: &Rc<Core>, index: usize| {
+            let router = match &router {
+                Source::Shared(router) => Arc::clone(router),
+                Source::PerWorker(make) => Arc::new(make(core)),
+            };
+            let sockets = {
+                let mut shares = shares.lock().unwrap_or_else(PoisonError::into_inner);
+                std::mem::take(&mut shares[index])
+            };
+            let worker = Worker::new(router, options, own_log.clone());
+            state.add_counters(Arc::clone(&worker.counters));
+            Site::start(core, worker, sockets, &own_remotes);
+            Ok(())
+        };
+        let workers = Workers::start(&self.workers, Arc::new(start))?;
+        let all = workers.remotes().to_vec();
+        assert!(remotes.set(all).is_ok(), "the workers start once");
+        self.state.set_ready(true);
+        Ok(Running {
+            workers,
+            state: self.state,
+            access_log,
+        })
+    }
+}
+
+/// A server whose workers run.
+struct Running {
+    workers: Workers,
+    state: Arc<State>,
+    access_log: Option<AccessLog>,
+}
+
+impl Running {
+    /// Shuts down and waits for the end.
+    fn finish(self) {
+        self.state.set_ready(false);
+        self.state.set_event(None);
+        self.workers.post_all(Arc::new(Site::shut_down));
+        self.workers.join();
+        if let Some(log) = self.access_log {
+            log.stop();
+        }
+    }
+}
+
+/// The sockets of each worker: of TCP, one each on the same port; a Unix socket is the first
+/// worker's.
+fn share_sockets(sockets: Vec<ListenSocket>, count: usize) -> Result<Vec<Vec<ListenSocket>>> {
+    let mut shares: Vec<Vec<ListenSocket>> = (0..count).map(|_| Vec::new()).collect();
+    for socket in sockets {
+        for share in &mut shares[1..] {
+            share.extend(socket.duplicate()?);
+        }
+        shares[0].push(socket);
+    }
+    Ok(shares)
+}
+
+fn parse_address(text: &str) -> Result<SocketAddr> {
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    let bad = |why: &'static str| {
+        let text = format!("{text:?} is no address to listen on: {why}");
+        Error::new(ErrorKind::Bind, text).in_phase(Phase::Bind)
+    };
+    let (host, port) = text
+        .rsplit_once(':')
+        .ok_or_else(|| bad("write HOST:PORT"))?;
+    let port: u16 = port
+        .parse()
+        .map_err(|_| bad("the port is a number up to 65535"))?;
+    match host {
+        "" | "*" => Ok(SocketAddr::from(([0, 0, 0, 0], port))),
+        "localhost" => Ok(SocketAddr::from(([127, 0, 0, 1], port))),
+        _ => {
+            let found = Runtime::small()?.block_on(net::resolve(host, port))?;
+            let found = found.map_err(|error| bad("the host has no address").because(error))?;
+            let first = found.into_iter().next();
+            first.ok_or_else(|| bad("the host has no address"))
+        }
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("addresses", &self.addresses())
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_to_listen_on() {
+        let table = [
+            ("127.0.0.1:80", "127.0.0.1:80"),
+            ("[::1]:0", "[::1]:0"),
+            (":8080", "0.0.0.0:8080"),
+            ("*:8080", "0.0.0.0:8080"),
+            ("localhost:1", "127.0.0.1:1"),
+        ];
+        for (text, expected) in table {
+            assert_eq!(parse_address(text).unwrap().to_string(), expected);
+        }
+        for (text, why) in [
+            ("8080", "HOST:PORT"),
+            ("a:b", "number"),
+            ("a:99999", "number"),
+        ] {
+            let error = parse_address(text).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Bind);
+            assert!(error.to_string().contains(why), "{error}");
+        }
+    }
+}
