@@ -4,6 +4,7 @@
 mod blocking;
 mod exchanges;
 mod failures;
+mod hostile;
 mod peer;
 mod pool;
 mod redirects;

@@ -1,0 +1,138 @@
+//! Peers that close, reset, dawdle and change their minds: a right response or an error, never a
+//! mixed-up one, never a hang.
+
+use std::io::BufReader;
+use std::io::Write;
+use std::time::Duration;
+
+use roundtrip::Result;
+use roundtrip::client::Client;
+use roundtrip::runtime;
+
+use crate::peer::Peer;
+use crate::peer::ok;
+use crate::peer::read_request;
+use crate::peer::reset;
+use crate::peer::run;
+use crate::peer::until;
+
+/// Answers with the part of `response` that the path names: `/17` gets 17 bytes, then the end.
+fn cutting(response: &'static [u8], resets: bool) -> Peer {
+    Peer::start(move |_, mut socket| {
+        let mut reader = BufReader::new(socket.try_clone().unwrap());
+        let Some(seen) = read_request(&mut reader, 0, 0) else {
+            return;
+        };
+        let path = seen.line.split(' ').nth(1).unwrap();
+        let len: usize = path[1..].parse().unwrap();
+        socket.write_all(&response[..len]).unwrap();
+        drop(reader);
+        if resets {
+            reset(socket);
+        }
+    })
+}
+
+#[test]
+fn an_end_at_every_byte() {
+    let responses: [&'static [u8]; 2] = [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    ];
+    for response in responses {
+        for resets in [false, true] {
+            let peer = cutting(response, resets);
+            run(async {
+                let client = Client::new();
+                for len in 0..=response.len() {
+                    let request = client.get(peer.url(&format!("/{len}")));
+                    let text: Result<String> = async { request.send().await?.text().await }.await;
+                    match text {
+                        Ok(text) => {
+                            assert_eq!(text, "hello");
+                            assert_eq!(len, response.len());
+                        }
+                        // A reset may overtake what came before it.
+                        Err(error) => {
+                            assert!(len < response.len() || resets, "{error}");
+                            assert!(error.is_closed(), "{error:?}");
+                        }
+                    }
+                }
+                until("nothing is left", || {
+                    client.stats().unwrap().pool.connections == 0
+                })
+                .await;
+                Ok(())
+            });
+        }
+    }
+}
+
+/// Numbers that look random, the same in every run.
+fn scatter(number: usize) -> usize {
+    (number.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 29) % 1_000
+}
+
+#[test]
+fn each_response_belongs_to_its_request() {
+    let peer = Peer::start(|connection, mut socket| {
+        let mut reader = BufReader::new(socket.try_clone().unwrap());
+        let mut index = 0;
+        while let Some(seen) = read_request(&mut reader, connection, index) {
+            let mood = scatter(connection * 31 + index);
+            if mood % 7 == 0 {
+                std::thread::sleep(Duration::from_millis(mood as u64 % 10));
+            }
+            if mood % 11 == 0 {
+                return;
+            }
+            let answer = ok(&seen.line);
+            let (first, second) = answer.split_at(mood % answer.len());
+            if socket.write_all(first).is_err() || socket.write_all(second).is_err() {
+                return;
+            }
+            if mood % 13 == 0 {
+                return;
+            }
+            index += 1;
+        }
+    });
+    run(async {
+        let client = Client::builder().per_host_max(8).build();
+        let mut tasks = Vec::new();
+        for number in 0..600 {
+            let request = client.get(peer.url(&format!("/{number}")));
+            tasks.push(runtime::spawn(async move {
+                let mood = scatter(number);
+                runtime::sleep(Duration::from_millis(mood as u64 / 2)).await;
+                let answer = async { request.send().await?.text().await };
+                let patience = match mood % 5 {
+                    0 => Duration::from_millis(mood as u64 % 8),
+                    _ => Duration::from_secs(10),
+                };
+                match runtime::timeout(patience, answer).await {
+                    Ok(Ok(text)) => {
+                        assert_eq!(text, format!("GET /{number} HTTP/1.1"));
+                        true
+                    }
+                    // Given up here, or closed there.
+                    Ok(Err(error)) => {
+                        assert!(error.is_closed(), "{error:?}");
+                        false
+                    }
+                    Err(_) => false,
+                }
+            }));
+        }
+        let mut answered = 0;
+        for task in tasks {
+            answered += usize::from(task.await?);
+        }
+        assert!(answered > 300, "only {answered} of 600");
+        let pool = || client.stats().unwrap().pool;
+        until("all is at rest", || pool().connections == pool().idle).await;
+        assert_eq!((pool().waiting, pool().dialing), (0, 0));
+        Ok(())
+    });
+}
