@@ -172,6 +172,10 @@ pub const RESPONSE_HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 pub const POOL_IDLE_PER_HOST_MAX: usize = 32;
 /// Idle connections per worker.
 pub const POOL_IDLE_MAX: usize = 256;
+/// How long a connection may rest beyond a cap. Of many requests that run side by side, each gives
+/// its connection back and takes one again a moment later; closing what is over the cap in between
+/// would dial without end.
+pub const POOL_OVER_CAP_TIME: Duration = Duration::from_millis(100);
 /// How long a connection of the pool may rest; below the 60 to 120 s after which servers and
 /// address translators forget it.
 pub const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(90);

@@ -119,13 +119,14 @@ impl ClientBuilder {
         Ok(self)
     }
 
-    /// Idle connections per host; 32 by default. 0 turns reuse off.
+    /// Idle connections per host; 32 by default. More may rest for 100 ms, since of many requests
+    /// side by side each takes the connection of another. 0 turns reuse off.
     pub fn idle_per_host_max(mut self, count: usize) -> ClientBuilder {
         self.transport.pool.idle_per_host_max = count;
         self
     }
 
-    /// Idle connections over all hosts; 256 by default.
+    /// Idle connections over all hosts; 256 by default. More may rest for 100 ms.
     pub fn idle_max(mut self, count: usize) -> ClientBuilder {
         self.transport.pool.idle_max = count;
         self

@@ -422,9 +422,12 @@ impl Protocol for Connection {
     fn on_deadline(&mut self, io: &mut Io) -> Step {
         let now = io.now();
         match &mut self.state {
-            State::Idle => match self.shared.idle_deadline(&self.slot) {
-                Some(deadline) if deadline > now => self.rest(io),
-                _ => self.close(),
+            State::Idle => match self.slot.take() {
+                Some(exchange) => self.serve(io, exchange),
+                None => match self.shared.expire(&self.slot, now) {
+                    Some(_) => self.rest(io),
+                    None => self.close(),
+                },
             },
             State::Active(active) => match active.overdue(io, &self.shared) {
                 Some(failure) => self.fail(failure),

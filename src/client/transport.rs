@@ -285,6 +285,14 @@ impl Shared {
         self.pool.borrow().idle_deadline(slot.entry()?)
     }
 
+    /// The deadline of a connection at rest has come: how long it may rest from here on, `None`
+    /// when it has to close.
+    pub(super) fn expire(self: &Rc<Self>, slot: &Slot, now: Instant) -> Option<Instant> {
+        let deadline = self.pool.borrow_mut().expire(slot.entry()?, now);
+        self.settle();
+        deadline
+    }
+
     pub(super) fn wake(&self, connection: ConnectionKey) {
         if let (Some(core), Some(net)) = (self.core.upgrade(), self.net.upgrade()) {
             net.wake(&core, connection);

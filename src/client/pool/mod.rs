@@ -7,7 +7,7 @@
 //!
 //!   connected, release ──► the first waiter of the host
 //!                     └──► idle: front of the host's list and of the LRU list
-//!                             └─ over a cap: the oldest is evicted
+//!                             └─ over a cap for 100 ms: the oldest is evicted
 //!
 //!            LRU   ──► e7 ◄──► e2 ◄──► e9 ◄──► e4 ──   all idle entries
 //!   host a.example ──► e7 ◄───────────► e9             e3 is busy: in no list
@@ -21,9 +21,11 @@
 //!
 //! Rules (those of net/http's Transport, with the named differences): the most recently used
 //! connection serves first; a waiter takes whichever comes first, a connection that is given back
-//! or one that was dialled; a connection serves waiters, in their order, before it rests; over a cap
-//! the oldest idle connection goes (net/http closes the returned one); a host is forgotten with its
-//! last connection, dial and waiter. Invariant: a host with waiters has no idle connection.
+//! or one that was dialled; a connection serves waiters, in their order, before it rests; a host is
+//! forgotten with its last connection, dial and waiter. What is over a cap goes oldest first, and
+//! not at once (net/http closes the returned one, at once, and so dials without end when more
+//! requests run side by side than the cap allows to rest): after [`POOL_OVER_CAP_TIME`].
+//! Invariant: a host with waiters has no idle connection.
 
 mod list;
 mod origin;
@@ -44,6 +46,7 @@ use crate::client::pool::origin::OriginKey;
 use crate::limits::POOL_IDLE_MAX;
 use crate::limits::POOL_IDLE_PER_HOST_MAX;
 use crate::limits::POOL_IDLE_TIMEOUT;
+use crate::limits::POOL_OVER_CAP_TIME;
 use crate::runtime::Instant;
 
 pub use crate::client::pool::origin::Origin;
@@ -52,7 +55,7 @@ pub use crate::client::pool::origin::OriginRef;
 /// Bounds of a pool.
 #[derive(Clone, Copy, Debug)]
 pub struct PoolOptions {
-    /// Idle connections per host; 0 turns reuse off.
+    /// Idle connections per host that rest for longer than a moment; 0 turns reuse off.
     pub idle_per_host_max: usize,
     /// Idle connections over all hosts.
     pub idle_max: usize,
@@ -215,7 +218,7 @@ impl<T, W> Pool<T, W> {
         payload: impl FnOnce() -> W,
     ) -> Checkout {
         while let Some(index) = self.idle_front(origin) {
-            if self.is_expired(index, now) {
+            if self.may_evict(index, false, now) {
                 // The host may vanish with it; the next round asks again.
                 self.evict(index);
                 continue;
@@ -306,17 +309,26 @@ impl<T, W> Pool<T, W> {
         Some(payload)
     }
 
-    /// Evicts what has rested too long or is too old at `now`, oldest first, and says when to come
-    /// back; `None` while nothing rests.
-    pub fn expire(&mut self, now: Instant) -> Option<Instant> {
-        while let Some(index) = self.lru.back() {
-            let at = self.rests_until(index);
-            if at > now {
-                return Some(at);
+    /// The time that [`Pool::idle_deadline`] gave for a connection has come: evicts what has rested
+    /// too long, is too old, or is over a cap, oldest first. Says how long this one may rest;
+    /// `None` when it does not rest any more.
+    pub fn expire(&mut self, key: EntryKey, now: Instant) -> Option<Instant> {
+        let index = self.find_idle(key)?;
+        let host = self.entries[index as usize].host;
+        while self.find_idle(key).is_some() {
+            let is_over = self.is_host_over(host);
+            match self.hosts[host as usize].idle.back() {
+                Some(oldest) if self.may_evict(oldest, is_over, now) => self.evict(oldest),
+                _ => break,
             }
-            self.evict(index);
         }
-        None
+        while self.lru.len() > self.options.idle_max {
+            match self.lru.back() {
+                Some(oldest) if self.may_evict(oldest, true, now) => self.evict(oldest),
+                _ => break,
+            }
+        }
+        self.idle_deadline(key)
     }
 
     /// Evicts every idle connection.
@@ -349,15 +361,18 @@ impl<T, W> Pool<T, W> {
 
     /// True exactly when the connection is known and rests.
     pub fn is_idle(&self, key: EntryKey) -> bool {
-        self.find(key)
-            .is_some_and(|index| matches!(self.entries[index as usize].place, Place::Idle { .. }))
+        self.find_idle(key).is_some()
     }
 
     /// When the resting connection of a key has to go; `None` when it does not rest.
     pub fn idle_deadline(&self, key: EntryKey) -> Option<Instant> {
-        self.find(key)
-            .filter(|index| matches!(self.entries[*index as usize].place, Place::Idle { .. }))
-            .map(|index| self.rests_until(index))
+        let index = self.find_idle(key)?;
+        let (since, end) = self.rest_of(index);
+        let is_over = self.is_host_over(self.entries[index as usize].host);
+        if is_over || self.lru.len() > self.options.idle_max {
+            return Some(end.min(since + POOL_OVER_CAP_TIME));
+        }
+        Some(end)
     }
 
     /// The bounds of this pool.
@@ -393,16 +408,29 @@ impl<T, W> Pool<T, W> {
         }
     }
 
-    fn rests_until(&self, index: u32) -> Instant {
+    fn find_idle(&self, key: EntryKey) -> Option<u32> {
+        self.find(key)
+            .filter(|index| matches!(self.entries[*index as usize].place, Place::Idle { .. }))
+    }
+
+    /// Since when a resting connection rests, and until when it may, the caps apart.
+    fn rest_of(&self, index: u32) -> (Instant, Instant) {
         let entry = &self.entries[index as usize];
         match entry.place {
-            Place::Idle { since, .. } => entry.expires.min(since + self.options.idle_timeout),
-            Place::Busy => entry.expires,
+            Place::Idle { since, .. } => {
+                (since, entry.expires.min(since + self.options.idle_timeout))
+            }
+            Place::Busy => unreachable!("a busy connection does not rest"),
         }
     }
 
-    fn is_expired(&self, index: u32, now: Instant) -> bool {
-        self.rests_until(index) <= now
+    fn may_evict(&self, index: u32, is_over_cap: bool, now: Instant) -> bool {
+        let (since, end) = self.rest_of(index);
+        end <= now || (is_over_cap && since + POOL_OVER_CAP_TIME <= now)
+    }
+
+    fn is_host_over(&self, host: u32) -> bool {
+        self.hosts[host as usize].idle.len() > self.options.idle_per_host_max
     }
 
     fn serve_or_rest(&mut self, index: u32, now: Instant) -> Option<W> {
@@ -415,15 +443,6 @@ impl<T, W> Pool<T, W> {
             return None;
         }
         self.link_idle(index, now);
-        let of_host = &self.hosts[host as usize].idle;
-        if of_host.len() > self.options.idle_per_host_max {
-            let oldest = of_host.back().expect("a list over its cap is not empty");
-            self.evict(oldest);
-        }
-        if self.lru.len() > self.options.idle_max {
-            let oldest = self.lru.back().expect("a list over its cap is not empty");
-            self.evict(oldest);
-        }
         None
     }
 

@@ -21,6 +21,7 @@ use crate::client::pool::WaiterKey;
 use crate::client::pool::host_link;
 use crate::client::pool::lru_link;
 use crate::client::pool::waiter_link;
+use crate::limits::POOL_OVER_CAP_TIME;
 use crate::runtime::Instant;
 
 const HOSTS: [&str; 3] = ["a.example", "b.example", "c.example"];
@@ -71,7 +72,6 @@ fn check(pool: &mut Pool<u32, u32>) {
         })
         .collect();
     assert!(stamps.is_sorted_by(|newer, older| newer >= older));
-    assert!(lru.len() <= pool.options.idle_max);
     let mut of_hosts = Vec::new();
     let mut waiting = 0;
     for (index, host) in &pool.hosts {
@@ -79,7 +79,6 @@ fn check(pool: &mut Pool<u32, u32>) {
         for entry in &list {
             assert_eq!(pool.entries[*entry as usize].host as usize, index);
         }
-        assert!(list.len() <= pool.options.idle_per_host_max);
         of_hosts.extend(list);
         let queue = host.waiting.walk(&mut pool.waiters, waiter_link);
         assert!(
@@ -125,21 +124,42 @@ fn most_recently_used_serves_first() {
 }
 
 #[test]
-fn the_oldest_goes_over_a_cap() {
+fn the_oldest_goes_over_a_cap_after_a_moment() {
     let mut pool = pool(PoolOptions {
         idle_per_host_max: 2,
         idle_max: 3,
         ..PoolOptions::default()
     });
     let keys: Vec<EntryKey> = (0..3).map(|n| connect(&mut pool, 0, n, at(0))).collect();
-    keys.iter()
-        .for_each(|key| assert!(pool.release(*key, at(1)).is_none()));
+    let release = |pool: &mut Pool<u32, u32>, keys: &[EntryKey], now: Instant| {
+        let ends: Vec<Option<Instant>> = keys
+            .iter()
+            .map(|key| {
+                assert_eq!(pool.release(*key, now), None);
+                pool.idle_deadline(*key)
+            })
+            .collect();
+        ends
+    };
+    let soon = at(1) + POOL_OVER_CAP_TIME;
+    let ends = release(&mut pool, &keys, at(1));
+    assert_eq!(ends, [Some(at(91)), Some(at(91)), Some(soon)]);
+    // Within that moment it serves as any other.
+    assert_eq!(pool.expire(keys[2], at(1)), Some(soon));
+    assert_eq!(
+        pool.checkout(origin(0), at(1), || 9),
+        Checkout::Ready(keys[2])
+    );
+    assert_eq!(pool.release(keys[2], at(1)), None);
+    assert_eq!(pool.expire(keys[2], soon), Some(at(91)));
     assert_eq!(evicted(&mut pool), [0]);
+
     // Over the total it is the oldest of all hosts.
     let others: Vec<EntryKey> = (3..5).map(|n| connect(&mut pool, 1, n, at(2))).collect();
-    others
-        .iter()
-        .for_each(|key| assert!(pool.release(*key, at(2)).is_none()));
+    let soon = at(2) + POOL_OVER_CAP_TIME;
+    let ends = release(&mut pool, &others, at(2));
+    assert_eq!(ends, [Some(at(92)), Some(soon)]);
+    assert_eq!(pool.expire(others[1], soon), Some(at(92)));
     assert_eq!(evicted(&mut pool), [1]);
     check(&mut pool);
 }
@@ -153,7 +173,7 @@ fn time_and_age_end_idle_connections() {
     });
     let key = connect(&mut pool, 0, 1, at(0));
     pool.release(key, at(0));
-    assert_eq!(pool.expire(at(89)), Some(at(90)));
+    assert_eq!(pool.expire(key, at(89)), Some(at(90)));
     assert_eq!(pool.checkout(origin(0), at(89), || 0), Checkout::Ready(key));
     pool.release(key, at(100));
     assert!(matches!(
@@ -279,7 +299,7 @@ enum Action {
     Release(usize),
     Remove(usize),
     Cancel(usize),
-    Expire,
+    Expire(usize),
     Wait(u64),
     EvictIdle,
 }
@@ -292,7 +312,7 @@ fn actions() -> impl Strategy<Value = Action> {
         5 => any::<usize>().prop_map(Action::Release),
         2 => any::<usize>().prop_map(Action::Remove),
         1 => any::<usize>().prop_map(Action::Cancel),
-        1 => Just(Action::Expire),
+        2 => any::<usize>().prop_map(Action::Expire),
         2 => (1..40u64).prop_map(Action::Wait),
         1 => Just(Action::EvictIdle),
     ]
@@ -364,8 +384,12 @@ impl Model {
                     self.canceled += u32::from(pool.cancel(key).is_some());
                 }
             }
-            Action::Expire => {
-                pool.expire(now);
+            Action::Expire(number) => {
+                if let Some(key) = self.known.get(number % self.known.len().max(1)) {
+                    let end = pool.expire(*key, now);
+                    assert_eq!(end, pool.idle_deadline(*key));
+                    assert!(end.is_none_or(|end| end > now));
+                }
             }
             Action::Wait(seconds) => self.now += seconds,
             Action::EvictIdle => pool.evict_idle(),
@@ -403,8 +427,24 @@ proptest! {
             let waiting = pool.stats().waiting as u32;
             prop_assert_eq!(model.asked, model.served + model.canceled + model.failed + waiting);
             prop_assert_eq!(pool.stats().dialing, model.dials.len());
+            // What is over a cap has an end that is near.
+            let over = pool.stats().idle.saturating_sub(5);
+            let soon = at(model.now) + POOL_OVER_CAP_TIME;
+            let ending = model.known.iter().filter(|key| {
+                pool.idle_deadline(**key).is_some_and(|end| end <= soon)
+            });
+            prop_assert!(over == 0 || ending.count() >= over);
             // Nobody waits without somebody who will come: a dial or a busy connection.
             prop_assert!(waiting == 0 || model.dials.len() + model.busy.len() > 0);
+        }
+        let later = at(model.now) + POOL_OVER_CAP_TIME;
+        for key in &model.known {
+            pool.expire(*key, later);
+        }
+        check(&mut pool);
+        prop_assert!(pool.stats().idle <= 5);
+        for (_, host) in &pool.hosts {
+            prop_assert!(host.idle.len() <= idle_per_host_max);
         }
     }
 }
