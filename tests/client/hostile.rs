@@ -81,10 +81,10 @@ fn each_response_belongs_to_its_request() {
         let mut index = 0;
         while let Some(seen) = read_request(&mut reader, connection, index) {
             let mood = scatter(connection * 31 + index);
-            if mood % 7 == 0 {
+            if mood.is_multiple_of(7) {
                 std::thread::sleep(Duration::from_millis(mood as u64 % 10));
             }
-            if mood % 11 == 0 {
+            if mood.is_multiple_of(11) {
                 return;
             }
             let answer = ok(&seen.line);
@@ -92,7 +92,7 @@ fn each_response_belongs_to_its_request() {
             if socket.write_all(first).is_err() || socket.write_all(second).is_err() {
                 return;
             }
-            if mood % 13 == 0 {
+            if mood.is_multiple_of(13) {
                 return;
             }
             index += 1;
