@@ -127,3 +127,10 @@ fn errors_come_at_once() {
         Ok(())
     });
 }
+
+#[test]
+fn clients_go_from_thread_to_thread() {
+    fn shared<T: Clone + Send + Sync + 'static>() {}
+    shared::<roundtrip::Client>();
+    shared::<blocking::Client>();
+}
