@@ -108,7 +108,8 @@ impl Files {
         if let Some(root) = self.root.get() {
             return Ok(root);
         }
-        let opened = Root::open(&self.directory)?;
+        // What is missing is not found; why is between the operator and the file system.
+        let opened = Root::open(&self.directory).map_err(|_| io::ErrorKind::NotFound)?;
         Ok(self.root.get_or_init(|| opened))
     }
 
