@@ -47,3 +47,8 @@ pub use crate::server::IntoResponse;
 pub use crate::server::Router;
 pub use crate::server::Server;
 pub use crate::server::files;
+
+/// Compiles the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub mod readme {}

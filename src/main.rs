@@ -1,7 +1,8 @@
-//! The binary `roundtrip`: fetch URLs, say what this system offers.
+//! The binary `roundtrip`: serve a directory, fetch URLs, say what this system offers.
 //!
 //! ```text
-//!   main ──► cli ──┬── get    URL…
+//!   main ──► cli ──┬── serve  [DIR]
+//!                  ├── get    URL…
 //!                  └── doctor
 //! ```
 //! It is a user of the library like any other: it knows the public API only.

@@ -8,6 +8,7 @@
 mod cli {
     mod get;
     mod refused;
+    mod serve;
 }
 mod process;
 

@@ -3,6 +3,7 @@
 mod doctor;
 mod get;
 mod output;
+mod serve;
 
 use std::process::ExitCode;
 
@@ -19,6 +20,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Serve the files of a directory.
+    Serve(serve::Arguments),
     /// Fetch URLs, one after the other, through one client.
     Get(get::Arguments),
     /// Say what this system's io_uring offers, or why there is none and what to do.
@@ -28,6 +31,7 @@ enum Command {
 /// Runs the command of the command line.
 pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
+        Command::Serve(arguments) => serve::run(&arguments),
         Command::Get(arguments) => get::run(&arguments),
         Command::Doctor => doctor::run(),
     };

@@ -8,7 +8,7 @@
 //!   output ◄── Exchange ◄── head, chunks ◄────────────── Work::Body (polled) ◄── Content
 //! ```
 //!
-//! It has no states of its own beside what runs ([`Work`]); what a request and its response have
+//! It has no states of its own beside what runs (`Work`); what a request and its response have
 //! come to is the exchange's. Idle, it owns no buffer. Handlers, bodies and their drops are user
 //! code: a panic there costs this connection only.
 

@@ -4,11 +4,20 @@ use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
 use crate::assert_one_line;
+use crate::folder;
 use crate::process;
 use crate::process::roundtrip;
 
 #[test]
 fn refused_by_seccomp() {
+    let folder = folder();
+    let mut serve = roundtrip();
+    serve
+        .args(["serve", "--addr", "127.0.0.1:0"])
+        .arg(folder.path());
+    let output = process::run(without_io_uring(&mut serve));
+    assert_one_line(&output, &["io_uring", "EPERM", "seccomp", "io_uring_setup"]);
+
     let mut get = roundtrip();
     get.args(["get", "http://127.0.0.1:1/"]);
     let output = process::run(without_io_uring(&mut get));

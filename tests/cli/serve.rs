@@ -1,0 +1,142 @@
+//! `roundtrip serve`.
+
+use std::fs;
+use std::io::BufRead as _;
+use std::io::BufReader;
+use std::io::Read as _;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+use std::process::Stdio;
+
+use crate::assert_one_line;
+use crate::folder;
+use crate::process;
+use crate::process::Server;
+use crate::process::roundtrip;
+use crate::request;
+
+#[test]
+fn serves_logs_and_ends() {
+    let folder = folder();
+    let mut child = roundtrip()
+        .args(["serve", "--addr", "127.0.0.1:0", "--workers", "1"])
+        .arg(folder.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    let mut line = move || lines.next().expect("a line").expect("UTF-8");
+    let said = line();
+    let address = said
+        .strip_prefix("listening on http://")
+        .expect("the address")
+        .to_owned();
+    let answer = request(
+        &address,
+        "GET /a.txt HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    );
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(answer.ends_with("\r\n\r\nthe letter a\n"), "{answer}");
+    let log = line();
+    assert!(log.contains("GET /a.txt"), "{log}");
+    assert!(log.contains("200"), "{log}");
+    let done = Command::new("kill").arg(child.id().to_string()).status();
+    assert!(done.expect("kill(1)").success());
+    assert!(child.wait().expect("it ends").success());
+}
+
+#[test]
+fn quiet_means_no_log() {
+    let folder = folder();
+    let mut child = roundtrip()
+        .args([
+            "serve",
+            "--quiet",
+            "--addr",
+            "127.0.0.1:0",
+            "--workers",
+            "1",
+        ])
+        .arg(folder.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+    let mut line = String::new();
+    stdout.read_line(&mut line).expect("a line");
+    let address = line
+        .trim()
+        .strip_prefix("listening on http://")
+        .expect("the address");
+    request(
+        address,
+        "GET /a.txt HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    );
+    child.kill().expect("it runs");
+    child.wait().expect("it ends");
+    let mut rest = String::new();
+    stdout.read_to_string(&mut rest).expect("UTF-8");
+    assert_eq!(rest, "");
+}
+
+#[test]
+fn port_in_use() {
+    let folder = folder();
+    let serve = |address: &str| {
+        let mut command = roundtrip();
+        command
+            .args(["serve", "--workers", "1", "--addr", address])
+            .arg(folder.path());
+        command
+    };
+    // By somebody else, and by our own second instance, which could share the port.
+    let other = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = other.local_addr().expect("its address").to_string();
+    assert_one_line(&process::run(&mut serve(&address)), &[&address, "in use"]);
+    let first = Server::start(&mut serve("127.0.0.1:0"));
+    assert_one_line(
+        &process::run(&mut serve(&first.address)),
+        &[&first.address, "in use"],
+    );
+}
+
+#[test]
+fn missing_directory() {
+    let output = process::run(roundtrip().args(["serve", "/no/such/directory"]));
+    assert_one_line(&output, &["/no/such/directory", "No such file"]);
+    let output = process::run(roundtrip().args(["serve", "/etc/passwd"]));
+    assert_one_line(&output, &["/etc/passwd", "Not a directory"]);
+}
+
+#[test]
+fn no_permission() {
+    let folder = folder();
+    let closed = folder.path().join("closed");
+    fs::create_dir(&closed).expect("a folder");
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).expect("our folder");
+    // Nothing is closed to root: the binary runs as nobody, from where nobody may read it.
+    let binary = folder.path().join("roundtrip");
+    fs::copy(env!("CARGO_BIN_EXE_roundtrip"), &binary).expect("a copy");
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("our folder");
+    let mut command = Command::new(&binary);
+    command
+        .args(["serve", "--addr", "127.0.0.1:0"])
+        .arg(&closed);
+    if fs::read_dir(&closed).is_ok() {
+        command.uid(65_534).gid(65_534);
+    }
+    let output = process::run(&mut command);
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).expect("our folder");
+    assert_one_line(&output, &["closed", "Permission denied"]);
+}
+
+#[test]
+fn wrong_address() {
+    let output = process::run(roundtrip().args(["serve", "--addr", "127.0.0.1:notaport"]));
+    assert_one_line(&output, &["127.0.0.1:notaport"]);
+    // An address of the documentation's, not of this machine's.
+    let output = process::run(roundtrip().args(["serve", "--addr", "192.0.2.1:0"]));
+    assert_one_line(&output, &["192.0.2.1"]);
+}
