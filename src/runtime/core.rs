@@ -205,13 +205,18 @@ impl Core {
     }
 
     fn run_ready(self: &Rc<Self>, owners: &[Rc<dyn Owner>]) {
-        // What becomes ready meanwhile waits for the next turn, and so does what is over budget.
-        let count = self.ready.borrow().len().min(READY_PER_TURN);
-        for _ in 0..count {
-            let Some((owner, key)) = self.ready.borrow_mut().pop_front() else {
-                break;
-            };
-            self.owner(owners, owner).ready(self, key);
+        // Twice: a task that hands work to a connection sees it sent in this very turn. What
+        // becomes ready after that, or is over budget, waits for the next.
+        let mut budget = READY_PER_TURN;
+        for _ in 0..2 {
+            let count = self.ready.borrow().len().min(budget);
+            budget -= count;
+            for _ in 0..count {
+                let Some((owner, key)) = self.ready.borrow_mut().pop_front() else {
+                    return;
+                };
+                self.owner(owners, owner).ready(self, key);
+            }
         }
     }
 
