@@ -289,7 +289,7 @@ impl Connection {
                 },
             );
         }
-        if request.path() == "*" && request.method() == Method::OPTIONS {
+        if request.method() == Method::OPTIONS && request.path() == "*" {
             // RFC 9110 §9.3.7: the server as a whole is asked, not a route.
             return self.respond(io, Response::new());
         }

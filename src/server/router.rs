@@ -130,7 +130,10 @@ impl Router {
     /// Finds who answers, and gives the request its path parameters. Allocates nothing, unless a
     /// parameter holds escapes or nobody answers.
     pub fn find(&self, request: &mut Request) -> Routed<'_> {
-        let host = request.host().unwrap_or("");
+        let host = match self.routes.has_hosts() {
+            true => request.host().unwrap_or(""),
+            false => "",
+        };
         let Some(found) = self.routes.find(request.method(), host, request.path()) else {
             return Routed::Refused(self.refuse(request));
         };

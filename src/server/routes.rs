@@ -183,6 +183,11 @@ impl<T> Routes<T> {
         self.entries.iter().map(|entry| &entry.pattern)
     }
 
+    /// True when some pattern is limited to a host: otherwise look-ups need none.
+    pub fn has_hosts(&self) -> bool {
+        !self.hosts.is_empty()
+    }
+
     fn tree_of(&self, host: &str) -> Option<&Node> {
         if self.hosts.is_empty() {
             return None;
@@ -257,6 +262,9 @@ impl Leaf {
     }
 }
 
+/// Up to so many are compared one by one, which their lengths decide mostly.
+const FEW_LITERALS: usize = 8;
+
 impl Node {
     fn literal_mut(&mut self, text: &str) -> &mut Node {
         let at = match self.literals.binary_search_by(|(own, _)| (**own).cmp(text)) {
@@ -274,10 +282,21 @@ impl Node {
         if self.literals.is_empty() {
             return None;
         }
+        if segment.is_empty() {
+            // The end of the path: sorted, it stands first.
+            return self
+                .literals
+                .first()
+                .filter(|(own, _)| own.is_empty())
+                .map(|(_, node)| node);
+        }
         let at = if segment.contains(&b'%') {
             self.literals
                 .iter()
                 .position(|(own, _)| percent_decode(segment).eq(own.bytes()))?
+        } else if self.literals.len() <= FEW_LITERALS {
+            let is_same = |own: &str| own.len() == segment.len() && own.as_bytes() == segment;
+            self.literals.iter().position(|(own, _)| is_same(own))?
         } else {
             self.literals
                 .binary_search_by(|(own, _)| own.as_bytes().cmp(segment))
