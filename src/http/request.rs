@@ -58,9 +58,20 @@ struct Inner {
     params: Params,
     extensions: Extensions,
     url: Option<Url>,
-    peer: Option<SocketAddr>,
+    peer: Peer,
     disconnect: Option<Disconnect>,
 }
+
+/// Where the client's address is known from.
+#[derive(Clone, Copy)]
+enum Peer {
+    Known(Option<SocketAddr>),
+    /// From the kernel, which need not be asked for every connection.
+    Ask(PeerLookup, i32),
+}
+
+/// Asks for the address of the peer of a socket.
+pub type PeerLookup = fn(descriptor: i32) -> Option<SocketAddr>;
 
 thread_local! {
     static FREE: FreeList<Box<Inner>> = const { FreeList::new(FREE_REQUESTS_MAX) };
@@ -105,7 +116,7 @@ impl Request {
                 params: Params::default(),
                 extensions: Extensions::new(),
                 url: None,
-                peer: None,
+                peer: Peer::Known(None),
                 disconnect: None,
             })
         });
@@ -282,12 +293,21 @@ impl Request {
 
     /// The client's address; `None` on a Unix socket and for requests that were not received.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
-        self.inner().peer
+        match self.inner().peer {
+            Peer::Known(address) => address,
+            Peer::Ask(lookup, descriptor) => lookup(descriptor),
+        }
     }
 
     /// Sets the client's address.
     pub fn set_peer_addr(&mut self, peer: Option<SocketAddr>) {
-        self.inner_mut().peer = peer;
+        self.inner_mut().peer = Peer::Known(peer);
+    }
+
+    /// Sets how to ask for the client's address when it is wanted. Only for a request that does not
+    /// outlive the call in which its connection is known to be open.
+    pub fn set_peer_lookup(&mut self, lookup: PeerLookup, descriptor: i32) {
+        self.inner_mut().peer = Peer::Ask(lookup, descriptor);
     }
 
     /// Values that middleware attached.
@@ -325,7 +345,7 @@ impl Request {
         copy.headers = inner.headers.clone();
         copy.body = body;
         copy.url = inner.url.clone();
-        copy.peer = inner.peer;
+        copy.peer = Peer::Known(self.peer_addr());
         copy.disconnect = inner.disconnect.clone();
         Some(clone)
     }
@@ -371,7 +391,7 @@ impl Drop for Request {
         inner.headers.recycle();
         inner.params.clear();
         inner.url = None;
-        inner.peer = None;
+        inner.peer = Peer::Known(None);
         inner.disconnect = None;
         inner.method = Method::GET;
         if inner.target.capacity() > RECYCLED_TARGET_BYTES_MAX {

@@ -149,6 +149,9 @@ pub(super) struct ConnectionWaker {
     waker: Waker,
 }
 
+/// Asks the kernel for the address of a socket's peer.
+pub type PeerLookup = fn(RawFd) -> Option<SocketAddr>;
+
 /// Asked of the kernel once.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Addresses {
@@ -282,6 +285,14 @@ impl Io {
     /// The peer's address; `None` on a Unix socket.
     pub fn peer_addr(&mut self) -> Option<SocketAddr> {
         self.addresses().peer
+    }
+
+    /// How to ask the kernel for the peer's address, for who may not need it. Valid during the call
+    /// of the protocol only: later the descriptor may be another connection's. `None` when the
+    /// address is known already.
+    pub fn peer_lookup(&self) -> Option<(PeerLookup, RawFd)> {
+        let origin = self.origin.filter(|_| self.addresses.is_none())?;
+        Some((sys::peer_addr, origin.fd))
     }
 
     /// Our address of this connection; `None` on a Unix socket.

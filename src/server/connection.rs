@@ -273,7 +273,6 @@ impl Connection {
         self.body_bytes = 0;
         self.drained_bytes = 0;
         self.is_standing |= self.exchange.close_reason().is_none();
-        request.set_peer_addr(io.peer_addr());
         if worker.access_log.is_some() {
             self.begin_log(io, Some(&request));
         }
@@ -295,11 +294,18 @@ impl Connection {
         }
         match worker.router.find(&mut request) {
             Routed::Refused(response) => self.respond(io, response),
-            Routed::Endpoint(Endpoint::Inline(function)) => match guarded(|| function(&request)) {
-                Some(response) => self.respond(io, response),
-                None => self.panicked(io),
-            },
+            Routed::Endpoint(Endpoint::Inline(function)) => {
+                match io.peer_lookup() {
+                    Some((lookup, descriptor)) => request.set_peer_lookup(lookup, descriptor),
+                    None => request.set_peer_addr(io.peer_addr()),
+                }
+                match guarded(|| function(&request)) {
+                    Some(response) => self.respond(io, response),
+                    None => self.panicked(io),
+                }
+            }
             Routed::Endpoint(Endpoint::Deferred(handler)) => {
+                request.set_peer_addr(io.peer_addr());
                 if self.exchange.is_in_body() {
                     let (sender, body) = Body::incoming(self.exchange.body_length());
                     request.set_body(body);
