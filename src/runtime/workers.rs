@@ -1,5 +1,6 @@
 //! One thread per processor, each with its core.
 
+use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -82,38 +83,41 @@ impl Workers {
             event: Arc::new(Event::new().map_err(Error::from)?),
         };
         let (report, reports) = mpsc::channel();
+        let mut failure = None;
         for index in 0..count {
             let body = Body {
                 index,
                 processor: processors.get(index).copied().filter(|_| pin),
                 start: Arc::clone(&start),
-                report: report.clone(),
+                report: Cell::new(Some(report.clone())),
                 running: Arc::clone(&workers.running),
                 event: Arc::clone(&workers.event),
             };
-            let thread = thread::Builder::new()
+            let spawned = thread::Builder::new()
                 .name(format!("{}-{index}", options.name))
-                .spawn(move || body.run())
-                .map_err(|error| {
-                    Error::new(ErrorKind::Setup, "cannot start a worker thread").because(error)
-                })?;
-            workers.threads.push(thread);
-        }
-        drop(report);
-        for _ in 0..count {
-            let report = reports.recv().unwrap_or_else(|_| {
-                Err(Error::new(
-                    ErrorKind::Setup,
-                    "a worker ended before it began",
-                ))
-            });
-            match report {
-                Ok(remote) => workers.remotes.push(remote),
-                // Dropping `workers` stops those that run.
-                Err(error) => return Err(error.in_phase(Phase::Setup)),
+                .spawn(move || body.run());
+            match spawned {
+                Ok(thread) => workers.threads.push(thread),
+                Err(error) => {
+                    let text = "cannot start a worker thread";
+                    failure = Some(Error::new(ErrorKind::Setup, text).because(error));
+                    break;
+                }
             }
         }
-        Ok(workers)
+        drop(report);
+        // Every one reports once. All are heard even if one failed: the others must be stopped.
+        for report in reports {
+            match report {
+                Ok(remote) => workers.remotes.push(remote),
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        match failure {
+            None => Ok(workers),
+            // Dropping `workers` stops those that run.
+            Some(error) => Err(error.in_phase(Phase::Setup)),
+        }
     }
 
     /// Runs `call` on every worker, soon.
@@ -174,12 +178,16 @@ impl fmt::Debug for Workers {
     }
 }
 
+/// How a worker started: its core's mailbox, or why there is none.
+type Report = Result<Arc<Remote>, Error>;
+
 /// What one worker thread is given.
 struct Body {
     index: usize,
     processor: Option<usize>,
     start: WorkerStart,
-    report: mpsc::Sender<Result<Arc<Remote>, Error>>,
+    /// Taken by the one report.
+    report: Cell<Option<mpsc::Sender<Report>>>,
     running: Arc<AtomicUsize>,
     event: Arc<Event>,
 }
@@ -204,10 +212,16 @@ impl Body {
             }
         };
         if let Some(error) = report {
-            // Nobody listens any more if the worker had started.
-            let _ = self.report.send(Err(error));
+            self.report(Err(error));
         }
         drop(ended);
+    }
+
+    /// Tells the starter how it went; a worker that started has done so already.
+    fn report(&self, report: Report) {
+        if let Some(sender) = self.report.take() {
+            sender.send(report).expect("the starter hears all reports");
+        }
     }
 
     fn run_core(&self) -> Result<(), Error> {
@@ -215,8 +229,7 @@ impl Body {
         let core = runtime.core();
         runtime.enter(|| {
             (self.start)(core, self.index)?;
-            // The starter waits for this report, and gone it means that it failed elsewhere.
-            let _ = self.report.send(Ok(Arc::clone(core.remote())));
+            self.report(Ok(Arc::clone(core.remote())));
             runtime.run();
             Ok(())
         })?
