@@ -67,7 +67,9 @@ impl Pool {
                 Ok(_) => state.threads += 1,
                 Err(_) if state.threads > 0 => {}
                 Err(error) => {
-                    state.jobs.pop_back();
+                    let job = state.jobs.pop_back();
+                    drop(state);
+                    drop(job);
                     return Err(Error::new(ErrorKind::Io, "cannot start a thread").because(error));
                 }
             }
@@ -152,13 +154,17 @@ impl<T> Future for Blocking<T> {
     type Output = Result<T, Error>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        match shared.result.take() {
-            Some(result) => Poll::Ready(result),
-            None => {
-                shared.waker = Some(context.waker().clone());
-                Poll::Pending
+        // Wakers may be of users: they are cloned and dropped while nothing is locked.
+        let mut waker = Some(context.waker().clone());
+        let result = {
+            let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+            let result = shared.result.take();
+            if result.is_none() {
+                std::mem::swap(&mut shared.waker, &mut waker);
             }
-        }
+            result
+        };
+        drop(waker);
+        result.map_or(Poll::Pending, Poll::Ready)
     }
 }

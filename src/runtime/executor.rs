@@ -249,10 +249,11 @@ impl<T> Future for JoinHandle<T> {
     type Output = Result<T, Error>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut outcome = self.state.outcome.borrow_mut();
-        match std::mem::replace(&mut *outcome, Outcome::Taken) {
+        // Wakers may be of users: they are cloned and dropped while nothing is borrowed.
+        match self.state.outcome.replace(Outcome::Taken) {
             Outcome::Running(_) => {
-                *outcome = Outcome::Running(Some(context.waker().clone()));
+                let running = Outcome::Running(Some(context.waker().clone()));
+                self.state.outcome.replace(running);
                 Poll::Pending
             }
             Outcome::Done(value) => Poll::Ready(Ok(value)),
@@ -282,7 +283,7 @@ enum Outcome<T> {
 
 impl<T> JoinState<T> {
     fn finish(&self, outcome: Outcome<T>) {
-        let before = std::mem::replace(&mut *self.outcome.borrow_mut(), outcome);
+        let before = self.outcome.replace(outcome);
         if let Outcome::Running(Some(waker)) = before {
             waker.wake();
         }

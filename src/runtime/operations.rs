@@ -112,13 +112,15 @@ impl Future for Submitted {
         let key = self
             .key
             .expect("an operation is polled after its completion");
-        let mut waiting = self.operations.waiting.borrow_mut();
-        if let Waiting::Pending(waker) = &mut waiting[key] {
-            let before = waker.replace(context.waker().clone());
-            drop(waiting);
+        let is_pending = |waiting: &Slab<Waiting>| matches!(waiting[key], Waiting::Pending(_));
+        if is_pending(&self.operations.waiting.borrow()) {
+            // Wakers may be of users: they are cloned and dropped while nothing is borrowed.
+            let waker = Waiting::Pending(Some(context.waker().clone()));
+            let before = std::mem::replace(&mut self.operations.waiting.borrow_mut()[key], waker);
             drop(before);
             return Poll::Pending;
         }
+        let mut waiting = self.operations.waiting.borrow_mut();
         let Waiting::Done(completion) = waiting.remove(key) else {
             panic!("a future that is polled is not forgotten")
         };

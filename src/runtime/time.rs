@@ -123,15 +123,16 @@ impl Future for Sleep {
             self.place = None;
             return Poll::Ready(());
         }
+        // Wakers may be of users: they are cloned and dropped while nothing is borrowed.
+        let waker = Some(context.waker().clone());
         if let Some(place) = &self.place {
-            place.sleepers.sleepers.borrow_mut()[place.key] = Some(context.waker().clone());
+            let before =
+                std::mem::replace(&mut place.sleepers.sleepers.borrow_mut()[place.key], waker);
+            drop(before);
             return Poll::Pending;
         }
         let sleepers = Sleepers::of(&core);
-        let key = sleepers
-            .sleepers
-            .borrow_mut()
-            .insert(Some(context.waker().clone()));
+        let key = sleepers.sleepers.borrow_mut().insert(waker);
         let timer = core
             .reactor()
             .sleep(deadline, (sleepers.id.get(), key as u64));
