@@ -113,7 +113,7 @@ impl Runtime {
     ///
     /// # Errors
     ///
-    /// This thread already runs a core.
+    /// This thread already runs a core; the core was stopped ([`Core::stop`]).
     pub fn block_on<F: Future>(&self, future: F) -> Result<F::Output, Error> {
         self.enter(|| {
             let executor = Executor::of(&self.core);
@@ -135,8 +135,8 @@ impl Runtime {
                 false
             };
             self.core.run(poll, &woken);
-            output.expect("the loop ends with the future: nobody stops a core that is blocked on")
-        })
+            output.ok_or_else(|| Error::new(ErrorKind::Shutdown, "the core was stopped"))
+        })?
     }
 
     /// Runs the core until it is stopped.
