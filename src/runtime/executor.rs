@@ -210,13 +210,19 @@ where
             Err(panic) => Outcome::Panicked(panic_text(&*panic)),
         });
     };
-    let key = Executor::of(&core).spawn(&core, Box::pin(task));
-    JoinHandle { state, key }
+    let executor = Executor::of(&core);
+    let key = executor.spawn(&core, Box::pin(task));
+    JoinHandle {
+        state,
+        executor,
+        key,
+    }
 }
 
 /// A task's result, to be awaited: an error if the task was aborted or panicked.
 pub struct JoinHandle<T> {
     state: Rc<JoinState<T>>,
+    executor: Rc<Executor>,
     key: u64,
 }
 
@@ -224,11 +230,7 @@ impl<T> JoinHandle<T> {
     /// Drops the task where it stands. Awaiting the handle then gives an error, unless the task
     /// had finished.
     pub fn abort(&self) {
-        if let Some(core) = Core::current()
-            && let Some(executor) = core.find_local::<Executor>()
-        {
-            executor.abort(self.key);
-        }
+        self.executor.abort(self.key);
     }
 
     /// True when the task has finished, was aborted, or panicked.
