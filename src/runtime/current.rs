@@ -16,7 +16,7 @@ pub(super) struct Entered(());
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        let core = CURRENT.with_borrow_mut(Option::take);
+        let core = CURRENT.try_with(RefCell::take);
         drop(core);
     }
 }
@@ -25,15 +25,18 @@ impl Drop for Entered {
 ///
 /// # Errors
 ///
-/// There is one already: `block_on` within `block_on`, or within a handler.
+/// There is one already: `block_on` within `block_on`, or within a handler. The thread ends.
 pub(super) fn enter(core: &Rc<Core>) -> Result<Entered, Error> {
-    CURRENT.with_borrow_mut(|current| {
+    let entered = CURRENT.try_with(|current| {
+        let mut current = current.borrow_mut();
         if current.is_some() {
             return Err(nested());
         }
         *current = Some(Rc::clone(core));
         Ok(Entered(()))
-    })
+    });
+    // A core that a thread-local variable holds ends when this one may be gone already.
+    entered.unwrap_or_else(|_| Err(Error::new(ErrorKind::Shutdown, "this thread ends")))
 }
 
 /// The error of a second core on one thread.
