@@ -16,6 +16,7 @@ pub mod slots;
 pub mod wheel;
 
 use std::io;
+use std::mem;
 use std::os::fd::RawFd;
 use std::rc::Rc;
 
@@ -226,11 +227,12 @@ impl Reactor {
         }
     }
 
-    /// Ends everything in flight and waits for it, at most [`DRAIN_TIMEOUT`]. False if the kernel
-    /// still holds memory of ours: the caller then leaks the reactor, since closing a ring does
-    /// not stop the kernel from writing.
+    /// Ends everything in flight and waits for it, at most [`DRAIN_TIMEOUT`]. What came back is in
+    /// `ended`, for the caller to drop when nothing is borrowed. False if the kernel still holds
+    /// memory of ours: the caller then leaks the reactor, since closing a ring does not stop the
+    /// kernel from writing.
     #[must_use]
-    pub fn drain(&mut self) -> bool {
+    pub fn drain(&mut self, ended: &mut Vec<Routed>) -> bool {
         let deadline = clock::now() + DRAIN_TIMEOUT;
         let mut cqes = Vec::new();
         if self.slots.in_flight() > 0 {
@@ -244,9 +246,54 @@ impl Reactor {
             cqes.clear();
             self.ring.completions(&mut cqes, usize::MAX);
             for cqe in &cqes {
-                drop(self.slots.complete(&self.ring, cqe));
+                ended.push(self.slots.complete(&self.ring, cqe));
             }
         }
         true
+    }
+}
+
+impl Drop for Reactor {
+    /// Usually nothing is in flight any more. When a panic went past the orderly end, memory that
+    /// the kernel holds must outlive us all the same.
+    fn drop(&mut self) {
+        let mut ended = Vec::new();
+        if !self.drain(&mut ended) {
+            // The slots stay by themselves.
+            mem::forget(Rc::clone(self.ring.buffers()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+
+    use super::*;
+
+    #[test]
+    fn dropped_with_a_receive_in_flight_it_ends_that_first() {
+        let (ours, theirs) = sys::socket_pair().unwrap();
+        let socket = Rc::new(ours);
+        let mut reactor = Reactor::new(RingOptions::SMALL, clock::now()).unwrap();
+        let operation = Operation::RecvOwned(BytesMut::with_capacity(64));
+        let kept = Some(Rc::clone(&socket));
+        reactor.submit(socket.raw(), kept, operation, (OwnerId(0), 0));
+        reactor.turn(clock::now(), true, &mut Vec::new()).unwrap();
+        drop(reactor);
+        assert_eq!(Rc::strong_count(&socket), 1);
+        // Nobody receives any more: what is sent now stays in the socket.
+        sys::send_now(theirs.raw(), b"x").unwrap();
+        let mut ring = Ring::new(RingOptions::SMALL).unwrap();
+        let mut slots = Slots::new();
+        let operation = Operation::RecvOwned(BytesMut::with_capacity(64));
+        slots.submit(&mut ring, socket.raw(), None, operation, (OwnerId(0), 0));
+        ring.enter(Wait::Zero).unwrap();
+        let mut cqes = Vec::new();
+        ring.completions(&mut cqes, 1);
+        assert!(matches!(
+            slots.complete(&ring, &cqes[0]),
+            Routed::Owner(_, _, completion) if completion.result == Ok(1)
+        ));
     }
 }

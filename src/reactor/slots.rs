@@ -13,6 +13,7 @@
 // Here operations meet pointers: the one place above `ring` where that is so.
 #![allow(unsafe_code)]
 
+use std::mem;
 use std::mem::MaybeUninit;
 use std::os::fd::RawFd;
 use std::rc::Rc;
@@ -122,7 +123,7 @@ impl Slots {
         // SAFETY: all memory that `op` points to is owned by `operation`, on the heap (a buffer,
         // a box, shared bytes). It stays in this slot, untouched, until `complete` sees the last
         // completion of `token`: no other code takes it out, and a table that is dropped earlier
-        // is leaked by the reactor (`Reactor::drain`).
+        // leaks its slots.
         unsafe { ring.push(op, token) };
         self.free = next;
         self.in_flight += 1;
@@ -250,6 +251,15 @@ impl Slots {
             .collect();
         self.chunks.push(chunk);
         self.free = first;
+    }
+}
+
+impl Drop for Slots {
+    fn drop(&mut self) {
+        if self.in_flight > 0 {
+            // The kernel may still write there.
+            mem::forget(mem::take(&mut self.chunks));
+        }
     }
 }
 

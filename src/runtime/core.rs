@@ -6,6 +6,7 @@ use std::cell::Cell;
 use std::cell::RefCell;
 use std::cell::RefMut;
 use std::collections::VecDeque;
+use std::mem;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -44,8 +45,15 @@ pub trait Owner {
         let _ = core;
     }
 
-    /// The core ends: drop all that users gave, close all that is open.
+    /// The core ends: drop all that users gave, close all that is open. Operations in flight are
+    /// waited for afterwards, and those that are only queued name their descriptors by number:
+    /// what has any stays open until [`Owner::drained`].
     fn close(&self, core: &Rc<Core>);
+
+    /// The core has ended, and nothing is in flight any more.
+    fn drained(&self, core: &Rc<Core>) {
+        let _ = core;
+    }
 }
 
 /// What belongs to one worker thread. Not `Send`; other threads reach it through its [`Remote`].
@@ -193,7 +201,7 @@ impl Core {
         if !self.remote.is_pending() {
             return;
         }
-        let mut messages = std::mem::take(&mut self.scratch.borrow_mut().messages);
+        let mut messages = mem::take(&mut self.scratch.borrow_mut().messages);
         self.remote.take(&mut messages);
         for message in messages.drain(..) {
             match message {
@@ -221,7 +229,7 @@ impl Core {
     }
 
     fn expire(self: &Rc<Self>, owners: &[Rc<dyn Owner>]) {
-        let mut expired = std::mem::take(&mut self.scratch.borrow_mut().expired);
+        let mut expired = mem::take(&mut self.scratch.borrow_mut().expired);
         self.reactor
             .borrow_mut()
             .expire(self.now.get(), &mut expired);
@@ -252,7 +260,7 @@ impl Core {
     }
 
     fn dispatch(self: &Rc<Self>, owners: &[Rc<dyn Owner>]) {
-        let mut cqes = std::mem::take(&mut self.scratch.borrow_mut().cqes);
+        let mut cqes = mem::take(&mut self.scratch.borrow_mut().cqes);
         for cqe in cqes.drain(..) {
             let routed = self.reactor.borrow_mut().complete(&cqe);
             match routed {
@@ -300,16 +308,24 @@ impl Core {
         for owner in &owners {
             owner.close(self);
         }
-        self.locals.borrow_mut().clear();
+        // Taken out before they are dropped: destructors of users may want the core.
+        drop(self.locals.take());
         let mut messages = Vec::new();
         self.remote.close(&mut messages);
         drop(messages);
         self.ready.borrow_mut().clear();
-        if !self.reactor.borrow_mut().drain() {
+        let mut ended = Vec::new();
+        if self.reactor.borrow_mut().drain(&mut ended) {
+            for owner in &owners {
+                owner.drained(self);
+            }
+        } else {
             // The kernel may still write into memory of the reactor: it stays for ever.
-            std::mem::forget(Rc::clone(self));
+            mem::forget(Rc::clone(self));
         }
-        self.owners.borrow_mut().clear();
+        drop(ended);
+        drop(owners);
+        drop(self.owners.take());
     }
 }
 
