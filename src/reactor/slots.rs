@@ -29,6 +29,7 @@ use crate::ring::queue::Cqe;
 use crate::ring::queue::Ring;
 use crate::ring::sys::Socket;
 use crate::ring::token::GENERATION_MAX;
+use crate::ring::token::Kind;
 use crate::ring::token::Token;
 
 const NONE: u32 = u32::MAX;
@@ -159,11 +160,10 @@ impl Slots {
     pub fn complete(&mut self, ring: &Ring, cqe: &Cqe) -> Routed {
         // First of all: whatever becomes of the completion, its buffer returns.
         let lease = ring.lease(cqe);
-        if cqe.token == Token::CANCEL {
-            return Routed::Cancellation;
-        }
-        if !self.is_current(cqe.token) {
-            return Routed::Stale;
+        match cqe.token.kind() {
+            Some(Kind::Slot) if self.is_current(cqe.token) => {}
+            Some(Kind::Cancel) => return Routed::Cancellation,
+            _ => return Routed::Stale,
         }
         let slot = self.slot_mut(cqe.token.index());
         let accepts = matches!(
