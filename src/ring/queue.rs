@@ -78,7 +78,7 @@ pub struct RingCounters {
 
 /// One io_uring of one thread.
 pub struct Ring {
-    // Dropped first: the kernel forgets the buffers before their memory goes.
+    // Dropped first of the fields: the kernel forgets the buffers before their memory goes.
     uring: IoUring,
     buffers: Rc<BufferRing>,
     /// Index of the ring's own descriptor among the registered ones.
@@ -123,6 +123,12 @@ impl Ring {
     /// What was counted so far.
     pub fn counters(&self) -> RingCounters {
         self.counters
+    }
+
+    /// True when enters need no look-up of the descriptor.
+    #[cfg(test)]
+    pub(super) fn has_registered_descriptor(&self) -> bool {
+        self.registered.is_some()
     }
 
     /// The receive buffers.
@@ -268,6 +274,15 @@ impl Ring {
     }
 }
 
+impl Drop for Ring {
+    fn drop(&mut self) {
+        // A registered descriptor keeps the ring, and what it locks, until its thread ends.
+        if let Some(index) = self.registered {
+            unregister_own_descriptor(&self.uring, index);
+        }
+    }
+}
+
 /// `struct io_uring_rsrc_update` of io_uring_register(2).
 #[repr(C)]
 struct ResourceUpdate {
@@ -295,4 +310,24 @@ fn register_own_descriptor(uring: &IoUring) -> Option<u32> {
         )
     };
     (result == 1).then_some(update.offset)
+}
+
+/// IORING_UNREGISTER_RING_FDS (since 5.18), on the thread that registered.
+fn unregister_own_descriptor(uring: &IoUring, index: u32) {
+    const UNREGISTER_RING_FDS: libc::c_uint = 21;
+    let mut update = ResourceUpdate {
+        offset: index,
+        reserved: 0,
+        data: 0,
+    };
+    // SAFETY: one update structure, alive for the call, is what this request reads.
+    let _ = unsafe {
+        libc::syscall(
+            libc::SYS_io_uring_register,
+            uring.as_raw_fd(),
+            UNREGISTER_RING_FDS,
+            ptr::from_mut(&mut update),
+            1,
+        )
+    };
 }

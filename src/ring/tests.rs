@@ -100,3 +100,12 @@ fn waiting_ends_at_its_time() {
     let waited = crate::ring::clock::now() - before;
     assert!(waited >= Duration::from_millis(20), "{waited:?}");
 }
+
+#[test]
+fn a_dropped_ring_gives_its_registration_back() {
+    // A thread may register 16 rings; one that stays registered is not closed either.
+    for round in 0..20 {
+        let ring = Ring::new(RingOptions::SMALL).unwrap();
+        assert!(ring.has_registered_descriptor(), "ring {round}");
+    }
+}
