@@ -22,6 +22,7 @@ use std::rc::Rc;
 
 use crate::limits::COMPLETIONS_PER_TURN;
 use crate::limits::DRAIN_TIMEOUT;
+use crate::limits::WAIT_MAX;
 use crate::reactor::heap::HeapId;
 use crate::reactor::heap::TimerHeap;
 use crate::reactor::operation::Operation;
@@ -221,9 +222,14 @@ impl Reactor {
             (None, None) => return Wait::Forever,
         };
         if next <= now {
+            return Wait::Zero;
+        }
+        // The work of this turn took time as well: it must not make the deadline late.
+        let left = next - clock::now();
+        if left.is_zero() {
             Wait::Zero
         } else {
-            Wait::For(next - now)
+            Wait::For(left.min(WAIT_MAX))
         }
     }
 

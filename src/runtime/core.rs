@@ -111,6 +111,8 @@ impl Core {
     /// turn; `pending` says whether it has work, so that the turn does not sleep.
     pub(super) fn run(self: &Rc<Self>, mut done: impl FnMut() -> bool, pending: &Cell<bool>) {
         let mut owners = Vec::new();
+        // Nobody turned since the last call; deadlines made from here on must not begin then.
+        self.read_clock();
         while !done() && !self.stopping.get() {
             self.refresh(&mut owners);
             self.take_messages();
@@ -252,11 +254,15 @@ impl Core {
             .borrow_mut()
             .turn(self.now.get(), ready, &mut scratch.cqes);
         self.remote.set_sleeping(false);
-        self.now.set(clock::now());
-        self.wall_seconds.set(clock::wall_seconds());
+        self.read_clock();
         self.batch.set(scratch.cqes.len());
         // The ring is ours and set up; there is no state of the world in which entering it fails.
         result.expect("io_uring_enter(2) on our own ring");
+    }
+
+    fn read_clock(&self) {
+        self.now.set(clock::now());
+        self.wall_seconds.set(clock::wall_seconds());
     }
 
     fn dispatch(self: &Rc<Self>, owners: &[Rc<dyn Owner>]) {

@@ -179,3 +179,150 @@ fn a_runtime_goes_on_where_it_was() {
     assert!(counters.enters > 0);
     assert_eq!(counters.stale, 0);
 }
+
+#[test]
+fn time_between_two_calls_is_not_taken_for_waiting() {
+    let runtime = Runtime::small().unwrap();
+    runtime.block_on(yield_now()).unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    let work = async {
+        yield_now().await;
+        blocking(|| std::thread::sleep(Duration::from_millis(20))).await
+    };
+    let limited = timeout(Duration::from_millis(200), work);
+    runtime.block_on(limited).unwrap().unwrap().unwrap();
+}
+
+#[test]
+fn a_turn_that_takes_long_delays_no_sleeper_further() {
+    run(async {
+        let before = crate::ring::clock::now();
+        let long_turn = spawn(async { std::thread::sleep(Duration::from_millis(80)) });
+        sleep(Duration::from_millis(100)).await;
+        long_turn.await.unwrap();
+        let slept = crate::ring::clock::now() - before;
+        assert!(slept < Duration::from_millis(160), "{slept:?}");
+    });
+}
+
+#[test]
+fn an_endless_sleep_lets_the_core_sleep() {
+    let runtime = Runtime::small().unwrap();
+    runtime
+        .block_on(async {
+            let endless = spawn(sleep(Duration::MAX));
+            let before = Core::current().unwrap().counters().enters;
+            blocking(|| std::thread::sleep(Duration::from_millis(50)))
+                .await
+                .unwrap();
+            let enters = Core::current().unwrap().counters().enters - before;
+            assert!(enters < 20, "{enters} turns without anything to do");
+            endless.abort();
+        })
+        .unwrap();
+}
+
+#[test]
+fn a_handle_aborts_its_own_task_wherever_it_is() {
+    let first = Runtime::small().unwrap();
+    let second = Runtime::small().unwrap();
+    let spawn_one = |runtime: &Runtime| {
+        let mut task = None;
+        let spawning = async { task = Some(spawn(std::future::pending::<()>())) };
+        runtime.block_on(spawning).unwrap();
+        task.unwrap()
+    };
+    let (ours, theirs) = (spawn_one(&first), spawn_one(&second));
+    second.block_on(async { ours.abort() }).unwrap();
+    assert!(ours.is_finished());
+    assert!(!theirs.is_finished(), "another core's task was aborted");
+    theirs.abort();
+    assert!(theirs.is_finished(), "no core runs, and the task is there");
+}
+
+#[test]
+fn a_late_start_and_an_early_failure_stop_all() {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let options = WorkerOptions {
+            count: Some(3),
+            ..WorkerOptions::default()
+        };
+        let result = Workers::start(
+            &options,
+            Arc::new(|_core, index| match index {
+                0 => Err(crate::error::Error::new(ErrorKind::Bind, "no")),
+                1 => panic!("on purpose"),
+                _ => {
+                    std::thread::sleep(Duration::from_millis(200));
+                    Ok(())
+                }
+            }),
+        );
+        sender.send(result.map(|_| ()).unwrap_err().kind()).unwrap();
+    });
+    let kind = receiver.recv_timeout(Duration::from_secs(10)).unwrap();
+    assert!(matches!(kind, ErrorKind::Bind | ErrorKind::Setup));
+}
+
+#[test]
+fn a_runtime_may_end_with_its_thread() {
+    thread_local! {
+        static RUNTIME: Runtime = Runtime::small().unwrap();
+    }
+    let thread = std::thread::spawn(|| {
+        RUNTIME.with(|runtime| {
+            let spawned = async {
+                spawn(sleep(Duration::from_secs(60)));
+                yield_now().await;
+            };
+            runtime.block_on(spawned).unwrap();
+        });
+    });
+    thread.join().unwrap();
+}
+
+#[test]
+fn a_core_that_is_stopped_ends_block_on_with_an_error() {
+    let runtime = Runtime::small().unwrap();
+    let result = runtime.block_on(async {
+        Core::current().unwrap().stop();
+        std::future::pending::<()>().await;
+    });
+    assert_eq!(result.unwrap_err().kind(), ErrorKind::Shutdown);
+}
+
+/// Uses the core when dropped, as values of users may.
+struct UsesCore;
+
+impl Drop for UsesCore {
+    fn drop(&mut self) {
+        let core = Core::current().expect("destructors run on their core");
+        assert!(core.counters().enters < u64::MAX);
+        spawn(async {});
+        core.local(|_| Rc::new(1u8));
+    }
+}
+
+#[test]
+fn destructors_may_use_the_core_that_ends() {
+    struct SpawnsLate;
+    impl Drop for SpawnsLate {
+        fn drop(&mut self) {
+            spawn(async { drop(UsesCore) });
+        }
+    }
+    let runtime = Runtime::small().unwrap();
+    runtime
+        .block_on(async {
+            let core = Core::current().unwrap();
+            core.local(|_| Rc::new(UsesCore));
+            core.local(|_| Rc::new(SpawnsLate));
+            core.remote().post({
+                let value = UsesCore;
+                move |_| drop(value)
+            });
+        })
+        .unwrap();
+    drop(runtime);
+}
