@@ -198,13 +198,14 @@ impl Net {
         let bytes = match completion.result {
             Ok(0) => None,
             Ok(bytes) => Some(bytes as usize),
-            Err(errno) if recv_failure(errno) == RecvFailure::Starved => {
-                self.starve(core, key);
-                return;
-            }
             Err(errno) => match recv_failure(errno) {
                 RecvFailure::Broken(_) => None,
-                _ => Some(0),
+                // Armed again at once, if anything is received any more; its turn does not matter.
+                RecvFailure::Starved => {
+                    core.reactor().count(Event::Starved);
+                    Some(0)
+                }
+                RecvFailure::Retry | RecvFailure::Canceled => Some(0),
             },
         };
         let is_spent = {
