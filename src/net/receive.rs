@@ -137,8 +137,10 @@ impl Net {
     fn deliver(&self, core: &Rc<Core>, key: ConnectionKey, completion: Completion) {
         if let Some(Operation::RecvOwned(buffer)) = completion.operation {
             self.call(core, key, |protocol, io| {
-                // A body is asked for piece by piece.
-                io.receive = Receive::Paused;
+                // A body is asked for piece by piece. What else was asked for meanwhile stays.
+                if matches!(io.receive, Receive::Body(_)) {
+                    io.receive = Receive::Paused;
+                }
                 protocol.on_recv(io, Received::Owned(buffer))
             });
             return;
