@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use crate::limits::LINGER_TIMEOUT;
 use crate::net::network::Net;
+use crate::net::network::end;
 use crate::net::table::Closing;
 use crate::net::table::ConnectionKey;
 use crate::net::table::Receiving;
@@ -113,8 +114,8 @@ impl Net {
             table.remove(key)
         };
         core.reactor().wheel().remove(connection.timer);
-        let cause = connection.cause;
-        connection.end(cause);
+        drop(connection.socket);
+        end(connection.endpoint, connection.cause);
         self.retry_exhausted(core);
     }
 }

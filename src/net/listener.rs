@@ -150,7 +150,7 @@ pub struct ListenerKey(u64);
 
 /// A listener of this core.
 pub(super) struct Listener {
-    socket: ListenSocket,
+    pub(super) socket: ListenSocket,
     accept: Rc<dyn Accept>,
     state: State,
 }

@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use slab::Slab;
 
+use crate::net::listener::ListenSocket;
 use crate::net::listener::Listener;
 use crate::net::protocol::Io;
 use crate::net::protocol::Origin;
@@ -48,6 +49,15 @@ pub struct Net {
     pub(super) starved: RefCell<VecDeque<ConnectionKey>>,
     /// True from the moment that the core ends.
     pub(super) closing: Cell<bool>,
+    /// What operations of a core that ends still name by its descriptor's number: open until
+    /// nothing is in flight, so that nobody else gets the number.
+    ending: RefCell<Ending>,
+}
+
+#[derive(Default)]
+struct Ending {
+    sockets: Vec<Socket>,
+    listeners: Vec<ListenSocket>,
 }
 
 impl Net {
@@ -61,6 +71,7 @@ impl Net {
                 dirty: RefCell::new(Vec::new()),
                 starved: RefCell::new(VecDeque::new()),
                 closing: Cell::new(false),
+                ending: RefCell::default(),
             });
             net.id.set(core.register(Rc::clone(&net) as Rc<dyn Owner>));
             net
@@ -347,8 +358,9 @@ impl Owner for Net {
 
     fn close(&self, core: &Rc<Core>) {
         self.closing.set(true);
-        let listeners = std::mem::take(&mut *self.listeners.borrow_mut());
-        drop(listeners);
+        for (_, listener) in self.listeners.take() {
+            self.ending.borrow_mut().listeners.push(listener.socket);
+        }
         let keys = self.table.borrow().keys();
         for key in keys {
             self.fail(core, key, Errno::ECANCELED);
@@ -357,21 +369,16 @@ impl Owner for Net {
         let keys = self.table.borrow().keys();
         for key in keys {
             let connection = self.table.borrow_mut().remove(key);
-            connection.end(Some(Errno::ECANCELED));
+            self.ending.borrow_mut().sockets.push(connection.socket);
+            end(connection.endpoint, Some(Errno::ECANCELED));
         }
     }
 }
 
-impl Connection {
-    /// The last of a connection, out of the table: tells the protocol, and closes the socket.
-    pub(super) fn end(self, cause: Option<Errno>) {
-        let Connection {
-            socket, endpoint, ..
-        } = self;
-        drop(socket);
-        if let Some(mut endpoint) = endpoint {
-            endpoint.io.output.clear();
-            endpoint.protocol.on_closed(cause.map(io::Error::from));
-        }
+/// The last of a connection, out of the table: tells the protocol.
+pub(super) fn end(endpoint: Option<Box<Endpoint>>, cause: Option<Errno>) {
+    if let Some(mut endpoint) = endpoint {
+        endpoint.io.output.clear();
+        endpoint.protocol.on_closed(cause.map(io::Error::from));
     }
 }
