@@ -166,10 +166,16 @@ impl Net {
             core.reactor().wheel().remove(refused.timer);
             return None;
         };
-        if let Some(connection) = self.table.borrow_mut().get_mut(key) {
+        let cause = {
+            let mut table = self.table.borrow_mut();
+            let connection = table.get_mut(key).expect("a connection outlives its calls");
             connection.endpoint = Some(Box::new(Endpoint { protocol, io }));
+            connection.cause
+        };
+        match cause {
+            Some(cause) => self.fail(core, key, cause),
+            None => self.settle(core, key),
         }
-        self.settle(core, key);
         Some(key)
     }
 
