@@ -271,7 +271,15 @@ impl Net {
 
     /// The pause after running out of descriptors is over.
     pub(super) fn retry_accept(&self, core: &Rc<Core>, key: u64) {
-        self.rearm(core, key);
+        let is_paused = self
+            .listeners
+            .borrow()
+            .get(index(key))
+            .is_some_and(|listener| matches!(listener.state, State::Exhausted(_)));
+        // A connection that closed in this very turn may have ended the pause already.
+        if is_paused {
+            self.rearm(core, key);
+        }
     }
 
     /// A connection closed: a descriptor is free, so a paused listener goes on at once.
