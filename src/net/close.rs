@@ -95,7 +95,7 @@ impl Net {
                 connection.cause = connection.cause.or(Some(errno));
             }
             if let Some(endpoint) = &mut connection.endpoint {
-                endpoint.io.output.clear();
+                endpoint.io.output.clear(&mut self.spent.borrow_mut());
             }
         }
         self.shut_both(core, key);

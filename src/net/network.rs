@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
 
+use bytes::Bytes;
 use slab::Slab;
 
 use crate::net::listener::ListenSocket;
@@ -47,6 +48,8 @@ pub struct Net {
     pub(super) dirty: RefCell<Vec<ConnectionKey>>,
     /// Connections whose receive found no buffer, in order.
     pub(super) starved: RefCell<VecDeque<ConnectionKey>>,
+    /// Shared bytes that were sent or given up: dropped by the next flush, when nothing is borrowed.
+    pub(super) spent: RefCell<Vec<Bytes>>,
     /// True from the moment that the core ends.
     pub(super) closing: Cell<bool>,
     /// What operations of a core that ends still name by its descriptor's number: open until
@@ -70,6 +73,7 @@ impl Net {
                 listeners: RefCell::new(Slab::new()),
                 dirty: RefCell::new(Vec::new()),
                 starved: RefCell::new(VecDeque::new()),
+                spent: RefCell::new(Vec::new()),
                 closing: Cell::new(false),
                 ending: RefCell::default(),
             });
@@ -266,6 +270,40 @@ impl Net {
         core.reactor().wheel().set(connection.timer, deadline);
     }
 
+    /// The last drop of shared bytes may run code of the user.
+    fn drop_spent(&self) {
+        if self.spent.borrow().is_empty() {
+            return;
+        }
+        let mut spent = self.spent.take();
+        spent.clear();
+        let mut place = self.spent.borrow_mut();
+        // Its memory serves again, unless something was spent meanwhile.
+        if place.is_empty() {
+            *place = spent;
+        }
+    }
+
+    /// What became dirty during a flush stays for the next turn, which then does not sleep. Once
+    /// each: a connection that was sent several times may be in the list as often.
+    fn keep_dirty(&self, core: &Rc<Core>, mut emptied: Vec<ConnectionKey>) {
+        let mut dirty = self.dirty.borrow_mut();
+        let mut table = self.table.borrow_mut();
+        let mut is_first = |key: &ConnectionKey| {
+            table
+                .get_mut(*key)
+                .is_some_and(|connection| std::mem::take(&mut connection.dirty))
+        };
+        emptied.extend(dirty.drain(..).filter(|key| is_first(key)));
+        for key in &emptied {
+            table.get_mut(*key).expect("it was found above").dirty = true;
+        }
+        *dirty = emptied;
+        if !dirty.is_empty() {
+            core.schedule(self.id.get(), FLUSH_AGAIN);
+        }
+    }
+
     fn connection_expired(&self, core: &Rc<Core>, key: ConnectionKey) {
         let now = core.now();
         let mut table = self.table.borrow_mut();
@@ -348,18 +386,8 @@ impl Owner for Net {
         for key in dirty.drain(..) {
             self.flush_connection(core, key);
         }
-        // What became dirty meanwhile stays for the next turn, which then does not sleep.
-        let mut next = self.dirty.borrow_mut();
-        let mut table = self.table.borrow_mut();
-        dirty.extend(next.drain(..).filter(|key| {
-            table
-                .get_mut(*key)
-                .is_some_and(|connection| connection.dirty)
-        }));
-        *next = dirty;
-        if !next.is_empty() {
-            core.schedule(self.id.get(), FLUSH_AGAIN);
-        }
+        self.keep_dirty(core, dirty);
+        self.drop_spent();
     }
 
     fn close(&self, core: &Rc<Core>) {
@@ -378,13 +406,18 @@ impl Owner for Net {
             self.ending.borrow_mut().sockets.push(connection.socket);
             end(connection.endpoint, Some(Errno::ECANCELED));
         }
+        self.drop_spent();
+    }
+
+    fn drained(&self, _core: &Rc<Core>) {
+        drop(self.ending.take());
     }
 }
 
 /// The last of a connection, out of the table: tells the protocol.
 pub(super) fn end(endpoint: Option<Box<Endpoint>>, cause: Option<Errno>) {
     if let Some(mut endpoint) = endpoint {
-        endpoint.io.output.clear();
+        endpoint.io.output.clear(&mut Vec::new());
         endpoint.protocol.on_closed(cause.map(io::Error::from));
     }
 }

@@ -155,8 +155,8 @@ impl Output {
         }
     }
 
-    /// Drops `bytes` that were sent from the front.
-    pub fn advance(&mut self, bytes: usize) {
+    /// Drops `bytes` that were sent from the front. Shared bytes go to `spent`: see [`recycle`].
+    pub fn advance(&mut self, bytes: usize, spent: &mut Vec<Bytes>) {
         let mut left = bytes;
         while left > 0 {
             let Some(Segment::Memory(mut piece)) = self.pop() else {
@@ -166,18 +166,19 @@ impl Output {
             piece.advance(now);
             left -= now;
             if piece.rest().is_empty() {
-                recycle(piece);
+                recycle(piece, spent);
             } else {
                 self.push_front(Segment::Memory(piece));
             }
         }
     }
 
-    /// Drops everything that is not taken yet, for a connection that is aborted.
-    pub fn clear(&mut self) {
+    /// Drops everything that is not taken yet, for a connection that is aborted. Shared bytes go
+    /// to `spent`: see [`recycle`].
+    pub fn clear(&mut self, spent: &mut Vec<Bytes>) {
         give_buffer(std::mem::take(&mut self.filling));
         while let Some(segment) = self.pop() {
-            segment.recycle();
+            segment.recycle(spent);
         }
     }
 
@@ -188,7 +189,7 @@ impl Output {
             if let Segment::Memory(piece) = &segment {
                 all.extend_from_slice(piece.rest());
             }
-            segment.recycle();
+            segment.recycle(&mut Vec::new());
         }
         all
     }
@@ -219,10 +220,10 @@ impl Segment {
         self.len() == 0
     }
 
-    /// Gives the memory back to the core's free list where that is possible.
-    pub fn recycle(self) {
+    /// Gives the memory back to the core's free list where that is possible, as [`recycle`].
+    pub fn recycle(self, spent: &mut Vec<Bytes>) {
         if let Segment::Memory(piece) = self {
-            recycle(piece);
+            recycle(piece, spent);
         }
     }
 }
@@ -241,10 +242,12 @@ pub(super) fn take_file_buffer() -> Vec<u8> {
         .unwrap_or_else(|| Vec::with_capacity(FILE_READ_BYTES))
 }
 
-/// Gives the memory of a sent piece back.
-pub fn recycle(piece: Piece) {
-    if let Piece::Owned { buffer, .. } = piece {
-        give_buffer(buffer);
+/// Gives the memory of a sent piece back. Shared bytes are put into `spent`, for the caller to drop
+/// when nothing is borrowed: the last drop of them may run code of the user.
+pub fn recycle(piece: Piece, spent: &mut Vec<Bytes>) {
+    match piece {
+        Piece::Owned { buffer, .. } => give_buffer(buffer),
+        Piece::Shared(bytes) => spent.push(bytes),
     }
 }
 

@@ -6,6 +6,9 @@ use std::io::IoSlice;
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
 
+use bytes::Bytes;
+
+use crate::limits::FILE_READ_BYTES;
 use crate::limits::INLINE_SEND_BYTES_MAX;
 use crate::limits::INLINE_SEND_COMPLETIONS_MAX;
 use crate::limits::OUTPUT_LOW_WATER_BYTES;
@@ -25,7 +28,6 @@ use crate::net::table::Sending;
 use crate::reactor::Errno;
 use crate::reactor::operation::Completion;
 use crate::reactor::operation::Operation;
-use crate::reactor::operation::Piece;
 use crate::reactor::operation::Pieces;
 use crate::reactor::outcome::SendFailure;
 use crate::reactor::outcome::send_failure;
@@ -104,8 +106,8 @@ impl Net {
             return Flushed::InFlight;
         };
         let fd = connection.socket.raw();
-        if let Sending::Broken(_) = connection.send {
-            endpoint.io.output.clear();
+        if let Sending::Broken { .. } = connection.send {
+            endpoint.io.output.clear(&mut self.spent.borrow_mut());
             return Flushed::All;
         }
         let owner = (self.id.get(), key.pack());
@@ -131,7 +133,7 @@ impl Net {
                 return Flushed::InFlight;
             }
             if core.batch() <= INLINE_SEND_COMPLETIONS_MAX {
-                match send_inline(fd, &mut endpoint.io.output) {
+                match send_inline(fd, &mut endpoint.io.output, &mut self.spent.borrow_mut()) {
                     Inline::Sent => continue,
                     Inline::WouldBlock => {}
                     Inline::Broken(errno) => return Flushed::Broken(errno),
@@ -156,7 +158,8 @@ impl Net {
             endpoint.io.in_flight_bytes = 0;
             let sent = completion.result.unwrap_or(0) as usize;
             let operation = completion.operation.expect("a send completes once");
-            give_back(&mut endpoint.io.output, operation, sent);
+            let spent = &mut self.spent.borrow_mut();
+            give_back(&mut endpoint.io.output, operation, sent, spent);
             match completion.result.map_err(send_failure) {
                 Ok(_) | Err(SendFailure::Retry | SendFailure::Canceled) => None,
                 Err(SendFailure::Broken(errno)) => Some(errno),
@@ -228,7 +231,7 @@ impl Net {
             };
             connection.send = Sending::Broken(errno);
             if let Some(endpoint) = &mut connection.endpoint {
-                endpoint.io.output.clear();
+                endpoint.io.output.clear(&mut self.spent.borrow_mut());
             }
             let will_hear = matches!(
                 connection.recv,
@@ -254,7 +257,7 @@ enum Inline {
 }
 
 /// send(2) of what is in memory at the front.
-fn send_inline(fd: i32, output: &mut Output) -> Inline {
+fn send_inline(fd: i32, output: &mut Output, spent: &mut Vec<Bytes>) -> Inline {
     let mut total = 0;
     let result = {
         let mut slices = [IoSlice::new(&[]); SEND_SEGMENTS_MAX];
@@ -279,7 +282,7 @@ fn send_inline(fd: i32, output: &mut Output) -> Inline {
             SendFailure::Broken(errno) => return Inline::Broken(errno),
         },
     };
-    output.advance(sent);
+    output.advance(sent, spent);
     if sent == total {
         Inline::Sent
     } else {
@@ -323,10 +326,16 @@ fn send_of_front(output: &mut Output) -> (Operation, u64) {
 }
 
 /// Puts back what the send did not take.
-fn give_back(output: &mut Output, operation: Operation, sent: usize) {
-    let mut left = sent;
+fn give_back(output: &mut Output, operation: Operation, sent: usize, spent: &mut Vec<Bytes>) {
     match operation {
-        Operation::Send(piece) => put_back(output, piece, &mut left),
+        Operation::Send(mut piece) => {
+            piece.advance(sent);
+            if piece.rest().is_empty() {
+                recycle(piece, spent);
+            } else {
+                output.push_front(Segment::Memory(piece));
+            }
+        }
         Operation::SendPieces(mut list) => {
             // The last first, so that the first ends up in front.
             let lengths: usize = list.pieces.iter().map(|piece| piece.rest().len()).sum();
@@ -335,7 +344,7 @@ fn give_back(output: &mut Output, operation: Operation, sent: usize) {
                 let keep = unsent.min(piece.rest().len());
                 unsent -= keep;
                 if keep == 0 {
-                    recycle(piece);
+                    recycle(piece, spent);
                 } else {
                     piece.advance(piece.rest().len() - keep);
                     output.push_front(Segment::Memory(piece));
@@ -347,28 +356,19 @@ fn give_back(output: &mut Output, operation: Operation, sent: usize) {
     }
 }
 
-fn put_back(output: &mut Output, mut piece: Piece, left: &mut usize) {
-    piece.advance(*left);
-    *left = 0;
-    if piece.rest().is_empty() {
-        recycle(piece);
-    } else {
-        output.push_front(Segment::Memory(piece));
-    }
-}
-
 fn read_of_front(output: &mut Output) -> Operation {
     let Some(Segment::File { file, range }) = output.front() else {
         panic!("no file in front")
     };
-    let mut buffer = take_file_buffer();
     let file = std::sync::Arc::clone(file);
     let offset = range.start;
     // Not beyond the range: less room than there is makes the read shorter.
     let wanted = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
-    if wanted < buffer.capacity() {
-        buffer = Vec::with_capacity(wanted);
-    }
+    let buffer = if wanted < FILE_READ_BYTES {
+        Vec::with_capacity(wanted)
+    } else {
+        take_file_buffer()
+    };
     Operation::Read {
         file,
         offset,
