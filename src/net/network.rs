@@ -264,7 +264,7 @@ impl Net {
                 ..
             } => deadline = lingering,
         }
-        if let Sending::InFlight(since) = connection.send {
+        if let Some(since) = connection.send.waits_since() {
             deadline = deadline.min(since + write_timeout);
         }
         core.reactor().wheel().set(connection.timer, deadline);
@@ -313,14 +313,19 @@ impl Net {
         let Some(endpoint) = &mut connection.endpoint else {
             return;
         };
-        let send_is_late = match connection.send {
-            Sending::InFlight(since) => since + endpoint.io.write_timeout <= now,
-            _ => false,
-        };
+        let write_timeout = endpoint.io.write_timeout;
+        let send_is_late = connection
+            .send
+            .waits_since()
+            .is_some_and(|since| since + write_timeout <= now);
         let is_lingering = matches!(connection.close, Closing::Lingering { .. });
         if send_is_late || is_lingering {
+            let errno = match connection.send {
+                Sending::Broken { errno, .. } => errno,
+                _ => Errno::ETIMEDOUT,
+            };
             drop(table);
-            self.fail(core, key, Errno::ETIMEDOUT);
+            self.fail(core, key, errno);
         } else if connection.close == Closing::Open && endpoint.io.deadline <= now {
             endpoint.io.deadline = Instant::NEVER;
             drop(table);

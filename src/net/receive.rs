@@ -109,6 +109,9 @@ impl Net {
                 .get_mut(key)
                 .expect("a connection waits for its operations");
             connection.has_received = true;
+            if let Sending::Broken { since, .. } = &mut connection.send {
+                *since = core.now();
+            }
             if completion.more {
                 assert!(connection.is_in_flight(), "a receive nobody waits for");
             } else {
@@ -160,7 +163,7 @@ impl Net {
             let connection = table.get_mut(key).expect("it was there a moment ago");
             connection.recv = Receiving::Ended;
             match connection.send {
-                Sending::Broken(errno) => Some(errno),
+                Sending::Broken { errno, .. } => Some(errno),
                 _ => None,
             }
         };

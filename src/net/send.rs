@@ -73,7 +73,8 @@ impl Net {
         self.finish_if_flushed(core, key);
     }
 
-    /// Calls `on_sent` if it was asked for and there is room. True if there is more to send.
+    /// Calls `on_sent` if it was asked for and there is room. True if there is more to send. A
+    /// connection that cannot send has no room: its protocol would produce for ever.
     fn ask_for_more(&self, core: &Rc<Core>, key: ConnectionKey) -> bool {
         {
             let mut table = self.table.borrow_mut();
@@ -83,7 +84,8 @@ impl Net {
             let Some(endpoint) = &mut connection.endpoint else {
                 return false;
             };
-            let has_room = endpoint.io.pending_bytes() < OUTPUT_LOW_WATER_BYTES as u64;
+            let has_room = endpoint.io.pending_bytes() < OUTPUT_LOW_WATER_BYTES as u64
+                && !matches!(connection.send, Sending::Broken { .. });
             if !endpoint.io.wants_sent || !has_room || connection.close != Closing::Open {
                 return false;
             }
@@ -186,7 +188,7 @@ impl Net {
             match completion.result {
                 // The output it was for has been dropped.
                 Ok(_) if connection.close == Closing::Waiting => None,
-                Ok(_) if matches!(connection.send, Sending::Broken(_)) => None,
+                Ok(_) if matches!(connection.send, Sending::Broken { .. }) => None,
                 // The file is shorter than when its length was announced: the peer must notice.
                 Ok(0) => Some(Errno::EIO),
                 Ok(_) => {
@@ -229,7 +231,8 @@ impl Net {
             let Some(connection) = table.get_mut(key) else {
                 return;
             };
-            connection.send = Sending::Broken(errno);
+            let since = core.now();
+            connection.send = Sending::Broken { errno, since };
             if let Some(endpoint) = &mut connection.endpoint {
                 endpoint.io.output.clear(&mut self.spent.borrow_mut());
             }
@@ -240,6 +243,7 @@ impl Net {
                     | Receiving::Body(_)
                     | Receiving::Starved
             );
+            self.settle_deadline(core, connection);
             connection.close != Closing::Open || !will_hear
         };
         if is_over {

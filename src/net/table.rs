@@ -76,8 +76,19 @@ pub(super) enum Sending {
     Idle,
     /// One send, since the given time.
     InFlight(Instant),
-    /// The peer takes nothing more; output is dropped.
-    Broken(Errno),
+    /// The peer takes nothing more; output is dropped. What it sent before may still be read, as
+    /// long as the write time-out allows from the last sign of life.
+    Broken { errno: Errno, since: Instant },
+}
+
+impl Sending {
+    /// Since when something has been waited for that the write time-out limits.
+    pub(super) fn waits_since(self) -> Option<Instant> {
+        match self {
+            Sending::Idle => None,
+            Sending::InFlight(since) | Sending::Broken { since, .. } => Some(since),
+        }
+    }
 }
 
 /// Where closing stands.

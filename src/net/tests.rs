@@ -33,6 +33,8 @@ use crate::runtime::sleep;
 use crate::runtime::spawn;
 use crate::runtime::timeout;
 
+mod edges;
+
 /// A protocol made of closures, with a record of its end.
 struct Scripted<F> {
     on_recv: F,

@@ -1,0 +1,369 @@
+//! What goes wrong only at the edges: ends in the middle of something, starvation, greed, and code
+//! of users that runs where it was not expected.
+
+use std::cell::Cell;
+use std::cell::RefCell;
+use std::io;
+use std::io::Read;
+use std::io::Write;
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream as PlainStream;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::echo;
+use super::serve_with;
+use crate::limits::SENDS_PER_TURN;
+use crate::net::ConnectionKey;
+use crate::net::Io;
+use crate::net::Net;
+use crate::net::Protocol;
+use crate::net::Receive;
+use crate::net::Received;
+use crate::net::Socket;
+use crate::net::Step;
+use crate::net::UnixListener;
+use crate::net::UnixStream;
+use crate::runtime::Core;
+use crate::runtime::Runtime;
+use crate::runtime::sleep;
+use crate::runtime::spawn;
+use crate::runtime::timeout;
+
+/// A connected pair: ours in the core, the peer's as a plain socket.
+fn open_pair(core: &Rc<Core>, protocol: Box<dyn Protocol>) -> (ConnectionKey, PlainStream) {
+    let (ours, theirs) = PlainStream::pair().unwrap();
+    let socket = Socket::from_owned(ours.into());
+    let key = Net::of(core).open(core, socket, protocol);
+    (key, theirs)
+}
+
+type OnRecv = Box<dyn FnMut(&mut Io, Received<'_>) -> Step>;
+type OnEvent = Box<dyn FnMut(&mut Io) -> Step>;
+
+/// A protocol made of a closure for each event.
+#[derive(Default)]
+struct Events {
+    on_recv: Option<OnRecv>,
+    on_sent: Option<OnEvent>,
+    on_ready: Option<OnEvent>,
+    on_closed: Option<Box<dyn FnOnce()>>,
+}
+
+impl Protocol for Events {
+    fn on_recv(&mut self, io: &mut Io, data: Received<'_>) -> Step {
+        self.on_recv
+            .as_mut()
+            .map_or(Step::Continue, |call| call(io, data))
+    }
+
+    fn on_sent(&mut self, io: &mut Io) -> Step {
+        self.on_sent
+            .as_mut()
+            .map_or(Step::Continue, |call| call(io))
+    }
+
+    fn on_eof(&mut self, _io: &mut Io) -> Step {
+        Step::CloseAfterFlush
+    }
+
+    fn on_deadline(&mut self, _io: &mut Io) -> Step {
+        Step::Abort
+    }
+
+    fn on_ready(&mut self, io: &mut Io) -> Step {
+        self.on_ready
+            .as_mut()
+            .map_or(Step::Continue, |call| call(io))
+    }
+
+    fn on_closed(&mut self, _cause: Option<io::Error>) {
+        if let Some(call) = self.on_closed.take() {
+            call();
+        }
+    }
+}
+
+#[test]
+fn the_end_of_a_core_receives_from_nobody_elses_socket() {
+    let runtime = Runtime::small().unwrap();
+    let other: Rc<RefCell<Option<PlainStream>>> = Rc::default();
+    let theirs = Rc::clone(&other);
+    let events = Events {
+        on_closed: Some(Box::new(move || {
+            // Takes the lowest free descriptor: that of a socket that was closed too early.
+            let (reader, mut writer) = PlainStream::pair().unwrap();
+            writer.write_all(b"not yours").unwrap();
+            *theirs.borrow_mut() = Some(reader);
+        })),
+        ..Events::default()
+    };
+    // The receive is queued, and the core ends before it is entered again.
+    let opened = async { open_pair(&Core::current().unwrap(), Box::new(events)).1 };
+    let peer = runtime.block_on(opened).unwrap();
+    drop(runtime);
+    let mut reader = other.borrow_mut().take().unwrap();
+    let mut bytes = String::new();
+    reader.read_to_string(&mut bytes).unwrap();
+    assert_eq!(bytes, "not yours");
+    drop(peer);
+}
+
+#[test]
+fn starved_connections_that_are_aborted_go_away() {
+    let runtime = Runtime::small().unwrap();
+    let is_first = Rc::new(Cell::new(true));
+    runtime
+        .block_on(async {
+            let core = Core::current().unwrap();
+            let net = Net::of(&core);
+            let peers: Vec<_> = (0..64)
+                .map(|_| {
+                    let is_first = Rc::clone(&is_first);
+                    let on_recv = move |_: &mut Io, _: Received<'_>| {
+                        if is_first.replace(false) {
+                            let core = Core::current().unwrap();
+                            Net::of(&core).abort_all(&core);
+                        }
+                        Step::Continue
+                    };
+                    let events = Events {
+                        on_recv: Some(Box::new(on_recv)),
+                        ..Events::default()
+                    };
+                    let (_, mut peer) = open_pair(&core, Box::new(events));
+                    peer.write_all(&[1; 100]).unwrap();
+                    peer
+                })
+                .collect();
+            let all_gone = async {
+                while net.connections() > 0 {
+                    sleep(Duration::from_millis(1)).await;
+                }
+            };
+            let gone = timeout(Duration::from_secs(2), all_gone).await;
+            assert!(core.counters().starved > 0, "the test starves nobody");
+            assert!(gone.is_ok(), "{} connections stay", net.connections());
+            drop(peers);
+        })
+        .unwrap();
+}
+
+#[test]
+fn one_that_always_has_output_leaves_turns_to_others() {
+    let runtime = Runtime::small().unwrap();
+    let calls = Rc::new(Cell::new(0u64));
+    let theirs = Rc::clone(&calls);
+    let produce = |io: &mut Io| {
+        io.append_copy(b"x");
+        io.notify_when_sent();
+        Step::Continue
+    };
+    let events = Events {
+        on_ready: Some(Box::new(produce)),
+        on_sent: Some(Box::new(move |io| {
+            theirs.set(theirs.get() + 1);
+            if theirs.get() > 20_000 {
+                return Step::Abort;
+            }
+            produce(io)
+        })),
+        ..Events::default()
+    };
+    runtime
+        .block_on(async {
+            let core = Core::current().unwrap();
+            let (_, mut peer) = open_pair(&core, Box::new(events));
+            let reading = std::thread::spawn(move || {
+                let _ = peer.read_to_end(&mut Vec::new());
+            });
+            let before = core.counters().enters;
+            while Net::of(&core).connections() > 0 {
+                let made = calls.get();
+                sleep(Duration::from_micros(1)).await;
+                let turns = core.counters().enters - before;
+                assert!(
+                    calls.get() <= (turns + 1) * SENDS_PER_TURN as u64,
+                    "{} sends in {turns} turns, {made} before the last",
+                    calls.get()
+                );
+            }
+            reading.join().unwrap();
+        })
+        .unwrap();
+}
+
+#[test]
+fn a_mode_that_was_asked_for_during_a_body_receive_stays() {
+    let runtime = Runtime::small().unwrap();
+    let received = Rc::new(Cell::new(0));
+    let theirs = Rc::clone(&received);
+    let is_first = Cell::new(true);
+    let events = Events {
+        on_ready: Some(Box::new(move |io| {
+            match is_first.replace(false) {
+                true => io.want_body(1_024),
+                false => io.set_receive(Receive::Standing),
+            }
+            Step::Continue
+        })),
+        on_recv: Some(Box::new(move |_, data| {
+            theirs.set(theirs.get() + data.as_slice().len());
+            Step::Continue
+        })),
+        ..Events::default()
+    };
+    runtime
+        .block_on(async {
+            let core = Core::current().unwrap();
+            let (key, mut peer) = open_pair(&core, Box::new(events));
+            // The first receive is a shared one; the body's follows.
+            sleep(Duration::from_millis(5)).await;
+            peer.write_all(b"1").unwrap();
+            sleep(Duration::from_millis(5)).await;
+            Net::of(&core).wake(&core, key);
+            sleep(Duration::from_millis(5)).await;
+            for count in 2..5 {
+                peer.write_all(b"2").unwrap();
+                sleep(Duration::from_millis(5)).await;
+                assert_eq!(received.get(), count);
+            }
+        })
+        .unwrap();
+}
+
+#[test]
+fn an_abort_while_a_connection_is_accepted_counts() {
+    let served = serve_with(echo, |_io| {
+        let core = Core::current().unwrap();
+        Net::of(&core).abort_all(&core);
+    });
+    served.with(|mut stream| {
+        let ended = match stream.read(&mut [0; 8]) {
+            Ok(bytes) => bytes == 0,
+            Err(error) => error.kind() == io::ErrorKind::ConnectionReset,
+        };
+        assert!(ended, "the connection stays");
+    });
+    assert_eq!(
+        *served.ends.borrow(),
+        [Some(io::ErrorKind::ConnectionAborted)]
+    );
+}
+
+#[test]
+fn output_into_the_void_ends() {
+    let runtime = Runtime::small().unwrap();
+    let calls = Rc::new(Cell::new(0u64));
+    let theirs = Rc::clone(&calls);
+    let produce = |io: &mut Io| {
+        io.append_bytes(Bytes::from_static(&[0; 20_000]));
+        io.notify_when_sent();
+        Step::Continue
+    };
+    let events = Events {
+        on_ready: Some(Box::new(move |io| {
+            io.set_write_timeout(Duration::from_millis(200));
+            produce(io)
+        })),
+        on_sent: Some(Box::new(move |io| {
+            theirs.set(theirs.get() + 1);
+            produce(io)
+        })),
+        ..Events::default()
+    };
+    runtime
+        .block_on(async {
+            let core = Core::current().unwrap();
+            let (_, peer) = open_pair(&core, Box::new(events));
+            // It does not read any more, and says nothing either.
+            peer.shutdown(Shutdown::Read).unwrap();
+            let all_gone = async {
+                while Net::of(&core).connections() > 0 {
+                    sleep(Duration::from_millis(1)).await;
+                }
+            };
+            let gone = timeout(Duration::from_secs(2), all_gone).await;
+            assert!(gone.is_ok(), "{} calls, and it is there", calls.get());
+            assert!(calls.get() < 100, "{} calls", calls.get());
+            drop(peer);
+        })
+        .unwrap();
+}
+
+/// Shared bytes whose last drop uses the network.
+struct Nosy(Vec<u8>);
+
+impl AsRef<[u8]> for Nosy {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Nosy {
+    fn drop(&mut self) {
+        let core = Core::current().expect("bytes are dropped on their core");
+        assert!(core.counters().enters < u64::MAX);
+        assert!(Net::of(&core).connections() < 100);
+    }
+}
+
+#[test]
+fn bytes_are_dropped_when_nothing_is_borrowed() {
+    for (bytes, step) in [
+        (10_000, Step::CloseAfterFlush),
+        (4_000_000, Step::CloseAfterFlush),
+        (4_000_000, Step::Continue),
+        (4_000_000, Step::Abort),
+    ] {
+        let step = RefCell::new(Some(step));
+        let runtime = Runtime::small().unwrap();
+        let events = Events {
+            on_ready: Some(Box::new(move |io| {
+                for _ in 0..3 {
+                    io.append_bytes(Bytes::from_owner(Nosy(vec![1; bytes])));
+                }
+                step.borrow_mut().take().unwrap_or(Step::Continue)
+            })),
+            ..Events::default()
+        };
+        runtime
+            .block_on(async {
+                let core = Core::current().unwrap();
+                let (_, mut peer) = open_pair(&core, Box::new(events));
+                let reading = std::thread::spawn(move || {
+                    let _ = peer.read_exact(&mut vec![0; 6_000_000]);
+                    drop(peer);
+                });
+                sleep(Duration::from_millis(50)).await;
+                reading.join().unwrap();
+                sleep(Duration::from_millis(20)).await;
+            })
+            .unwrap();
+        drop(runtime);
+    }
+}
+
+#[test]
+fn a_send_in_flight_at_the_end_is_dropped_when_nothing_is_borrowed() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("socket");
+    let runtime = Runtime::small().unwrap();
+    let kept = runtime
+        .block_on(async {
+            let listener = UnixListener::bind(&path).unwrap();
+            let stream = UnixStream::connect(&path).await.unwrap();
+            let peer = listener.accept().await.unwrap();
+            spawn(async move {
+                let bytes = Bytes::from_owner(Nosy(vec![0; 8_000_000]));
+                stream.write_all(bytes).await.unwrap();
+            });
+            sleep(Duration::from_millis(20)).await;
+            peer
+        })
+        .unwrap();
+    drop(runtime);
+    drop(kept);
+}
