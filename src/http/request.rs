@@ -148,11 +148,11 @@ impl Request {
         &self.inner().target
     }
 
-    /// The path as it came, still percent-coded, without the query. `*` for `OPTIONS *`, empty
-    /// for CONNECT with an authority.
+    /// The path as it came, still percent-coded, without the query; `/` for a whole URL without a
+    /// path (RFC 9110 §4.2.3). `*` for `OPTIONS *`, empty for CONNECT with an authority.
     pub fn path(&self) -> &str {
         let inner = self.inner();
-        &inner.target[inner.path.0 as usize..inner.path.1 as usize]
+        path_in(&inner.target, inner.path)
     }
 
     /// What follows the first `?`, still percent-coded; `None` without `?`.
@@ -245,7 +245,7 @@ impl Request {
     /// routers.
     pub fn push_param_span(&mut self, name: &str, span: std::ops::Range<usize>) {
         let inner = self.inner_mut();
-        let path = &inner.target[inner.path.0 as usize..inner.path.1 as usize];
+        let path = path_in(&inner.target, inner.path);
         inner.params.push(name, &path[span]);
     }
 
@@ -380,6 +380,15 @@ fn path_of(target: &str) -> (u32, u32) {
     (start as u32, path_end(start) as u32)
 }
 
+/// The path that stands there, or what its absence means.
+fn path_in(target: &str, (start, end): (u32, u32)) -> &str {
+    let path = &target[start as usize..end as usize];
+    if path.is_empty() && target[..start as usize].contains("://") {
+        return "/";
+    }
+    path
+}
+
 impl Drop for Request {
     fn drop(&mut self) {
         let Some(mut inner) = self.inner.take() else {
@@ -394,6 +403,9 @@ impl Drop for Request {
         inner.peer = Peer::Known(None);
         inner.disconnect = None;
         inner.method = Method::GET;
+        inner.version = Version::HTTP_11;
+        inner.path = (0, 0);
+        inner.target.clear();
         if inner.target.capacity() > RECYCLED_TARGET_BYTES_MAX {
             inner.target = String::new();
         }
@@ -474,8 +486,9 @@ mod tests {
             ("/http://x/", "/http://x/", None, None),
             ("*", "*", None, None),
             ("http://h:80/a?b", "/a", Some("b"), Some("h:80")),
-            ("http://h", "", None, Some("h")),
-            ("http://h?q", "", Some("q"), Some("h")),
+            ("http://h", "/", None, Some("h")),
+            ("http://h?q", "/", Some("q"), Some("h")),
+            ("http://h/?q", "/", Some("q"), Some("h")),
             ("example.com:443", "", None, Some("example.com:443")),
         ] {
             let request = Request::for_target("GET", target).unwrap();
@@ -526,6 +539,22 @@ mod tests {
         assert!(request.extensions().is_empty());
         assert_eq!(request.param("id"), "");
         assert_eq!(request.params().count(), 0);
+        drop(request);
+        let mut request = Request::for_target("GET", "/c").unwrap();
+        request.set_head(Method::GET, "/c", Version::HTTP_10);
+        drop(request);
+        let request = Request::new(Method::GET, Url::parse("http://h").unwrap());
+        assert_eq!(request.version(), Version::HTTP_11);
+        drop(request);
+        assert_eq!(Request::blank().target(), "");
+    }
+
+    #[test]
+    fn a_span_of_an_implied_path_is_a_parameter() {
+        let mut request = Request::for_target("GET", "http://h").unwrap();
+        request.push_param_span("rest", 1..1);
+        request.push_param_span("all", 0..1);
+        assert_eq!((request.param("rest"), request.param("all")), ("", "/"));
     }
 
     #[test]
