@@ -207,6 +207,8 @@ pub enum CloseReason {
     UnexpectedBytes,
     /// The connection now speaks another protocol.
     Upgraded,
+    /// The client asked for a tunnel (CONNECT): what follows is not for us to read as requests.
+    Tunnel,
     /// The server is shutting down, or the client was dropped.
     Shutdown,
 }
@@ -228,12 +230,16 @@ impl CloseReason {
             CloseReason::Timeout => "a deadline passed",
             CloseReason::UnexpectedBytes => "bytes came that belong to no message",
             CloseReason::Upgraded => "another protocol took over",
+            CloseReason::Tunnel => "the client asked for a tunnel",
             CloseReason::Shutdown => "this side shuts down",
         }
     }
 
-    /// Why the client of this request does not want the connection kept, if so.
+    /// Why the connection cannot be kept after this request, if so.
     pub fn of_request(head: &RequestHead) -> Option<CloseReason> {
+        if *head.method() == Method::CONNECT {
+            return Some(CloseReason::Tunnel);
+        }
         CloseReason::of_peer(head.version(), &head.facts)
     }
 
@@ -241,6 +247,13 @@ impl CloseReason {
     pub fn of_response(head: &ResponseHead, framing: Framing) -> Option<CloseReason> {
         if framing == Framing::UntilClose {
             return Some(CloseReason::UntilClose);
+        }
+        // A 204 says that it has no body. One that announces a body may send it all the same, and
+        // that would be read as the next response.
+        let announces = head.facts.coding != Coding::Absent
+            || !matches!(head.facts.length, Length::Absent | Length::Valid(0));
+        if head.status() == StatusCode::NO_CONTENT && announces {
+            return Some(CloseReason::BadMessage);
         }
         CloseReason::of_peer(head.version(), &head.facts)
     }
@@ -498,5 +511,38 @@ mod tests {
         assert_eq!(reason("HTTP/1.1", close), Some(CloseReason::PeerAsked));
         assert_eq!(reason("HTTP/1.0", ""), Some(CloseReason::Http10));
         assert_eq!(reason("HTTP/1.0", "Connection: keep-alive\r\n"), None);
+    }
+
+    #[test]
+    fn a_request_for_a_tunnel_ends_the_connection() {
+        for (line, reason) in [
+            ("CONNECT h:1 HTTP/1.1", Some(CloseReason::Tunnel)),
+            ("GET / HTTP/1.1", None),
+            ("GET / HTTP/1.0", Some(CloseReason::Http10)),
+        ] {
+            let head = format!("{line}\r\nHost: h\r\n\r\n");
+            let head = parse_request(head.as_bytes(), &HeadLimits::REQUEST).unwrap();
+            assert_eq!(CloseReason::of_request(&head), reason, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_response_that_announces_a_body_it_cannot_have_is_the_last() {
+        let close = Some(CloseReason::BadMessage);
+        for (start, fields, reason) in [
+            ("204 No Content", "", None),
+            ("204 No Content", "Content-Length: 0\r\n", None),
+            ("204 No Content", "Content-Length: 5\r\n", close),
+            ("204 No Content", CHUNKED, close),
+            ("304 Not Modified", "Content-Length: 5\r\n", None),
+            ("304 Not Modified", CHUNKED, None),
+            ("200 OK", "Content-Length: 5\r\n", None),
+        ] {
+            let head = format!("HTTP/1.1 {start}\r\n{fields}\r\n");
+            let head = parse_response(head.as_bytes(), &HeadLimits::RESPONSE).unwrap();
+            let framing = response_framing(&Method::GET, &head).unwrap();
+            let found = CloseReason::of_response(&head, framing);
+            assert_eq!(found, reason, "{start} {fields}");
+        }
     }
 }
