@@ -92,8 +92,9 @@ impl Future for Disconnected {
             self.id = state.last_id.get() + 1;
             state.last_id.set(self.id);
         }
-        let mut waiting = state.waiting.borrow_mut();
+        // A waker may run anything: it is cloned before, and dropped after, the table is borrowed.
         let waker = cx.waker().clone();
+        let mut waiting = state.waiting.borrow_mut();
         let replaced = match waiting.iter_mut().find(|(id, _)| *id == self.id) {
             Some((_, ours)) => Some(std::mem::replace(ours, waker)),
             None => {

@@ -221,7 +221,11 @@ impl Receiver {
         let replaced = if state.consumer.as_ref().is_some_and(is_same) {
             None
         } else {
-            state.consumer.replace(cx.waker().clone())
+            // A waker may run anything, when it is cloned too.
+            drop(state);
+            let waker = cx.waker().clone();
+            state = self.channel.state.borrow_mut();
+            state.consumer.replace(waker)
         };
         let producer = if state.wanted {
             None
