@@ -127,7 +127,7 @@ pub enum FetchError {
 pub enum SendError {
     /// The request target holds a blank, a control character, or nothing at all.
     Target,
-    /// The `Host` is empty or holds a blank or control character.
+    /// The `Host` is empty, stands twice, or holds a blank or control character.
     Host,
     /// CONNECT and TRACE carry no body (RFC 9110 §9.3.6, §9.3.8).
     BodyNotAllowed,
@@ -424,7 +424,7 @@ fn check(request: &Request, length: Option<u64>) -> Result<(), SendError> {
             host.map(str::as_bytes)
         }
     };
-    if !is_visible(host.unwrap_or_default()) {
+    if !is_visible(host.unwrap_or_default()) || request.headers().get_all("host").count() > 1 {
         return Err(SendError::Host);
     }
     if length != Some(0) && matches!(*request.method(), Method::CONNECT | Method::TRACE) {
@@ -486,7 +486,9 @@ impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SendError::Target => f.write_str("the request target is empty or not visible ASCII"),
-            SendError::Host => f.write_str("the Host is empty or not visible ASCII"),
+            SendError::Host => {
+                f.write_str("the Host is empty, not visible ASCII, or there are two")
+            }
             SendError::BodyNotAllowed => f.write_str("CONNECT and TRACE carry no body"),
             SendError::BodyTooLong => f.write_str("the request body is longer than it said"),
             SendError::BodyTooShort { missing_bytes } => write!(

@@ -474,9 +474,12 @@ fn the_last_request_says_so() {
 fn what_cannot_be_sent_writes_nothing() {
     let no_host = Request::for_target("GET", "/").unwrap();
     let blank_host = request("GET").with_header("Host", "a b").unwrap();
+    let mut two_hosts = request("GET").with_header("Host", "a").unwrap();
+    two_hosts.headers_mut().append("host", "b").unwrap();
     let cases = [
         (no_host, Some(0), SendError::Host),
         (blank_host, Some(0), SendError::Host),
+        (two_hosts, Some(0), SendError::Host),
         (request("TRACE"), None, SendError::BodyNotAllowed),
         (request("CONNECT"), Some(1), SendError::BodyNotAllowed),
     ];
