@@ -20,6 +20,7 @@ use crate::http::head::Scan;
 use crate::http::head::Scanner;
 use crate::http::head::parse_trailers;
 use crate::http::headers::Headers;
+use crate::http::known::is_forbidden_trailer;
 use crate::http::token;
 use crate::limits::CHUNK_LINE_BYTES_MAX;
 use crate::limits::CHUNK_OVERHEAD_BYTES_MAX;
@@ -326,9 +327,9 @@ pub const CHUNK_END: &[u8] = b"\r\n";
 /// 9110 §6.5.1); others are left out.
 pub fn encode_last_chunk(out: &mut Vec<u8>, trailers: Option<&Headers>) {
     out.extend_from_slice(b"0\r\n");
-    for (known, name, value) in trailers.iter().flat_map(|trailers| trailers.iter_known()) {
-        if !known.is_forbidden_trailer() {
-            out.extend_from_slice(name);
+    for (name, value) in trailers.iter().flat_map(|trailers| trailers.iter()) {
+        if !is_forbidden_trailer(name.as_bytes()) {
+            out.extend_from_slice(name.as_bytes());
             out.extend_from_slice(b": ");
             out.extend_from_slice(value);
             out.extend_from_slice(b"\r\n");
@@ -414,7 +415,8 @@ mod tests {
 
     #[test]
     fn keeps_trailers_but_for_those_that_frame_and_route() {
-        let input = b"0\r\nX: 1\r\nContent-Length: 5\r\nHost: a\r\ny:2 \r\n\r\n";
+        let input = b"0\r\nX: 1\r\nContent-Length: 5\r\nHost: a\r\nAuthorization: b\r\n\
+            Set-Cookie: c\r\nif-match: *\r\nCACHE-CONTROL: d\r\ny:2 \r\n\r\n";
         let (_, used, trailers) = check(input).unwrap().unwrap();
         assert_eq!(used, input.len());
         let expected = Headers::from_pairs([("X", "1"), ("y", "2")]).unwrap();
@@ -496,7 +498,9 @@ mod tests {
             out.extend_from_slice(LAST_CHUNK);
             assert_eq!(decode(&[&out]).unwrap().unwrap().0, body);
         }
-        let trailers = Headers::from_pairs([("X", "1"), ("Transfer-Encoding", "chunked")]).unwrap();
+        let forbidden = [("Transfer-Encoding", "chunked"), ("Cookie", "a=b")];
+        let mut trailers = Headers::from_pairs(forbidden).unwrap();
+        trailers.append("X", "1").unwrap();
         let mut out = Vec::new();
         encode_last_chunk(&mut out, Some(&trailers));
         assert_eq!(out, b"0\r\nX: 1\r\n\r\n");

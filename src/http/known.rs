@@ -65,16 +65,44 @@ impl Known {
                 | Known::Upgrade
         )
     }
+}
 
-    /// True for names that may not stand in a trailer: what frames, routes, or controls the
-    /// connection (RFC 9110 §6.5.1).
-    pub(super) fn is_forbidden_trailer(self) -> bool {
-        self.is_hop_by_hop()
-            || matches!(
-                self,
-                Known::ContentLength | Known::ContentType | Known::Expect | Known::Host
-            )
-    }
+/// What authenticates, modifies a request, controls a response or describes the content, beside the
+/// names that are [`Known`].
+const NO_TRAILERS: [&[u8]; 14] = [
+    b"authorization",
+    b"cache-control",
+    b"content-encoding",
+    b"content-range",
+    b"cookie",
+    b"location",
+    b"max-forwards",
+    b"pragma",
+    b"proxy-authenticate",
+    b"proxy-authorization",
+    b"range",
+    b"realm",
+    b"set-cookie",
+    b"www-authenticate",
+];
+
+/// True for names that may not stand in a trailer: what frames, routes, authenticates, modifies the
+/// request, or controls the connection (RFC 9110 §6.5.1).
+pub(super) fn is_forbidden_trailer(name: &[u8]) -> bool {
+    let known = Known::of(name);
+    let is_condition = || {
+        let prefix = name.first_chunk::<3>();
+        prefix.is_some_and(|prefix| prefix.eq_ignore_ascii_case(b"if-"))
+    };
+    known.is_hop_by_hop()
+        || matches!(
+            known,
+            Known::ContentLength | Known::ContentType | Known::Expect | Known::Host
+        )
+        || is_condition()
+        || NO_TRAILERS
+            .iter()
+            .any(|forbidden| name.eq_ignore_ascii_case(forbidden))
 }
 
 #[cfg(test)]

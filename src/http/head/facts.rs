@@ -8,6 +8,8 @@
 //!   Host ─────────────► how many, and whether they are valid
 //! ```
 
+use std::net::Ipv6Addr;
+
 use ::http::Version;
 
 use crate::http::known::Known;
@@ -61,6 +63,8 @@ pub(in crate::http) struct Facts {
     pub(in crate::http) hosts: u8,
     /// True exactly when a `Host` field has a value that no host can have.
     pub(in crate::http) host_invalid: bool,
+    /// Options in all `Connection` fields.
+    pub(in crate::http) connection_options: usize,
     /// `Connection` holds `close`.
     pub(in crate::http) close_token: bool,
     /// `Connection` holds `keep-alive`.
@@ -105,6 +109,7 @@ impl Facts {
     fn note_connection(&mut self, value: &[u8]) {
         for element in value.split(|&byte| byte == b',') {
             let element = token::trim(element);
+            self.connection_options += 1;
             self.close_token |= element.eq_ignore_ascii_case(b"close");
             self.keep_alive_token |= element.eq_ignore_ascii_case(b"keep-alive");
             self.upgrade_token |= element.eq_ignore_ascii_case(b"upgrade");
@@ -151,10 +156,14 @@ impl Coding {
     }
 }
 
-/// True for a host with an optional port (RFC 9110 §7.2), and for the empty value, which says that
-/// the target has no authority. An IPv6 address without brackets is let through: its colons can
-/// mean nothing else.
+/// True for the value of a `Host` field (RFC 9110 §7.2): an authority, the empty value, which says
+/// that the target has none, or an IPv6 address without brackets, as some clients send it.
 pub(super) fn is_valid_host(value: &[u8]) -> bool {
+    value.is_empty() || is_valid_authority(value) || is_ipv6(value)
+}
+
+/// True for a host with an optional port (RFC 3986 §3.2.2, §3.2.3), without user information.
+pub(super) fn is_valid_authority(value: &[u8]) -> bool {
     if !token::is_host(value) {
         return false;
     }
@@ -163,29 +172,48 @@ pub(super) fn is_valid_host(value: &[u8]) -> bool {
             return false;
         };
         let (address, port) = (&rest[..end], &rest[end + 1..]);
-        let is_clean = !address.is_empty() && !address.contains(&b'[');
-        return is_clean && (port.is_empty() || is_port(port));
+        return is_ip_literal(address) && (port.is_empty() || is_port(port));
     }
-    if value.iter().any(|&byte| byte == b'[' || byte == b']') {
-        return false;
-    }
-    match memchr::memchr(b':', value) {
-        None => true,
-        Some(0) => value.starts_with(b"::") && is_bare_ipv6(value),
-        Some(at) => is_port(&value[at..]) || is_bare_ipv6(value),
-    }
+    let (name, port) = match memchr::memchr(b':', value) {
+        None => (value, None),
+        Some(at) => (&value[..at], Some(&value[at..])),
+    };
+    let has_bracket = name.iter().any(|&byte| byte == b'[' || byte == b']');
+    !name.is_empty() && !has_bracket && port.is_none_or(is_port)
 }
 
-/// A colon and digits, of which there may be none (RFC 3986 §3.2.3).
+/// A colon and digits, of which there may be none.
 fn is_port(text: &[u8]) -> bool {
-    let digits = text.strip_prefix(b":");
-    digits.is_some_and(|digits| digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit))
+    match text {
+        b":" => true,
+        [b':', digits @ ..] => {
+            digits.len() <= 5
+                && token::decimal(digits).is_some_and(|port| port <= u64::from(u16::MAX))
+        }
+        _ => false,
+    }
 }
 
-fn is_bare_ipv6(value: &[u8]) -> bool {
-    let is_part = |byte: &u8| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.');
-    let colons = value.iter().filter(|&&byte| byte == b':').count();
-    colons >= 2 && value.iter().all(is_part)
+/// What stands in brackets: an IPv6 address, with a zone behind a percent sign, or one of a future
+/// version, `v1.x`.
+fn is_ip_literal(text: &[u8]) -> bool {
+    if let [b'v' | b'V', future @ ..] = text {
+        let dot = future.iter().position(|byte| !byte.is_ascii_hexdigit());
+        return dot.is_some_and(|at| {
+            at > 0 && future[at] == b'.' && at + 1 < future.len() && !future.contains(&b'[')
+        });
+    }
+    match memchr::memchr(b'%', text) {
+        None => is_ipv6(text),
+        Some(at) => {
+            let zone = &text[at + 1..];
+            is_ipv6(&text[..at]) && !zone.is_empty() && !zone.contains(&b'[')
+        }
+    }
+}
+
+fn is_ipv6(text: &[u8]) -> bool {
+    std::str::from_utf8(text).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok())
 }
 
 #[cfg(test)]
@@ -206,7 +234,20 @@ mod tests {
             ("[::1%25en0]:80", true),
             ("foo.com:8o", false),
             ("foo.com:123456", false),
+            ("foo.com:65536", false),
+            ("foo.com:65535", true),
             ("a:b:x", false),
+            ("a:80:80", false),
+            ("1.2.3.4:80:80", false),
+            ("::1:2:3:4:5:6:7:8", false),
+            ("[v1.a:b]", true),
+            ("[fe80::1%eth0]", true),
+            ("[::1%]", false),
+            ("[a.b]", false),
+            ("[a,b]:80", false),
+            ("[1.2.3.4]", false),
+            ("[v.a]", false),
+            ("[v1.]", false),
             (":80", false),
             ("[::1", false),
             ("::1]", false),

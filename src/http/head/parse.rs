@@ -16,12 +16,13 @@ use crate::http::head::HeadError;
 use crate::http::head::HeadLimits;
 use crate::http::head::RequestHead;
 use crate::http::head::ResponseHead;
-use crate::http::head::facts::is_valid_host;
+use crate::http::head::facts::is_valid_authority;
 use crate::http::head::scanner::TARGET_TOO_LONG;
 use crate::http::head::scanner::TOO_MANY_FIELDS;
 use crate::http::headers::Field;
 use crate::http::headers::Headers;
 use crate::http::known::Known;
+use crate::http::known::is_forbidden_trailer;
 use crate::http::request::Request;
 use crate::http::response::Response;
 use crate::http::token;
@@ -87,8 +88,8 @@ pub fn parse_response(head: &[u8], limits: &HeadLimits) -> Result<ResponseHead, 
     Ok(ResponseHead { response, facts })
 }
 
-/// Parses a complete trailer section (RFC 9112 §7.1.2). Fields that frame, route or control the
-/// connection are dropped (RFC 9110 §6.5.1).
+/// Parses a complete trailer section (RFC 9112 §7.1.2). Fields that frame, route, authenticate or
+/// control the connection are dropped (RFC 9110 §6.5.1).
 pub(in crate::http) fn parse_trailers(
     section: &[u8],
     limits: &HeadLimits,
@@ -102,7 +103,7 @@ pub(in crate::http) fn parse_trailers(
     };
     let mut trailers = Headers::new();
     for field in parsed {
-        if !Known::of(field.name.as_bytes()).is_forbidden_trailer() {
+        if !is_forbidden_trailer(field.name.as_bytes()) {
             let added = trailers.append(field.name, field.value);
             added.map_err(|_| HeadError::bad("a trailer field is malformed"))?;
         }
@@ -149,6 +150,12 @@ fn take_fields(
             name_len,
             known,
         });
+    }
+    // Whoever passes the message on looks for each option among the fields (RFC 9110 §7.6.1).
+    if facts.connection_options > HEADER_COUNT_MAX {
+        return Err(HeadError::too_large(
+            "Connection has more options than a head has fields",
+        ));
     }
     Ok(facts)
 }
@@ -221,7 +228,7 @@ fn check_target(method: &Method, target: &str) -> Result<(), HeadError> {
     if *method == Method::CONNECT {
         let has_port = memchr::memrchr(b':', bytes)
             .is_some_and(|at| at > 0 && token::decimal(&bytes[at + 1..]).is_some());
-        if !has_port || !is_valid_host(bytes) {
+        if !has_port || !is_valid_authority(bytes) {
             return Err(HeadError::bad("the target of CONNECT is not host:port"));
         }
         return Ok(());
@@ -251,7 +258,7 @@ fn check_absolute(target: &[u8]) -> Result<(), HeadError> {
     let rest = rest.ok_or(NO_PATH)?;
     let authority_end = memchr::memchr2(b'/', b'?', rest).unwrap_or(rest.len());
     let authority = &rest[..authority_end];
-    if authority.is_empty() || !is_valid_host(authority) {
+    if !is_valid_authority(authority) {
         return Err(HeadError::bad("the target has no valid host"));
     }
     Ok(())

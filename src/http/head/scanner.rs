@@ -175,7 +175,8 @@ impl Scanner {
             self.section,
             Section::Request | Section::RequestAfterEmptyLine
         );
-        let line_max = self.limits.target_bytes + METHOD_BYTES_MAX + " HTTP/1.1".len();
+        const BESIDE_TARGET: usize = METHOD_BYTES_MAX + " HTTP/1.1".len();
+        let line_max = self.limits.target_bytes.saturating_add(BESIDE_TARGET);
         if is_request && self.lines == 0 && self.line_bytes > line_max {
             return Err(TARGET_TOO_LONG);
         }
@@ -303,6 +304,21 @@ mod tests {
         let error = scan(&mut Scanner::request(limits), &[line.as_bytes()]).unwrap_err();
         assert_eq!(error, TARGET_TOO_LONG);
         assert!(error.is_limit());
+    }
+
+    #[test]
+    fn limits_may_be_as_large_as_they_can_be() {
+        let limits = HeadLimits {
+            bytes: usize::MAX,
+            fields: usize::MAX,
+            target_bytes: usize::MAX,
+        };
+        let pieces: [&[u8]; 2] = [b"GET / HTTP/1.1\r\nA", b": b\r\n\r\n"];
+        assert!(
+            scan(&mut Scanner::request(limits), &pieces)
+                .unwrap()
+                .is_some()
+        );
     }
 
     #[test]

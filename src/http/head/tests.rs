@@ -16,6 +16,7 @@ use crate::http::head::Scan;
 use crate::http::head::Scanner;
 use crate::http::head::parse_request;
 use crate::http::head::parse_response;
+use crate::limits::HEADER_COUNT_MAX;
 
 /// What a connection does with its first bytes: scan, then parse, then frame. `None`: it waits.
 fn feed(pieces: &[&[u8]]) -> Result<Option<(RequestHead, Framing)>, HeadError> {
@@ -112,6 +113,10 @@ fn request_lines() {
         ("CONNECT h HTTP/1.1", 400),
         ("CONNECT h: HTTP/1.1", 400),
         ("CONNECT :1 HTTP/1.1", 400),
+        ("CONNECT ::1 HTTP/1.1", 400),
+        ("CONNECT ::1:443 HTTP/1.1", 400),
+        ("GET http://::1/ HTTP/1.1", 400),
+        ("GET http://[::1]/ HTTP/1.1", 200),
         ("CONNECT http://h/ HTTP/1.1", 400),
         ("GET / HTTP/0.9", 505),
         ("GET / HTTP/2.0", 505),
@@ -254,6 +259,14 @@ fn limits_have_their_statuses() {
             "y".repeat(len)
         )
     };
+    let options = |fields: usize, count: usize| {
+        let field = format!("Connection: {}x\r\n", "x,".repeat(count - 1));
+        format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", field.repeat(fields))
+    };
+    // Each option may name a field: more than there can be fields cost time for nothing.
+    assert_eq!(whole(&options(1, HEADER_COUNT_MAX)), 200);
+    assert_eq!(whole(&options(1, HEADER_COUNT_MAX + 1)), 431);
+    assert_eq!(whole(&options(2, HEADER_COUNT_MAX / 2 + 1)), 431);
     assert_eq!(whole(&value(60_000)), 200);
     assert_eq!(whole(&value(HeadLimits::REQUEST.bytes)), 431);
     // Too long a head is refused before its end is seen.
