@@ -34,6 +34,8 @@ pub mod conditional;
 pub mod date;
 pub mod disconnect;
 pub mod encode;
+#[cfg(test)]
+mod exhaustive;
 pub mod fetch;
 pub mod framing;
 pub mod head;
