@@ -40,7 +40,7 @@ struct Entry<T> {
 /// A position in the path of a pattern.
 #[derive(Debug, Default)]
 struct Node {
-    /// Sorted by text.
+    /// Sorted by [`order`].
     literals: Vec<(Box<str>, Node)>,
     wild: Option<Box<Node>>,
     /// Patterns that take all that is left from here.
@@ -265,9 +265,20 @@ impl Leaf {
 /// Up to so many are compared one by one, which their lengths decide mostly.
 const FEW_LITERALS: usize = 8;
 
+/// The order of literal segments: by length, which most differ in, then by their bytes. Nothing is
+/// compared with nothing: an empty string may point to no memory, and reading zero bytes there takes
+/// a hundred nanoseconds with the masked loads of AVX-512.
+fn order(own: &[u8], other: &[u8]) -> Ordering {
+    own.len().cmp(&other.len()).then_with(|| match own {
+        [] => Ordering::Equal,
+        own => own.cmp(other),
+    })
+}
+
 impl Node {
     fn literal_mut(&mut self, text: &str) -> &mut Node {
-        let at = match self.literals.binary_search_by(|(own, _)| (**own).cmp(text)) {
+        let order = |(own, _): &(Box<str>, Node)| order(own.as_bytes(), text.as_bytes());
+        let at = match self.literals.binary_search_by(order) {
             Ok(at) => at,
             Err(at) => {
                 self.literals.insert(at, (text.into(), Node::default()));
@@ -299,7 +310,7 @@ impl Node {
             self.literals.iter().position(|(own, _)| is_same(own))?
         } else {
             self.literals
-                .binary_search_by(|(own, _)| own.as_bytes().cmp(segment))
+                .binary_search_by(|(own, _)| order(own.as_bytes(), segment))
                 .ok()?
         };
         Some(&self.literals[at].1)
