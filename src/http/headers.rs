@@ -170,6 +170,20 @@ impl Headers {
         self.memory_mut().append(name, value)
     }
 
+    /// As [`Headers::append`], for a name that is known to be one.
+    pub(super) fn append_known(
+        &mut self,
+        known: Known,
+        name: &'static str,
+        value: &str,
+    ) -> Result<(), InvalidHeader> {
+        let value = token::trim(value.as_bytes());
+        if !token::is_value(value) {
+            return Err(InvalidHeader::Value);
+        }
+        self.memory_mut().append_as(known, name.as_bytes(), value)
+    }
+
     /// Sets a field: its first occurrence takes the value, the others go.
     pub fn insert(
         &mut self,
@@ -312,6 +326,10 @@ impl Memory {
     }
 
     fn append(&mut self, name: &[u8], value: &[u8]) -> Result<(), InvalidHeader> {
+        self.append_as(Known::of(name), name, value)
+    }
+
+    fn append_as(&mut self, known: Known, name: &[u8], value: &[u8]) -> Result<(), InvalidHeader> {
         if self.dead_bytes > FREE_HEADER_BYTES_MAX.max(self.bytes.len() / 2) {
             self.compact();
         }
@@ -326,7 +344,7 @@ impl Memory {
             value_start: (name_start + name.len()) as u32,
             value_len: value.len() as u32,
             name_len: name.len() as u16,
-            known: Known::of(name),
+            known,
         });
         Ok(())
     }

@@ -20,6 +20,7 @@ use crate::error::Result;
 use crate::http::body::Body;
 use crate::http::headers::Headers;
 use crate::http::headers::InvalidHeader;
+use crate::http::known::Known;
 use crate::http::recycle::FreeList;
 use crate::limits::FREE_REQUESTS_MAX;
 
@@ -85,6 +86,18 @@ impl Response {
     pub fn header(mut self, name: impl AsRef<str>, value: impl AsRef<[u8]>) -> Response {
         let inner = self.inner_mut();
         if let Err(invalid) = inner.headers.append(name, value) {
+            inner.invalid = Some(invalid);
+        }
+        self
+    }
+
+    /// With a `Content-Type`: `response.content_type("text/html; charset=utf-8")`. An invalid one is
+    /// treated as in [`Response::header`].
+    #[must_use]
+    pub fn content_type(mut self, value: &str) -> Response {
+        let inner = self.inner_mut();
+        let headers = &mut inner.headers;
+        if let Err(invalid) = headers.append_known(Known::ContentType, "Content-Type", value) {
             inner.invalid = Some(invalid);
         }
         self

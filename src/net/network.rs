@@ -155,6 +155,7 @@ impl Net {
             reading: false,
             dirty: false,
             has_received: false,
+            armed: Instant::NEVER,
             cause: None,
             endpoint: None,
         });
@@ -267,7 +268,11 @@ impl Net {
         if let Some(since) = connection.send.waits_since() {
             deadline = deadline.min(since + write_timeout);
         }
-        core.reactor().wheel().set(connection.timer, deadline);
+        // A later deadline is nothing to do now: the timer fires at its old time, and is set anew.
+        if deadline < connection.armed {
+            connection.armed = deadline;
+            core.reactor().wheel().set(connection.timer, deadline);
+        }
     }
 
     /// The last drop of shared bytes may run code of the user.
@@ -310,6 +315,7 @@ impl Net {
         let Some(connection) = table.get_mut(key) else {
             return;
         };
+        connection.armed = Instant::NEVER;
         let Some(endpoint) = &mut connection.endpoint else {
             return;
         };
@@ -318,8 +324,11 @@ impl Net {
             .send
             .waits_since()
             .is_some_and(|since| since + write_timeout <= now);
-        let is_lingering = matches!(connection.close, Closing::Lingering { .. });
-        if send_is_late || is_lingering {
+        let has_lingered = matches!(
+            connection.close,
+            Closing::Lingering { deadline, .. } if deadline <= now
+        );
+        if send_is_late || has_lingered {
             let errno = match connection.send {
                 Sending::Broken { errno, .. } => errno,
                 _ => Errno::ETIMEDOUT,

@@ -124,6 +124,8 @@ pub(super) struct Connection {
     pub(super) dirty: bool,
     /// True after the first receive: later ones wait for readiness first.
     pub(super) has_received: bool,
+    /// When the timer fires: not later than the deadline in force.
+    pub(super) armed: Instant,
     /// What ended the connection, for `on_closed`.
     pub(super) cause: Option<Errno>,
     pub(super) endpoint: Option<Box<Endpoint>>,

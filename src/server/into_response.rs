@@ -115,13 +115,13 @@ pub fn status_text(status: StatusCode) -> Response {
 
 fn text(body: impl Into<Body>) -> Response {
     Response::new()
-        .header("Content-Type", "text/plain; charset=utf-8")
+        .content_type("text/plain; charset=utf-8")
         .body(body)
 }
 
 fn octets(body: impl Into<Body>) -> Response {
     Response::new()
-        .header("Content-Type", "application/octet-stream")
+        .content_type("application/octet-stream")
         .body(body)
 }
 

@@ -164,22 +164,30 @@ pub(super) fn is_valid_host(value: &[u8]) -> bool {
 
 /// True for a host with an optional port (RFC 3986 §3.2.2, §3.2.3), without user information.
 pub(super) fn is_valid_authority(value: &[u8]) -> bool {
-    if !token::is_host(value) {
+    let kinds = token::host_kinds(value);
+    if kinds & token::HOST_INVALID != 0 {
         return false;
     }
-    if let Some(rest) = value.strip_prefix(b"[") {
-        let Some(end) = memchr::memchr(b']', rest) else {
-            return false;
-        };
-        let (address, port) = (&rest[..end], &rest[end + 1..]);
-        return is_ip_literal(address) && (port.is_empty() || is_port(port));
+    if kinds & token::HOST_BRACKET != 0 {
+        return is_bracketed_authority(value);
     }
     let (name, port) = match memchr::memchr(b':', value) {
         None => (value, None),
         Some(at) => (&value[..at], Some(&value[at..])),
     };
-    let has_bracket = name.iter().any(|&byte| byte == b'[' || byte == b']');
-    !name.is_empty() && !has_bracket && port.is_none_or(is_port)
+    !name.is_empty() && port.is_none_or(is_port)
+}
+
+/// An IP literal in brackets, and perhaps a port.
+fn is_bracketed_authority(value: &[u8]) -> bool {
+    let Some(rest) = value.strip_prefix(b"[") else {
+        return false;
+    };
+    let Some(end) = memchr::memchr(b']', rest) else {
+        return false;
+    };
+    let (address, port) = (&rest[..end], &rest[end + 1..]);
+    is_ip_literal(address) && (port.is_empty() || is_port(port))
 }
 
 /// A colon and digits, of which there may be none.
