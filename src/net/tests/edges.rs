@@ -28,6 +28,7 @@ use crate::net::UnixListener;
 use crate::net::UnixStream;
 use crate::runtime::Core;
 use crate::runtime::Runtime;
+use crate::runtime::blocking;
 use crate::runtime::sleep;
 use crate::runtime::spawn;
 use crate::runtime::timeout;
@@ -333,12 +334,10 @@ fn bytes_are_dropped_when_nothing_is_borrowed() {
             .block_on(async {
                 let core = Core::current().unwrap();
                 let (_, mut peer) = open_pair(&core, Box::new(events));
-                let reading = std::thread::spawn(move || {
+                let reading = blocking(move || {
                     let _ = peer.read_exact(&mut vec![0; 6_000_000]);
-                    drop(peer);
                 });
-                sleep(Duration::from_millis(50)).await;
-                reading.join().unwrap();
+                reading.await.unwrap();
                 sleep(Duration::from_millis(20)).await;
             })
             .unwrap();
