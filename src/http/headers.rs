@@ -598,4 +598,18 @@ mod tests {
         );
         assert!(Headers::new().is_empty());
     }
+
+    #[test]
+    fn every_byte_counts_as_in_the_map_of_the_ecosystem() {
+        for byte in 0..=255u8 {
+            let (name, value) = ([b'a', byte], [b'a', byte, b'a']);
+            let theirs = HeaderName::from_bytes(&name).is_ok();
+            let ours = std::str::from_utf8(&name)
+                .is_ok_and(|name| Headers::new().append(name, "x").is_ok());
+            assert_eq!(ours, theirs, "name with {byte:#x}");
+            let theirs = HeaderValue::from_bytes(&value).is_ok();
+            let ours = Headers::new().append("a", value).is_ok();
+            assert_eq!(ours, theirs, "value with {byte:#x}");
+        }
+    }
 }

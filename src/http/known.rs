@@ -139,4 +139,33 @@ mod tests {
             assert_eq!(Known::of(name.as_bytes()), known, "{name}");
         }
     }
+
+    #[test]
+    fn no_other_token_passes_for_a_name() {
+        for name in [
+            "connection",
+            "content-length",
+            "expect",
+            "host",
+            "te",
+            "trailer",
+            "transfer-encoding",
+            "upgrade",
+        ] {
+            let known = Known::of(name.as_bytes());
+            assert_ne!(known, Known::Other);
+            for at in 0..name.len() {
+                for byte in (0..=255u8).filter(|byte| crate::http::token::is_token_byte(*byte)) {
+                    let mut changed = name.as_bytes().to_vec();
+                    changed[at] = byte;
+                    let is_same = changed.eq_ignore_ascii_case(name.as_bytes());
+                    assert_eq!(
+                        Known::of(&changed) == known,
+                        is_same,
+                        "{name} {at} {byte:#x}"
+                    );
+                }
+            }
+        }
+    }
 }
