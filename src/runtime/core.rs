@@ -248,6 +248,7 @@ impl Core {
         let ready = pending
             || self.stopping.get()
             || self.remote.is_pending()
+            || !scratch.cqes.is_empty()
             || !self.ready.borrow().is_empty();
         let result = self
             .reactor
@@ -266,8 +267,13 @@ impl Core {
     }
 
     fn dispatch(self: &Rc<Self>, owners: &[Rc<dyn Owner>]) {
-        let mut cqes = mem::take(&mut self.scratch.borrow_mut().cqes);
-        for cqe in cqes.drain(..) {
+        let cqes = mem::take(&mut self.scratch.borrow_mut().cqes);
+        let mut batch = Batch {
+            core: self,
+            cqes,
+            taken: 0,
+        };
+        while let Some(cqe) = batch.next() {
             let routed = self.reactor.borrow_mut().complete(&cqe);
             match routed {
                 Routed::Owner(WAKE_OWNER, _, completion) => self.heard_remote(completion),
@@ -279,7 +285,6 @@ impl Core {
                 Routed::Stale | Routed::Cancellation => {}
             }
         }
-        self.scratch.borrow_mut().cqes = cqes;
     }
 
     /// Owners that were registered during this very turn are not in the turn's list yet.
@@ -321,6 +326,11 @@ impl Core {
         drop(messages);
         self.ready.borrow_mut().clear();
         let mut ended = Vec::new();
+        // A panic may have left some of the last turn.
+        let cqes = mem::take(&mut self.scratch.borrow_mut().cqes);
+        for cqe in &cqes {
+            ended.push(self.reactor.borrow_mut().complete(cqe));
+        }
         if self.reactor.borrow_mut().drain(&mut ended) {
             for owner in &owners {
                 owner.drained(self);
@@ -336,3 +346,26 @@ impl Core {
 }
 
 const WAKE_OWNER: OwnerId = WAKE.0;
+
+/// The completions of a turn, taken one by one. What a panic leaves is kept: their operations
+/// would be waited for in vain otherwise.
+struct Batch<'core> {
+    core: &'core Core,
+    cqes: Vec<Cqe>,
+    taken: usize,
+}
+
+impl Batch<'_> {
+    fn next(&mut self) -> Option<Cqe> {
+        let cqe = self.cqes.get(self.taken).copied();
+        self.taken += usize::from(cqe.is_some());
+        cqe
+    }
+}
+
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        self.cqes.drain(..self.taken);
+        self.core.scratch.borrow_mut().cqes = mem::take(&mut self.cqes);
+    }
+}

@@ -15,6 +15,7 @@ use bytes::Bytes;
 
 use super::echo;
 use super::serve_with;
+use crate::limits::DRAIN_TIMEOUT;
 use crate::limits::SENDS_PER_TURN;
 use crate::net::ConnectionKey;
 use crate::net::Io;
@@ -365,4 +366,30 @@ fn a_send_in_flight_at_the_end_is_dropped_when_nothing_is_borrowed() {
         .unwrap();
     drop(runtime);
     drop(kept);
+}
+
+#[test]
+fn a_panic_loses_no_completion_of_its_turn() {
+    let runtime = Runtime::small().unwrap();
+    let panics = || Events {
+        on_recv: Some(Box::new(|_, _| panic!("on purpose"))),
+        ..Events::default()
+    };
+    let turn = std::panic::AssertUnwindSafe(|| {
+        runtime.block_on(async {
+            let core = Core::current().unwrap();
+            let mut peers: Vec<_> = (0..8)
+                .map(|_| open_pair(&core, Box::new(panics())).1)
+                .collect();
+            for peer in &mut peers {
+                peer.write_all(b"x").unwrap();
+            }
+            sleep(Duration::from_secs(1)).await;
+        })
+    });
+    assert!(std::panic::catch_unwind(turn).is_err());
+    // Otherwise the end would wait for receives that have completed, and leak the ring.
+    let before = runtime.core().now();
+    drop(runtime);
+    assert!(crate::ring::clock::now() - before < DRAIN_TIMEOUT / 2);
 }
