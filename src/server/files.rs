@@ -70,7 +70,7 @@ pub fn serve(directory: impl AsRef<Path>) -> Files {
 }
 
 /// A handler for the files beneath a directory; see [`serve`].
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Files {
     directory: PathBuf,
     root: OnceLock<Root>,
@@ -169,6 +169,10 @@ impl Handler<OfFiles> for Files {
 impl Deferred for Files {
     fn start(self: Arc<Self>, request: Request) -> ResponseFuture {
         Box::pin(async move { self.answer(&request).await })
+    }
+
+    fn for_worker(&self) -> Arc<dyn Deferred> {
+        Arc::new(self.clone())
     }
 }
 

@@ -78,10 +78,25 @@ pub trait Deferred: Send + Sync {
     /// Starts to answer a request. The future owns the handler, since that may be an `async`
     /// closure from which the future borrows.
     fn start(self: Arc<Self>, request: Request) -> ResponseFuture;
+
+    /// The same handler for one worker. A future counts a reference to its handler, and workers
+    /// that share the counter would wait for each other's caches on every request.
+    fn for_worker(&self) -> Arc<dyn Deferred>;
+}
+
+impl Endpoint {
+    /// The same handler for one worker.
+    pub(super) fn for_worker(&self) -> Endpoint {
+        match self {
+            // Called where it is: nothing is counted per request.
+            Endpoint::Inline(function) => Endpoint::Inline(Arc::clone(function)),
+            Endpoint::Deferred(handler) => Endpoint::Deferred(handler.for_worker()),
+        }
+    }
 }
 
 struct AsyncHandler<F, R> {
-    function: F,
+    function: Arc<F>,
     result: PhantomData<fn() -> R>,
 }
 
@@ -104,7 +119,7 @@ where
 {
     fn into_endpoint(self) -> Endpoint {
         Endpoint::Deferred(Arc::new(AsyncHandler {
-            function: self,
+            function: Arc::new(self),
             result: PhantomData,
         }))
     }
@@ -123,6 +138,13 @@ where
 {
     fn start(self: Arc<Self>, request: Request) -> ResponseFuture {
         Box::pin(async move { (self.function)(request).await.into_response() })
+    }
+
+    fn for_worker(&self) -> Arc<dyn Deferred> {
+        Arc::new(AsyncHandler {
+            function: Arc::clone(&self.function),
+            result: PhantomData,
+        })
     }
 }
 
@@ -186,6 +208,8 @@ mod tests {
         };
         assert_eq!(answer(handler, "/"), "shared");
         let erased = (|_: &Request| "e").into_endpoint();
-        assert_eq!(answer(erased, "/"), "e");
+        assert_eq!(answer(erased.for_worker(), "/"), "e");
+        let erased = named_async.into_endpoint();
+        assert_eq!(answer(erased.for_worker(), "/f"), "/f");
     }
 }

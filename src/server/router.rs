@@ -145,6 +145,15 @@ impl Router {
         Routed::Endpoint(found.value)
     }
 
+    /// The same routes for one worker.
+    pub(super) fn for_worker(&self) -> Router {
+        let mut routes = self.routes.clone();
+        for endpoint in routes.values_mut() {
+            *endpoint = endpoint.for_worker();
+        }
+        Router { routes }
+    }
+
     fn refuse(&self, request: &Request) -> Response {
         let allowed = self
             .routes

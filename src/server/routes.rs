@@ -23,7 +23,7 @@ use crate::server::pattern::Pattern;
 use crate::server::pattern::Segment;
 
 /// Patterns and what belongs to them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Routes<T> {
     entries: Vec<Entry<T>>,
     /// Sorted by host, in lower case.
@@ -31,14 +31,14 @@ pub struct Routes<T> {
     any_host: Node,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Entry<T> {
     pattern: Pattern,
     value: T,
 }
 
 /// A position in the path of a pattern.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Node {
     /// Sorted by [`order`].
     literals: Vec<(Box<str>, Node)>,
@@ -50,7 +50,7 @@ struct Node {
 }
 
 /// The routes of one path, by method: indexes into the entries.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Leaf {
     /// Methods and their entries, in the order of registration.
     methods: Vec<(Method, usize)>,
@@ -94,6 +94,11 @@ impl<T> Routes<T> {
                 end: Leaf::new(),
             },
         }
+    }
+
+    /// What belongs to the patterns, to be changed.
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.entries.iter_mut().map(|entry| &mut entry.value)
     }
 
     /// Adds a route. An equal pattern (same method, same host, same shape of path) is an error that

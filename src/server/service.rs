@@ -324,8 +324,8 @@ impl Server {
         let (state, router, options) = (Arc::clone(&self.state), self.router, self.options);
         let start = move |core: &Rc<Core>, index: usize| {
             let router = match &router {
-                Source::Shared(router) => Arc::clone(router),
-                Source::PerWorker(make) => Arc::new(make(core)),
+                Source::Shared(router) => router.for_worker(),
+                Source::PerWorker(make) => make(core),
             };
             let sockets = {
                 let mut shares = shares.lock().unwrap_or_else(PoisonError::into_inner);

@@ -18,7 +18,7 @@ use crate::server::statistics::Counters;
 /// One core's part of a server.
 pub struct Worker {
     /// Who answers.
-    pub router: Arc<Router>,
+    pub router: Router,
     /// Limits and time-outs.
     pub options: Options,
     /// Where requests are noted.
@@ -32,7 +32,7 @@ pub struct Worker {
 
 impl Worker {
     /// A worker without connections.
-    pub fn new(router: Arc<Router>, options: Options, access_log: Option<AccessLog>) -> Worker {
+    pub fn new(router: Router, options: Options, access_log: Option<AccessLog>) -> Worker {
         Worker {
             router,
             options,

@@ -5,7 +5,6 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -160,7 +159,7 @@ impl Bench {
 
     fn with(options: Options) -> Bench {
         RELEASED.set(false);
-        let worker = Rc::new(Worker::new(Arc::new(router()), options, None));
+        let worker = Rc::new(Worker::new(router(), options, None));
         let mut io = Io::detached(Instant::from_nanoseconds(1), 784_111_777);
         let connection = Connection::accept(worker, &mut io);
         Bench {
