@@ -328,7 +328,13 @@ impl<T, W> Pool<T, W> {
                 _ => break,
             }
         }
-        self.idle_deadline(key)
+        // Its own end may come before that of one that has rested longer: age has jitter.
+        let deadline = self.idle_deadline(key)?;
+        if deadline > now {
+            return Some(deadline);
+        }
+        self.evict(index);
+        None
     }
 
     /// Evicts every idle connection.
