@@ -37,7 +37,7 @@ pub const COMPLETIONS_PER_TURN: usize = 1_024;
 pub const WHEEL_TICK: Duration = Duration::from_millis(64);
 /// Slots of the timer wheel (a power of two): one revolution is 65 s; longer deadlines go round.
 pub const WHEEL_SLOTS: usize = 1_024;
-/// Longest sleep of one turn: kernels before 6.18 add it to the clock without minding overflow.
+/// Longest sleep of one turn: the kernel adds it to its clock, and the sum must not overflow.
 pub const WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long the end of a core waits for operations in flight before it leaks them.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
