@@ -39,7 +39,7 @@ fn main() -> std::io::Result<()> {
     let count = first
         .and_then(|count| count.parse().ok())
         .unwrap_or(CONNECTIONS);
-    roundtrip::ring::sys::raise_soft_limits();
+    roundtrip::internals::raise_soft_limits();
     println!(
         "| round | idle | resident before | with them | bytes each | p50 / p99 alone | beside them | alone again |"
     );

@@ -7,13 +7,13 @@ use std::time::Duration;
 use divan::Bencher;
 use divan::counter::ItemsCount;
 
-use roundtrip::reactor::OwnerId;
-use roundtrip::reactor::Reactor;
-use roundtrip::reactor::heap::TimerHeap;
-use roundtrip::reactor::operation::Operation;
-use roundtrip::reactor::slots::Routed;
-use roundtrip::reactor::wheel::Wheel;
-use roundtrip::ring::setup::RingOptions;
+use roundtrip::internals::Operation;
+use roundtrip::internals::OwnerId;
+use roundtrip::internals::Reactor;
+use roundtrip::internals::RingOptions;
+use roundtrip::internals::Routed;
+use roundtrip::internals::TimerHeap;
+use roundtrip::internals::Wheel;
 use roundtrip::runtime::Instant;
 
 fn main() {
@@ -119,7 +119,7 @@ fn heap_insert_and_remove(bencher: Bencher<'_, '_>, timers: u64) {
     });
 }
 
-fn full_wheel(timers: u64) -> (Wheel, Vec<roundtrip::reactor::wheel::TimerId>) {
+fn full_wheel(timers: u64) -> (Wheel, Vec<roundtrip::internals::TimerId>) {
     let mut wheel = Wheel::new(milliseconds(0));
     let ids: Vec<_> = (0..timers)
         .map(|key| {

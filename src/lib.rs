@@ -28,8 +28,8 @@ pub mod fs;
 pub mod http;
 pub mod limits;
 pub mod net;
-pub mod reactor;
-pub mod ring;
+pub(crate) mod reactor;
+pub(crate) mod ring;
 pub mod runtime;
 pub mod server;
 
@@ -52,3 +52,17 @@ pub use crate::server::files;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 pub mod readme {}
+
+/// For the benchmarks of this crate alone: no part of the API.
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::reactor::OwnerId;
+    pub use crate::reactor::Reactor;
+    pub use crate::reactor::heap::TimerHeap;
+    pub use crate::reactor::operation::Operation;
+    pub use crate::reactor::slots::Routed;
+    pub use crate::reactor::wheel::TimerId;
+    pub use crate::reactor::wheel::Wheel;
+    pub use crate::ring::setup::RingOptions;
+    pub use crate::ring::sys::raise_soft_limits;
+}

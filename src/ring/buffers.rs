@@ -67,11 +67,6 @@ impl BufferRing {
         self.count
     }
 
-    /// Size of each.
-    pub fn buffer_bytes(&self) -> u32 {
-        self.buffer_bytes
-    }
-
     /// Leases alive. Zero between turns.
     pub fn leased(&self) -> u16 {
         self.leased.get()

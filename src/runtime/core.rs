@@ -155,17 +155,17 @@ impl Core {
     }
 
     /// Operations and timers. Borrowed for a call or two, never across a call to an owner.
-    pub fn reactor(&self) -> RefMut<'_, Reactor> {
+    pub(crate) fn reactor(&self) -> RefMut<'_, Reactor> {
         self.reactor.borrow_mut()
     }
 
     /// Queues `ready` of an owner for this turn or the next.
-    pub fn schedule(&self, owner: OwnerId, key: u64) {
+    pub(crate) fn schedule(&self, owner: OwnerId, key: u64) {
         self.ready.borrow_mut().push_back((owner, key));
     }
 
     /// Registers an owner for the life of the core.
-    pub fn register(&self, owner: Rc<dyn Owner>) -> OwnerId {
+    pub(crate) fn register(&self, owner: Rc<dyn Owner>) -> OwnerId {
         let mut owners = self.owners.borrow_mut();
         let id = u8::try_from(owners.len()).expect("a handful of owners per core");
         assert!(id < WAKE.0.0, "too many owners");

@@ -61,6 +61,17 @@ pub(super) fn with<T>(call: impl FnOnce(&Rc<Core>) -> T) -> Option<T> {
 }
 
 impl Core {
+    /// An error unless the calling thread runs this very core: a future that waits for it would
+    /// wait for ever.
+    pub(crate) fn check_is_here(self: &Rc<Self>) -> std::io::Result<()> {
+        match with(|core| Rc::ptr_eq(core, self)) {
+            Some(true) => Ok(()),
+            _ => Err(std::io::Error::other(
+                "this socket belongs to a core that has ended, or that another thread runs",
+            )),
+        }
+    }
+
     /// The calling thread's core, if it runs one.
     pub fn current() -> Option<Rc<Core>> {
         with(Rc::clone)

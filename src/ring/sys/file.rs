@@ -5,7 +5,6 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
-use std::os::fd::AsRawFd;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::ffi::OsStringExt;
@@ -128,10 +127,5 @@ impl Directory {
         self.open_beneath(&relative.join(name))
             .ok()
             .map(|(_, metadata)| metadata)
-    }
-
-    /// The descriptor's number, for messages.
-    pub fn raw(&self) -> i32 {
-        self.0.as_raw_fd()
     }
 }

@@ -149,7 +149,6 @@ pub struct PieceList {
     message: libc::msghdr,
     pieces: [libc::iovec; SEND_SEGMENTS_MAX],
     count: usize,
-    bytes: usize,
 }
 
 impl Default for PieceList {
@@ -171,7 +170,6 @@ impl PieceList {
             message,
             pieces: [none; SEND_SEGMENTS_MAX],
             count: 0,
-            bytes: 0,
         }
     }
 
@@ -186,19 +184,12 @@ impl PieceList {
             iov_len: piece.len(),
         };
         self.count += 1;
-        self.bytes += piece.len();
         true
     }
 
     /// Forgets all pieces.
     pub fn clear(&mut self) {
         self.count = 0;
-        self.bytes = 0;
-    }
-
-    /// Bytes of all pieces.
-    pub fn bytes(&self) -> usize {
-        self.bytes
     }
 
     /// The message header; valid while `self` does not move.
