@@ -90,8 +90,8 @@ impl Net {
             let Some(connection) = table.get_mut(key) else {
                 return;
             };
-            // A connection that was closing in order has said all it wanted to.
-            if connection.close == Closing::Open {
+            // A connection that only waits for the peer's end has said all it wanted to.
+            if matches!(connection.close, Closing::Open | Closing::Flushing) {
                 connection.cause = connection.cause.or(Some(errno));
             }
             if let Some(endpoint) = &mut connection.endpoint {

@@ -43,6 +43,9 @@ struct Stream {
 
 impl Stream {
     async fn read(&self, mut buffer: BytesMut) -> (io::Result<usize>, BytesMut) {
+        if let Err(error) = self.core.check_is_here() {
+            return (Err(error), buffer);
+        }
         loop {
             if buffer.capacity() == buffer.len() {
                 return (Err(io::Error::from(io::ErrorKind::InvalidInput)), buffer);
@@ -64,6 +67,7 @@ impl Stream {
     }
 
     async fn write_all(&self, bytes: Bytes) -> io::Result<()> {
+        self.core.check_is_here()?;
         let mut rest = bytes;
         while !rest.is_empty() {
             let piece = rest.slice(..rest.len().min(SEND_BYTES_MAX));
@@ -197,6 +201,7 @@ impl Listening {
     }
 
     async fn accept(&self) -> io::Result<Stream> {
+        self.core.check_is_here()?;
         loop {
             let fd = self.socket.raw();
             let submitted = operations::submit(

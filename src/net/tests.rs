@@ -489,3 +489,32 @@ fn refused_and_unknown_say_where() {
         })
         .unwrap();
 }
+
+#[test]
+fn an_answer_that_is_cut_short_has_a_cause() {
+    let served = serve_with(
+        |io: &mut Io, _data: Received<'_>| {
+            io.append_bytes(Bytes::from(vec![0; 64 << 20]));
+            Step::CloseAfterFlush
+        },
+        |io| io.set_write_timeout(Duration::from_millis(200)),
+    );
+    served.with(|mut stream| {
+        stream.write_all(b"go").unwrap();
+        std::thread::sleep(Duration::from_millis(600));
+    });
+    assert_eq!(*served.ends.borrow(), [Some(io::ErrorKind::TimedOut)]);
+}
+
+#[test]
+fn a_socket_of_another_core_is_refused() {
+    let first = Runtime::small().unwrap();
+    let listener = first
+        .block_on(async { TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap() })
+        .unwrap();
+    let second = Runtime::small().unwrap();
+    let error = second.block_on(async { listener.accept().await.unwrap_err() });
+    assert!(error.unwrap().to_string().contains("belongs to a core"));
+    drop(first);
+    assert!(second.block_on(listener.accept()).unwrap().is_err());
+}
