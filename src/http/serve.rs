@@ -22,6 +22,7 @@ use ::http::StatusCode;
 use ::http::Version;
 
 use crate::http::chunked;
+use crate::http::chunked::ChunkError;
 use crate::http::chunked::Decoded;
 use crate::http::date::DateCache;
 use crate::http::encode;
@@ -39,9 +40,11 @@ use crate::http::head::Scanner;
 use crate::http::head::parse_request;
 use crate::http::headers::Headers;
 use crate::http::known::Known;
+use crate::http::recycle::FreeList;
 use crate::http::request::Request;
 use crate::http::response::Response;
 use crate::limits::DRAIN_BYTES_MAX;
+use crate::limits::FREE_CHANNELS_MAX;
 
 /// One HTTP/1 connection of a server.
 #[derive(Debug)]
@@ -130,7 +133,43 @@ struct Incoming {
 #[derive(Debug)]
 enum Decoder {
     Length(u64),
-    Chunked(chunked::Decoder),
+    Chunked(Chunked),
+}
+
+/// A decoder in recycled memory: few connections are in a chunked body, and all would carry it.
+#[derive(Debug)]
+struct Chunked {
+    /// `None` only while it is dropped.
+    decoder: Option<Box<chunked::Decoder>>,
+}
+
+thread_local! {
+    static FREE_DECODERS: FreeList<Box<chunked::Decoder>> =
+        const { FreeList::new(FREE_CHANNELS_MAX) };
+}
+
+impl Chunked {
+    fn new() -> Chunked {
+        let recycled = FREE_DECODERS.try_with(FreeList::take).ok().flatten();
+        Chunked {
+            decoder: Some(recycled.unwrap_or_default()),
+        }
+    }
+
+    fn push<'a>(&mut self, input: &'a [u8]) -> Result<Decoded<'a>, ChunkError> {
+        let decoder = self.decoder.as_mut().expect("present until the drop");
+        decoder.push(input)
+    }
+}
+
+impl Drop for Chunked {
+    fn drop(&mut self) {
+        if let Some(mut decoder) = self.decoder.take() {
+            *decoder = chunked::Decoder::new();
+            // At the end of a thread the list may be gone already.
+            let _ = FREE_DECODERS.try_with(|free| free.give(decoder));
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -317,7 +356,7 @@ impl Exchange {
         let decoder = match framing {
             Framing::Empty => None,
             Framing::Length(length) => Some(Decoder::Length(length)),
-            Framing::Chunked => Some(Decoder::Chunked(chunked::Decoder::new())),
+            Framing::Chunked => Some(Decoder::Chunked(Chunked::new())),
             Framing::UntilClose => panic!("a request does not end with its connection"),
         };
         self.receiving = match decoder {

@@ -18,6 +18,7 @@ use crate::limits::FILE_READ_BYTES;
 use crate::limits::FREE_BUFFER_BYTES_MAX;
 use crate::limits::FREE_BUFFERS_MAX;
 use crate::limits::FREE_FILE_BUFFERS_MAX;
+use crate::limits::SEND_SEGMENTS_MAX;
 use crate::reactor::operation::Piece;
 use crate::reactor::sys::File;
 
@@ -69,7 +70,8 @@ impl Output {
         } else {
             self.seal();
             self.queued_bytes += bytes.len() as u64;
-            self.queue.push_back(Segment::Memory(Piece::Shared(bytes)));
+            self.queue()
+                .push_back(Segment::Memory(Piece::Shared(bytes)));
         }
     }
 
@@ -84,7 +86,7 @@ impl Output {
         }
         self.seal();
         self.queued_bytes += range.end - range.start;
-        self.queue.push_back(Segment::File { file, range });
+        self.queue().push_back(Segment::File { file, range });
     }
 
     /// Bytes appended and not yet taken.
@@ -104,13 +106,16 @@ impl Output {
         }
         let segment = self.queue.pop_front()?;
         self.queued_bytes -= segment.len();
+        if self.queue.is_empty() {
+            give_queue(std::mem::take(&mut self.queue));
+        }
         Some(segment)
     }
 
     /// Puts back what could not be sent.
     pub fn push_front(&mut self, segment: Segment) {
         self.queued_bytes += segment.len();
-        self.queue.push_front(segment);
+        self.queue().push_front(segment);
     }
 
     /// The first piece, to be looked at before it is taken.
@@ -194,11 +199,21 @@ impl Output {
         all
     }
 
+    /// The queue, with memory.
+    fn queue(&mut self) -> &mut VecDeque<Segment> {
+        if self.queue.capacity() == 0 {
+            self.queue = FREE_QUEUES
+                .with_borrow_mut(|free| free.pop())
+                .unwrap_or_default();
+        }
+        &mut self.queue
+    }
+
     fn seal(&mut self) {
         if !self.filling.is_empty() {
             let filled = std::mem::take(&mut self.filling);
             self.queued_bytes += filled.len() as u64;
-            self.queue.push_back(Segment::Memory(Piece::Owned {
+            self.queue().push_back(Segment::Memory(Piece::Owned {
                 buffer: filled,
                 sent: 0,
             }));
@@ -228,7 +243,26 @@ impl Segment {
     }
 }
 
+/// Keeps the memory of a drained queue for the next connection that sends.
+fn give_queue(queue: VecDeque<Segment>) {
+    assert!(queue.is_empty(), "a queue in use is not given away");
+    if queue.capacity() <= FREE_QUEUE_SEGMENTS_MAX {
+        // At thread exit the list may be gone already; then the allocator takes it.
+        let _ = FREE_QUEUES.try_with(|free| {
+            let mut free = free.borrow_mut();
+            if free.len() < FREE_BUFFERS_MAX {
+                free.push(queue);
+            }
+        });
+    }
+}
+
+/// Longer queues are given back to the allocator.
+const FREE_QUEUE_SEGMENTS_MAX: usize = 2 * SEND_SEGMENTS_MAX;
+
 thread_local! {
+    /// Queues of this core that nobody uses.
+    static FREE_QUEUES: RefCell<Vec<VecDeque<Segment>>> = const { RefCell::new(Vec::new()) };
     /// Output buffers of this core that nobody uses.
     static FREE_BUFFERS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
     /// Buffers of this core for parts of files.
