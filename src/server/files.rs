@@ -211,13 +211,23 @@ fn open_path(request: &Request) -> Option<&str> {
     let Some((_, rest)) = request.params().last() else {
         return path.starts_with('/').then_some(path);
     };
+    if path.ends_with(rest) && path[..path.len() - rest.len()].ends_with('/') {
+        return Some(&path[path.len() - rest.len() - 1..]);
+    }
     // The parameter is decoded, which must not happen twice. It ends the path, so that it is the
-    // one suffix that decodes to it.
-    let mut slashes = path.rmatch_indices('/').map(|(at, _)| &path[at..]);
-    slashes.find(|suffix| {
-        suffix[1..] == *rest
-            || percent_decode(&suffix[1..]).is_some_and(|decoded| *decoded == *rest.as_bytes())
-    })
+    // one suffix that decodes to it. Lengths tell which: to decode each would be quadratic.
+    let (mut end, mut escapes) = (path.len(), 0);
+    for (at, _) in path.rmatch_indices('/') {
+        escapes += path[at..end].matches('%').count();
+        end = at;
+        let coded = &path[at + 1..];
+        if coded.len() == rest.len() + 2 * escapes
+            && percent_decode(coded).is_some_and(|decoded| *decoded == *rest.as_bytes())
+        {
+            return Some(&path[at..]);
+        }
+    }
+    None
 }
 
 fn join(directory: &str, name: &str) -> String {
@@ -331,6 +341,15 @@ mod tests {
         let mut request = Request::for_target("GET", target).unwrap();
         request.set_params(params.iter().copied());
         open_path(&request).map(str::to_owned)
+    }
+
+    #[test]
+    fn the_open_part_of_a_long_path_is_found_at_once() {
+        let open = format!("{}{}", "/".repeat(8_000), "%41".repeat(2_700));
+        let decoded = format!("{}{}", "/".repeat(8_000), "A".repeat(2_700));
+        let target = format!("/files/{open}");
+        let found = open_path_of(&target, &[("path", &decoded)]);
+        assert_eq!(found, Some(format!("/{open}")));
     }
 
     #[test]
