@@ -129,11 +129,13 @@ pub fn request_head(
 }
 
 /// Writes a whole response for a request that could not be understood, or not be served: the
-/// status, one line of text, `Connection: close`. Nothing that the peer sent is repeated.
+/// status, one line of text, `Connection: close`. Nothing that the peer sent is repeated. Without
+/// body, for HEAD, it keeps the fields that it would have with one (RFC 9110 §9.3.2).
 pub fn error_response(
     out: &mut Vec<u8>,
     status: StatusCode,
     rule: &'static str,
+    with_body: bool,
     date: (&mut DateCache, u64),
 ) {
     let (cache, seconds) = date;
@@ -146,6 +148,9 @@ pub fn error_response(
     out.extend_from_slice(Persistence::Close.line());
     framing(out, Outgoing::Length(length as u64));
     out.extend_from_slice(b"\r\n");
+    if !with_body {
+        return;
+    }
     for part in [reason, separator, rule, "\n"] {
         out.extend_from_slice(part.as_bytes());
     }
@@ -380,7 +385,13 @@ mod tests {
     fn error_responses_are_whole() {
         let mut out = Vec::new();
         let date = (&mut DateCache::new(), SECONDS);
-        error_response(&mut out, StatusCode::BAD_REQUEST, "a CR without LF", date);
+        error_response(
+            &mut out,
+            StatusCode::BAD_REQUEST,
+            "a CR without LF",
+            true,
+            date,
+        );
         let text = String::from_utf8(out).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with("HTTP/1.1 400 Bad Request\r\n"));

@@ -192,6 +192,15 @@ struct Asked {
 }
 
 impl Asked {
+    /// Of a request that was refused: no more of it may be known than how it starts.
+    fn by_start(head: &[u8]) -> Asked {
+        let line = head.strip_prefix(b"\r\n").unwrap_or(head);
+        Asked {
+            is_head: line.starts_with(b"HEAD "),
+            is_http_10: false,
+        }
+    }
+
     /// For framing, all methods but HEAD are the same.
     fn method(self) -> Method {
         if self.is_head {
@@ -310,7 +319,7 @@ impl Exchange {
                 self.receiving = Receiving::Head(Box::new(PartialHead { scanner, bytes }));
                 (input.len(), Event::NeedMore)
             }
-            Err(error) => (input.len(), self.refuse(error.status, error.rule)),
+            Err(error) => (input.len(), self.refuse_head(input, error)),
         }
     }
 
@@ -328,14 +337,18 @@ impl Exchange {
                 partial.bytes.extend_from_slice(input);
                 (input.len(), Event::NeedMore)
             }
-            Err(error) => (input.len(), self.refuse(error.status, error.rule)),
+            Err(error) => {
+                let mut head = std::mem::take(&mut partial.bytes);
+                head.extend_from_slice(input);
+                (input.len(), self.refuse_head(&head, error))
+            }
         }
     }
 
     fn begin(&mut self, head: &[u8], limits: &HeadLimits) -> Event {
         match parse_request(head, limits).and_then(|head| self.accept(head)) {
             Ok(request) => Event::Request(request),
-            Err(error) => self.refuse(error.status, error.rule),
+            Err(error) => self.refuse_head(head, error),
         }
     }
 
@@ -414,6 +427,24 @@ impl Exchange {
         Event::Refused(Refusal { status, rule })
     }
 
+    fn refuse_head(&mut self, head: &[u8], error: HeadError) -> Event {
+        self.sending = Sending::Awaited(Asked::by_start(head));
+        self.refuse(error.status, error.rule)
+    }
+
+    /// Gives up a head that [arrives too slowly](Exchange::is_in_head): what to answer.
+    pub fn time_out_head(&mut self) -> Refusal {
+        let Receiving::Head(partial) = &self.receiving else {
+            panic!("a part of a head arrived");
+        };
+        self.sending = Sending::Awaited(Asked::by_start(&partial.bytes));
+        self.stop_receiving(CloseReason::Timeout);
+        Refusal {
+            status: StatusCode::REQUEST_TIMEOUT,
+            rule: "the head did not arrive in time",
+        }
+    }
+
     /// Nothing more is read: the connection ends with the response that runs, or that tells why.
     pub fn stop_receiving(&mut self, reason: CloseReason) {
         self.receiving = Receiving::Closed;
@@ -489,8 +520,8 @@ impl Exchange {
         sends
     }
 
-    /// Writes a response to a peer that broke a rule; false, and nothing, when another response has
-    /// begun.
+    /// Writes a response to a peer that broke a rule, without a body for HEAD; false, and nothing,
+    /// when another response has begun.
     pub fn respond_to_refusal(
         &mut self,
         refusal: Refusal,
@@ -498,10 +529,10 @@ impl Exchange {
         out: &mut Vec<u8>,
     ) -> bool {
         assert!(self.close.is_some(), "a refusal ends the connection");
-        if !matches!(self.sending, Sending::Idle | Sending::Awaited(_)) {
+        let Sending::Awaited(asked) = self.sending else {
             return false;
-        }
-        encode::error_response(out, refusal.status, refusal.rule, date);
+        };
+        encode::error_response(out, refusal.status, refusal.rule, !asked.is_head, date);
         self.sending = Sending::Done;
         true
     }

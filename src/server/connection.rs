@@ -639,10 +639,8 @@ impl Protocol for Connection {
             Expired::Not => Step::Continue,
             Expired::Silently => Step::CloseAfterFlush,
             Expired::Head => {
-                let status = StatusCode::REQUEST_TIMEOUT;
-                let rule = "the head did not arrive in time";
-                self.exchange.stop_receiving(CloseReason::Timeout);
-                self.refuse(io, Refusal { status, rule });
+                let refusal = self.exchange.time_out_head();
+                self.refuse(io, refusal);
                 self.settle(io)
             }
             Expired::Body => {

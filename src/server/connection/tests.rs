@@ -379,6 +379,50 @@ fn refuses_by_status() {
     }
 }
 
+#[test]
+fn a_refused_head_request_gets_no_body() {
+    let long = "b".repeat(70_000);
+    let table = [
+        ("HEAD / HTTP/1.1\r\n\r\n".to_owned(), 400),
+        ("\r\nHEAD / HTTP/1.1\r\nHost: a\r\nb\n".to_owned(), 400),
+        (head_request("Content-Length: x"), 400),
+        (head_request("Transfer-Encoding: gzip, chunked"), 501),
+        (head_request("Content-Length: 9"), 413),
+        (head_request("Expect: tea"), 417),
+        (head_request(&format!("a: {long}")), 431),
+    ];
+    for (input, status) in table {
+        for chunk in [usize::MAX, 7] {
+            let mut bench = Bench::with(Options {
+                body_bytes_max: Some(8),
+                ..Options::default()
+            });
+            for piece in input.as_bytes().chunks(chunk) {
+                if bench.end.is_none() {
+                    bench.recv(piece);
+                }
+            }
+            check_refused_head(&mut bench, status);
+        }
+    }
+    let mut bench = Bench::new();
+    bench.recv(b"HEAD / HT");
+    bench.expire();
+    check_refused_head(&mut bench, 408);
+}
+
+fn head_request(field: &str) -> String {
+    format!("HEAD /ignore HTTP/1.1\r\nHost: a\r\n{field}\r\n\r\n")
+}
+
+fn check_refused_head(bench: &mut Bench, status: u16) {
+    let text = bench.text();
+    assert!(text.starts_with(&format!("HTTP/1.1 {status} ")), "{text}");
+    assert!(text.contains("\r\nContent-Length: "), "{text}");
+    assert!(text.ends_with("\r\n\r\n"), "{status}: {text}");
+    assert_eq!(bench.end, Some("close"));
+}
+
 fn post(fields: &str, body: &str) -> String {
     let fields = if fields.is_empty() {
         String::new()
