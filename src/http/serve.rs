@@ -188,6 +188,7 @@ enum Sending {
 #[derive(Clone, Copy, Debug)]
 struct Asked {
     is_head: bool,
+    is_connect: bool,
     is_http_10: bool,
 }
 
@@ -197,11 +198,12 @@ impl Asked {
         let line = head.strip_prefix(b"\r\n").unwrap_or(head);
         Asked {
             is_head: line.starts_with(b"HEAD "),
+            is_connect: line.starts_with(b"CONNECT "),
             is_http_10: false,
         }
     }
 
-    /// For framing, all methods but HEAD are the same.
+    /// For framing, all methods but HEAD are the same: a 2xx to CONNECT is not sent.
     fn method(self) -> Method {
         if self.is_head {
             Method::HEAD
@@ -364,6 +366,7 @@ impl Exchange {
         self.close = CloseReason::of_request(&head);
         self.sending = Sending::Awaited(Asked {
             is_head: *head.method() == Method::HEAD,
+            is_connect: *head.method() == Method::CONNECT,
             is_http_10: head.version() == Version::HTTP_10,
         });
         let decoder = match framing {
@@ -478,14 +481,21 @@ impl Exchange {
         self.close
     }
 
-    /// True when a response can answer a request: not for 1xx, which are no answers, and not when
-    /// one of its fields was refused.
-    pub fn can_send(response: &Response) -> bool {
-        !response.status_code().is_informational() && response.invalid_header().is_none()
+    /// The status to answer instead, when a response cannot answer the request that runs. 500 for
+    /// 1xx, which are no answers, and when one of its fields was refused. 501 for a 2xx to CONNECT:
+    /// it would promise a tunnel, and have neither length nor body (RFC 9110 §9.3.6). We make no
+    /// tunnels, for whatever target; a 405 would say that this target alone has none.
+    pub fn replacement_for(&self, response: &Response) -> Option<StatusCode> {
+        let status = response.status_code();
+        if status.is_informational() || response.invalid_header().is_some() {
+            return Some(StatusCode::INTERNAL_SERVER_ERROR);
+        }
+        let is_connect = matches!(&self.sending, Sending::Awaited(asked) if asked.is_connect);
+        (is_connect && status.is_success()).then_some(StatusCode::NOT_IMPLEMENTED)
     }
 
-    /// Writes the head of a response that [can be sent](Exchange::can_send), and says what follows
-    /// it. All framing follows from the body alone.
+    /// Writes the head of a response that needs no [replacement](Exchange::replacement_for), and
+    /// says what follows it. All framing follows from the body alone.
     pub fn respond(
         &mut self,
         response: &mut Response,
@@ -495,7 +505,10 @@ impl Exchange {
         let Sending::Awaited(asked) = self.sending else {
             panic!("a response answers a request");
         };
-        assert!(Exchange::can_send(response), "the caller has looked");
+        assert!(
+            self.replacement_for(response).is_none(),
+            "the caller has looked"
+        );
         let (method, version) = (asked.method(), asked.version());
         let (status, body) = (response.status_code(), response.body_ref());
         let outgoing = Outgoing::of_response(&method, version, status, body.length());
@@ -779,6 +792,27 @@ mod tests {
             assert_eq!(exchange.close_reason().is_none(), fits, "{pieces:?}");
             drop(sender);
         }
+    }
+
+    #[test]
+    fn a_success_of_connect_is_replaced() {
+        let mut exchange = Exchange::new();
+        feed(&mut exchange, b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n");
+        let replacement = |status: u16| {
+            let status = StatusCode::from_u16(status).unwrap();
+            exchange.replacement_for(&Response::new().status(status))
+        };
+        assert_eq!(replacement(200), Some(StatusCode::NOT_IMPLEMENTED));
+        assert_eq!(replacement(204), Some(StatusCode::NOT_IMPLEMENTED));
+        assert_eq!(replacement(103), Some(StatusCode::INTERNAL_SERVER_ERROR));
+        assert_eq!(replacement(404), None);
+        let refused = Response::new().status(StatusCode::FORBIDDEN).body("no");
+        assert_eq!(respond(&mut exchange, refused, true), Sends::Whole);
+        assert_eq!(exchange.close_reason(), Some(CloseReason::Tunnel));
+
+        let mut exchange = Exchange::new();
+        feed(&mut exchange, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(exchange.replacement_for(&Response::new()), None);
     }
 
     #[test]

@@ -364,9 +364,9 @@ impl Connection {
             // follow the head.
             self.exchange.write_continue(io.output.tail());
         }
-        if !Exchange::can_send(&response) {
+        if let Some(status) = self.exchange.replacement_for(&response) {
             guarded_drop(response);
-            response = Response::new().status(StatusCode::INTERNAL_SERVER_ERROR);
+            response = Response::new().status(status);
         }
         if let Some(entry) = &mut self.log {
             entry.status = response.status_code();
