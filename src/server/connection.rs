@@ -365,6 +365,7 @@ impl Connection {
             self.exchange.write_continue(io.output.tail());
         }
         if let Some(status) = self.exchange.replacement_for(&response) {
+            self.worker.counters.count_invalid_response();
             guarded_drop(response);
             response = Response::new().status(status);
         }

@@ -22,6 +22,9 @@ pub struct Statistics {
     pub requests_refused: u64,
     /// Handlers and bodies that panicked; each cost its connection.
     pub panics: u64,
+    /// Responses of handlers that could not be sent, because of a malformed field or a status that
+    /// is no answer; the client got a 500 or 501 instead.
+    pub invalid_responses: u64,
     /// Lines that the access log dropped.
     pub access_log_dropped: u64,
 }
@@ -34,6 +37,7 @@ pub struct Counters {
     requests: AtomicU64,
     refused: AtomicU64,
     panics: AtomicU64,
+    invalid_responses: AtomicU64,
 }
 
 impl Counters {
@@ -62,6 +66,11 @@ impl Counters {
         add_one(&self.panics);
     }
 
+    /// A handler's response was replaced.
+    pub fn count_invalid_response(&self) {
+        add_one(&self.invalid_responses);
+    }
+
     /// Adds these counts to a sum.
     pub fn add_to(&self, sum: &mut Statistics) {
         // Closed first: what is open may then be counted one too high, and never below zero.
@@ -72,6 +81,7 @@ impl Counters {
         sum.requests += self.requests.load(Ordering::Relaxed);
         sum.requests_refused += self.refused.load(Ordering::Relaxed);
         sum.panics += self.panics.load(Ordering::Relaxed);
+        sum.invalid_responses += self.invalid_responses.load(Ordering::Relaxed);
     }
 }
 
@@ -92,6 +102,7 @@ mod tests {
         workers[1].count_request();
         workers[1].count_refused();
         workers[1].count_panic();
+        workers[1].count_invalid_response();
         workers[1].count_closed();
         let mut sum = Statistics::default();
         workers.iter().for_each(|worker| worker.add_to(&mut sum));
@@ -101,6 +112,7 @@ mod tests {
             requests: 1,
             requests_refused: 1,
             panics: 1,
+            invalid_responses: 1,
             access_log_dropped: 0,
         };
         assert_eq!(sum, expected);

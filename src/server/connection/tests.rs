@@ -636,6 +636,7 @@ fn what_cannot_be_sent_is_a_500() {
         let mut bench = Bench::new();
         bench.recv(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
         assert!(bench.text().starts_with("HTTP/1.1 500 "));
+        assert_eq!(bench.statistics().invalid_responses, 1);
         assert_eq!(bench.end, None);
     }
 }
