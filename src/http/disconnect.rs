@@ -1,4 +1,4 @@
-//! How a handler learns that its client is gone.
+//! How a handler learns that its client has closed, or closed its side.
 //!
 //! ```text
 //!   connection ─► Disconnect::fire ──► every Disconnected future resolves
@@ -19,7 +19,7 @@ pub struct Disconnect {
     state: Rc<State>,
 }
 
-/// Resolves when the client has gone; see [`Request::disconnected`].
+/// Resolves when the client has closed, or closed its side; see [`Request::disconnected`].
 ///
 /// [`Request::disconnected`]: crate::http::request::Request::disconnected
 #[derive(Debug)]

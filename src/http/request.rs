@@ -320,8 +320,9 @@ impl Request {
         &mut self.inner_mut().extensions
     }
 
-    /// Resolves when the client of this request has gone (its connection was reset; a half-close
-    /// does not count). Never, for a request that was not received.
+    /// Resolves when the client of this request has closed its connection, or its side of it. After
+    /// a half-close the client may still wait for the response, which is sent as usual; after a
+    /// reset the handler is dropped. Never, for a request that was not received.
     pub fn disconnected(&self) -> Disconnected {
         match &self.inner().disconnect {
             Some(disconnect) => disconnect.wait(),
