@@ -108,6 +108,8 @@ pub const DIRECTORY_ENTRIES_MAX: usize = 10_000;
 pub const REQUEST_HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of a response head that a client accepts.
 pub const RESPONSE_HEAD_BYTES_MAX: usize = 256 * 1024;
+/// Most bytes of a head that can be set: positions in it are 32 bits wide, and nobody sends more.
+pub const HEAD_BYTES_SETTABLE_MAX: usize = 16 * 1024 * 1024;
 /// Bytes of a request target; longer ones are answered 414.
 pub const TARGET_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of a method: what a request line may be longer than its target.
@@ -194,6 +196,9 @@ pub const RESPONSE_DRAIN_TIMEOUT: Duration = Duration::from_millis(50);
 /// Redirects followed before giving up.
 pub const REDIRECTS_MAX: usize = 10;
 
+const _: () = assert!(REQUEST_HEAD_BYTES_MAX <= HEAD_BYTES_SETTABLE_MAX);
+const _: () = assert!(RESPONSE_HEAD_BYTES_MAX <= HEAD_BYTES_SETTABLE_MAX);
+const _: () = assert!(HEAD_BYTES_SETTABLE_MAX <= u32::MAX as usize);
 const _: () = assert!(SQ_ENTRIES.is_power_of_two());
 const _: () = assert!(CQ_ENTRIES.is_power_of_two());
 const _: () = assert!(CQ_ENTRIES_MIN <= CQ_ENTRIES);

@@ -91,7 +91,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Bytes of a response head; 256 KiB by default.
+    /// Bytes of a response head; 256 KiB by default, at most 16 MiB.
     pub fn response_head_bytes_max(mut self, bytes: usize) -> ClientBuilder {
         self.transport.response_head_bytes_max = bytes;
         self

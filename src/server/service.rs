@@ -205,7 +205,8 @@ impl Server {
         self
     }
 
-    /// Bytes of a request head, the request line included: 64 KiB. A longer one is answered 431.
+    /// Bytes of a request head, the request line included: 64 KiB, and at most 16 MiB. A longer one
+    /// is answered 431.
     #[must_use]
     pub fn head_bytes_max(mut self, bytes: usize) -> Server {
         self.options.head_limits.bytes = bytes;

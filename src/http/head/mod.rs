@@ -22,6 +22,7 @@ use crate::error::ErrorKind;
 use crate::http::headers::Headers;
 use crate::http::request::Request;
 use crate::http::response::Response;
+use crate::limits::HEAD_BYTES_SETTABLE_MAX;
 use crate::limits::HEADER_COUNT_MAX;
 use crate::limits::REQUEST_HEAD_BYTES_MAX;
 use crate::limits::RESPONSE_HEAD_BYTES_MAX;
@@ -47,7 +48,8 @@ pub use scanner::Scanner;
 /// What a head may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeadLimits {
-    /// Bytes from the first of the start line to the empty line.
+    /// Bytes from the first of the start line to the empty line; a value above
+    /// [`HEAD_BYTES_SETTABLE_MAX`] counts as that.
     pub bytes: usize,
     /// Fields; a value above [`HEADER_COUNT_MAX`] counts as that.
     pub fields: usize,
@@ -69,6 +71,11 @@ impl HeadLimits {
         fields: HEADER_COUNT_MAX,
         target_bytes: TARGET_BYTES_MAX,
     };
+
+    /// The bytes that hold.
+    fn bytes_max(&self) -> usize {
+        self.bytes.min(HEAD_BYTES_SETTABLE_MAX)
+    }
 
     /// What a trailer section may take: 16 KiB, 128 fields.
     pub const TRAILERS: HeadLimits = HeadLimits {

@@ -18,6 +18,7 @@ use crate::http::head::RequestHead;
 use crate::http::head::ResponseHead;
 use crate::http::head::facts::is_valid_authority;
 use crate::http::head::scanner::TARGET_TOO_LONG;
+use crate::http::head::scanner::TOO_MANY_BYTES;
 use crate::http::head::scanner::TOO_MANY_FIELDS;
 use crate::http::headers::Field;
 use crate::http::headers::Headers;
@@ -26,6 +27,7 @@ use crate::http::known::is_forbidden_trailer;
 use crate::http::request::Request;
 use crate::http::response::Response;
 use crate::http::token;
+use crate::limits::HEAD_BYTES_SETTABLE_MAX;
 use crate::limits::HEADER_COUNT_MAX;
 
 /// Parses a request head that a [`Scanner`](crate::http::head::Scanner) found complete (RFC 9112
@@ -121,6 +123,10 @@ fn take_fields(
     headers: &mut Headers,
 ) -> Result<Facts, HeadError> {
     let mut facts = Facts::default();
+    // Positions are 32 bits wide, also for heads that no scanner has seen.
+    if head.len() > HEAD_BYTES_SETTABLE_MAX {
+        return Err(TOO_MANY_BYTES);
+    }
     // Also true for heads that no scanner has seen: every line ends in CRLF.
     if head.get(line_len..line_len + 2) != Some(b"\r\n") || !head.ends_with(b"\r\n\r\n") {
         return Err(BARE_LF);
