@@ -78,6 +78,16 @@ impl Server {
         peak_resident_bytes(self.child.id())
     }
 
+    /// Seconds of processor time it has used so far (proc(5), schedstat of each thread).
+    pub fn processor_seconds(&self) -> f64 {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id()));
+        let nanoseconds = tasks.expect("it runs").flatten().filter_map(|task| {
+            let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
+            text.split_whitespace().next()?.parse::<u64>().ok()
+        });
+        nanoseconds.sum::<u64>() as f64 / 1e9
+    }
+
     /// Sends a signal by name (`TERM`) and waits for the end.
     pub fn end(mut self, signal: &str) -> std::process::ExitStatus {
         let done = Command::new("kill")
