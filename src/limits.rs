@@ -157,7 +157,8 @@ pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 pub const SHUTDOWN_NEW_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often a shutdown looks whether all connections have ended.
 pub const SHUTDOWN_POLL_INTERVAL: Duration = Duration::from_millis(10);
-/// Lines of the access log that may wait for its writer; further ones are counted and dropped.
+/// Lines of one worker that may wait for the writer of the access log; further ones are counted and
+/// dropped.
 pub const ACCESS_LOG_QUEUE_MAX: usize = 8_192;
 /// How long the end of a server waits for the writer of its access log.
 pub const ACCESS_LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);

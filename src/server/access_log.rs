@@ -1,12 +1,16 @@
 //! One line per request, written by a thread of its own.
 //!
 //! ```text
-//!   worker ─ line ─┐                        ┌─ swap ─► writer thread ─► file, pipe, terminal
-//!   worker ─ line ─┼─► bounded buffer ──────┘
-//!   worker ─ line ─┘    full: counted and dropped
+//!   worker ─ line ─► its buffer ─┐
+//!   worker ─ line ─► its buffer ─┼─ swaps, in turn ─► writer thread ─► file, pipe, terminal
+//!   worker ─ line ─► its buffer ─┘
+//!                    full: counted and dropped
 //! ```
 //!
-//! A worker never waits for the writer: the lock is held only to copy a line or to swap the buffer.
+//! A worker waits neither for the writer nor for another worker: the lock of its buffer is held only
+//! to copy a line or to swap the buffer. Lines of one worker are in order; those of different
+//! workers need not be.
+//!
 //! The format is the Common Log Format with the seconds that the request took behind it:
 //!
 //! ```text
@@ -20,8 +24,10 @@ use std::sync::Condvar;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
+use std::thread::Thread;
 use std::time::Duration;
 
 use ::http::Method;
@@ -40,30 +46,47 @@ use crate::net::output::take_buffer;
 use crate::runtime::Instant;
 use crate::server::calendar::Moment;
 
-/// The access log of a server. Clones write to the same queue.
+/// The access log of a server. Clones are the same log.
 #[derive(Clone)]
 pub struct AccessLog {
-    queue: Arc<Queue>,
+    shared: Arc<Shared>,
+    writer: Thread,
 }
 
-struct Queue {
+/// One worker's part of the log.
+#[derive(Clone)]
+pub struct WorkerLog {
+    buffer: Arc<Buffer>,
+    shared: Arc<Shared>,
+    writer: Thread,
+}
+
+struct Shared {
     lines_max: usize,
+    /// True from the moment that no further line is taken: the log ends, or its output failed.
+    is_closed: AtomicBool,
+    /// Lines that were in hand, or waited, when the output failed.
+    lost: AtomicU64,
+    /// Of all workers; grows only.
+    buffers: Mutex<Vec<Arc<Buffer>>>,
+    /// True exactly when the writer has ended.
+    is_done: Mutex<bool>,
+    /// Tells of `is_done`.
+    done: Condvar,
+}
+
+/// Filled by one worker, swapped by the writer.
+#[derive(Default)]
+struct Buffer {
+    lines: Mutex<Lines>,
+    /// Counted by the worker alone.
     dropped: AtomicU64,
-    state: Mutex<State>,
-    /// Tells the writer of lines or the end, and a flush of a written buffer.
-    changed: Condvar,
 }
 
 #[derive(Default)]
-struct State {
-    filling: Vec<u8>,
-    lines: usize,
-    /// True exactly while the writer is outside the lock with lines in hand.
-    is_writing: bool,
-    /// True exactly when no further line will come.
-    is_stopped: bool,
-    /// True exactly when the writer gave up: its output failed.
-    is_broken: bool,
+struct Lines {
+    text: Vec<u8>,
+    count: usize,
 }
 
 /// The first half of a line: everything that is known when the request arrives.
@@ -74,23 +97,25 @@ pub struct Line {
 }
 
 impl AccessLog {
-    /// Starts the thread that writes to `writer`. Lines beyond [`ACCESS_LOG_QUEUE_MAX`] that it has
-    /// not taken yet are dropped and counted.
+    /// Starts the thread that writes to `writer`. Of each worker, lines beyond
+    /// [`ACCESS_LOG_QUEUE_MAX`] that it has not taken yet are dropped and counted.
     pub fn start(writer: impl Write + Send + 'static) -> Result<AccessLog> {
         AccessLog::with_lines_max(writer, ACCESS_LOG_QUEUE_MAX)
     }
 
     fn with_lines_max(writer: impl Write + Send + 'static, lines_max: usize) -> Result<AccessLog> {
-        let queue = Arc::new(Queue {
+        let shared = Arc::new(Shared {
             lines_max,
-            dropped: AtomicU64::new(0),
-            state: Mutex::new(State::default()),
-            changed: Condvar::new(),
+            is_closed: AtomicBool::new(false),
+            lost: AtomicU64::new(0),
+            buffers: Mutex::default(),
+            is_done: Mutex::new(false),
+            done: Condvar::new(),
         });
-        let own = Arc::clone(&queue);
-        std::thread::Builder::new()
+        let own = Arc::clone(&shared);
+        let thread = std::thread::Builder::new()
             .name("access-log".to_owned())
-            .spawn(move || own.write_until_stopped(writer))
+            .spawn(move || own.write_until_closed(writer))
             .map_err(|error| {
                 Error::new(
                     ErrorKind::Setup,
@@ -99,9 +124,44 @@ impl AccessLog {
                 .in_phase(Phase::Setup)
                 .because(error)
             })?;
-        Ok(AccessLog { queue })
+        let writer = thread.thread().clone();
+        Ok(AccessLog { shared, writer })
     }
 
+    /// A part of the log for one more worker.
+    pub fn for_worker(&self) -> WorkerLog {
+        let buffer = Arc::new(Buffer::default());
+        lock(&self.shared.buffers).push(Arc::clone(&buffer));
+        WorkerLog {
+            buffer,
+            shared: Arc::clone(&self.shared),
+            writer: self.writer.clone(),
+        }
+    }
+
+    /// Lines that were dropped, because the writer could not keep up or its output failed.
+    pub fn dropped(&self) -> u64 {
+        let buffers = lock(&self.shared.buffers);
+        let dropped = buffers.iter().map(|b| b.dropped.load(Ordering::Relaxed));
+        dropped.sum::<u64>() + self.shared.lost.load(Ordering::Relaxed)
+    }
+
+    /// Waits until all lines so far are written, at most [`ACCESS_LOG_FLUSH_TIMEOUT`]; then ends the
+    /// writer.
+    pub fn stop(&self) {
+        self.shared.is_closed.store(true, Ordering::SeqCst);
+        self.writer.unpark();
+        let is_done = lock(&self.shared.is_done);
+        // A reader that stalls must not keep the server from ending.
+        let waited =
+            self.shared
+                .done
+                .wait_timeout_while(is_done, ACCESS_LOG_FLUSH_TIMEOUT, |is_done| !*is_done);
+        drop(waited);
+    }
+}
+
+impl WorkerLog {
     /// Ends a line and queues it. Never blocks on the writer.
     pub fn write(&self, line: Line, status: StatusCode, body_bytes: u64, now: Instant) {
         let mut text = line.text;
@@ -111,90 +171,106 @@ impl AccessLog {
         text.push(b' ');
         append_seconds(&mut text, now.since(line.started));
         text.push(b'\n');
-        self.queue.push(&text);
+        self.push(&text);
         give_buffer(text);
     }
 
-    /// Lines that were dropped, because the writer could not keep up or its output failed.
-    pub fn dropped(&self) -> u64 {
-        self.queue.dropped.load(Ordering::Relaxed)
-    }
-
-    /// Waits until all lines so far are written, at most [`ACCESS_LOG_FLUSH_TIMEOUT`]; then ends the
-    /// writer.
-    pub fn stop(&self) {
-        let mut state = self.queue.lock();
-        state.is_stopped = true;
-        self.queue.changed.notify_all();
-        let busy =
-            |state: &mut State| !state.is_broken && (state.is_writing || !state.filling.is_empty());
-        // A reader that stalls must not keep the server from ending.
-        let waited = self
-            .queue
-            .changed
-            .wait_timeout_while(state, ACCESS_LOG_FLUSH_TIMEOUT, busy);
-        drop(waited);
+    fn push(&self, text: &[u8]) {
+        let mut lines = lock(&self.buffer.lines);
+        // Looked at under the lock: the writer takes each buffer once more after it was set.
+        let is_closed = self.shared.is_closed.load(Ordering::SeqCst);
+        if is_closed || lines.count >= self.shared.lines_max {
+            drop(lines);
+            self.buffer.dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        lines.text.extend_from_slice(text);
+        lines.count += 1;
+        let is_first = lines.count == 1;
+        drop(lines);
+        if is_first {
+            // No lock, and no system call while the writer is busy.
+            self.writer.unpark();
+        }
     }
 }
 
-impl Queue {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // The state is plain data: no panic leaves it half changed.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn push(&self, text: &[u8]) {
-        let mut state = self.lock();
-        if state.is_broken || state.is_stopped || state.lines >= self.lines_max {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
-            return;
-        }
-        state.filling.extend_from_slice(text);
-        state.lines += 1;
-        let wake = state.lines == 1 && !state.is_writing;
-        drop(state);
-        if wake {
-            self.changed.notify_all();
-        }
-    }
-
-    fn write_until_stopped(&self, mut writer: impl Write) {
-        let mut taken = Vec::new();
-        while self.take(&mut taken) {
-            if writer
-                .write_all(&taken)
-                .and_then(|()| writer.flush())
-                .is_err()
-            {
-                let mut state = self.lock();
-                state.is_broken = true;
-                state.is_writing = false;
-                self.changed.notify_all();
+impl Shared {
+    /// What the writer does.
+    fn write_until_closed(&self, mut writer: impl Write) {
+        let mut ending = Ending {
+            shared: self,
+            in_hand: 0,
+        };
+        let mut taken = Lines::default();
+        let mut buffers: Vec<Arc<Buffer>> = Vec::new();
+        loop {
+            let is_closed = self.is_closed.load(Ordering::SeqCst);
+            let known = buffers.len();
+            buffers.extend(lock(&self.buffers)[known..].iter().cloned());
+            let mut has_written = false;
+            for buffer in &buffers {
+                buffer.take(&mut taken);
+                if taken.count == 0 {
+                    continue;
+                }
+                has_written = true;
+                ending.in_hand = taken.count;
+                if writer.write_all(&taken.text).is_err() {
+                    return;
+                }
+                ending.in_hand = 0;
+            }
+            if has_written {
+                if writer.flush().is_err() {
+                    return;
+                }
+            } else if is_closed {
                 return;
+            } else {
+                // Who fills an empty buffer unparks, even before we park.
+                std::thread::park();
             }
         }
     }
+}
 
-    /// Waits for lines and swaps them into `taken`; false at the end.
-    fn take(&self, taken: &mut Vec<u8>) -> bool {
-        taken.clear();
-        let mut state = self.lock();
-        state.is_writing = false;
-        self.changed.notify_all();
-        while state.filling.is_empty() {
-            if state.is_stopped {
-                return false;
-            }
-            state = self
-                .changed
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
-        std::mem::swap(&mut state.filling, taken);
-        state.lines = 0;
-        state.is_writing = true;
-        true
+impl Buffer {
+    /// Swaps what waits into `taken`, whose memory serves the next lines.
+    fn take(&self, taken: &mut Lines) {
+        taken.text.clear();
+        taken.count = 0;
+        std::mem::swap(&mut *lock(&self.lines), taken);
     }
+}
+
+/// Tells that the writer has ended, also by a panic of its output.
+struct Ending<'a> {
+    shared: &'a Shared,
+    /// Lines that are being written.
+    in_hand: usize,
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        let shared = self.shared;
+        shared.is_closed.store(true, Ordering::SeqCst);
+        // After a failure of the output, what still waits is lost too.
+        let mut waiting = Lines::default();
+        for buffer in &*lock(&shared.buffers) {
+            buffer.take(&mut waiting);
+            self.in_hand += waiting.count;
+        }
+        let lost = self.in_hand as u64;
+        shared.lost.fetch_add(lost, Ordering::Relaxed);
+        *lock(&shared.is_done) = true;
+        shared.done.notify_all();
+    }
+}
+
+/// What is locked here is plain data: no panic leaves it half changed.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Line {
@@ -325,9 +401,10 @@ mod tests {
         })
         .unwrap();
         let later = Instant::default() + Duration::from_micros(1_000_212);
-        log.write(line("/a\"b\\c\n"), StatusCode::OK, 13, later);
+        let worker = log.for_worker();
+        worker.write(line("/a\"b\\c\n"), StatusCode::OK, 13, later);
         let nobody = Line::begin(None, None, Instant::default(), 0);
-        log.write(nobody, StatusCode::BAD_REQUEST, 0, Instant::default());
+        worker.write(nobody, StatusCode::BAD_REQUEST, 0, Instant::default());
         log.stop();
         let text = String::from_utf8(written.lock().unwrap().clone()).unwrap();
         assert_eq!(
@@ -354,8 +431,9 @@ mod tests {
             permits: Some(permits),
         };
         let log = AccessLog::with_lines_max(sink, 4).unwrap();
+        let worker = log.for_worker();
         for _ in 0..100 {
-            log.write(line("/"), StatusCode::OK, 0, Instant::default());
+            worker.write(line("/"), StatusCode::OK, 0, Instant::default());
         }
         // The writer may have taken up to four lines before it stalled, and four wait.
         let dropped = log.dropped();
@@ -381,9 +459,93 @@ mod tests {
             permits: Some(permits),
         };
         let log = AccessLog::start(sink).unwrap();
-        log.write(line("/"), StatusCode::OK, 0, Instant::default());
+        let worker = log.for_worker();
+        worker.write(line("/"), StatusCode::OK, 0, Instant::default());
         log.stop();
-        log.write(line("/"), StatusCode::OK, 0, Instant::default());
-        assert_eq!(log.dropped(), 1);
+        worker.write(line("/"), StatusCode::OK, 0, Instant::default());
+        assert_eq!(log.dropped(), 2);
+    }
+
+    #[test]
+    fn a_writer_that_panics_is_left_alone() {
+        struct Panics;
+
+        impl Write for Panics {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                panic!("an output that fails");
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+
+        let log = AccessLog::start(Panics).unwrap();
+        let worker = log.for_worker();
+        worker.write(line("/"), StatusCode::OK, 0, Instant::default());
+        log.stop();
+        worker.write(line("/"), StatusCode::OK, 0, Instant::default());
+        assert_eq!(log.dropped(), 2);
+    }
+
+    #[test]
+    fn workers_share_no_bound() {
+        let written = Arc::default();
+        let (permit, permits) = mpsc::channel();
+        let sink = Sink {
+            written: Arc::clone(&written),
+            permits: Some(permits),
+        };
+        let log = AccessLog::with_lines_max(sink, 4).unwrap();
+        let (busy, quiet) = (log.for_worker(), log.for_worker());
+        for _ in 0..100 {
+            busy.write(line("/busy"), StatusCode::OK, 0, Instant::default());
+        }
+        for _ in 0..4 {
+            quiet.write(line("/quiet"), StatusCode::OK, 0, Instant::default());
+        }
+        assert_eq!(quiet.buffer.dropped.load(Ordering::Relaxed), 0);
+        assert_eq!(busy.buffer.dropped.load(Ordering::Relaxed), log.dropped());
+        for _ in 0..100 {
+            permit.send(()).unwrap();
+        }
+        log.stop();
+        let text = String::from_utf8(written.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.matches("/quiet").count(), 4);
+        let busy_lines = text.matches("/busy").count() as u64;
+        assert_eq!(busy_lines + log.dropped(), 100);
+    }
+
+    #[test]
+    fn each_worker_keeps_its_order_and_no_line_is_lost() {
+        const LINES: usize = 5_000;
+        let written = Arc::default();
+        let log = AccessLog::start(Sink {
+            written: Arc::clone(&written),
+            permits: None,
+        })
+        .unwrap();
+        std::thread::scope(|scope| {
+            for name in ["a", "b", "c"] {
+                let worker = log.for_worker();
+                scope.spawn(move || {
+                    for number in 0..LINES {
+                        let target = format!("/{name}/{number}");
+                        worker.write(line(&target), StatusCode::OK, 0, Instant::default());
+                    }
+                });
+            }
+        });
+        log.stop();
+        assert_eq!(log.dropped(), 0);
+        let text = String::from_utf8(written.lock().unwrap().clone()).unwrap();
+        for name in ["a", "b", "c"] {
+            let mark = format!("/{name}/");
+            let numbers = text.lines().filter_map(|line| {
+                let rest = line.split_once(&mark)?.1;
+                rest.split(' ').next()?.parse::<usize>().ok()
+            });
+            assert!(numbers.eq(0..LINES), "{name}");
+        }
     }
 }

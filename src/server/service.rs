@@ -332,7 +332,8 @@ impl Server {
                 let mut shares = shares.lock().unwrap_or_else(PoisonError::into_inner);
                 std::mem::take(&mut shares[index])
             };
-            let worker = Worker::new(router, options, own_log.clone());
+            let log = own_log.as_ref().map(AccessLog::for_worker);
+            let worker = Worker::new(router, options, log);
             state.add_counters(Arc::clone(&worker.counters));
             Site::start(core, worker, sockets, &own_remotes);
             Ok(())

@@ -10,7 +10,7 @@ use std::cell::RefMut;
 use std::sync::Arc;
 
 use crate::http::date::DateCache;
-use crate::server::access_log::AccessLog;
+use crate::server::access_log::WorkerLog;
 use crate::server::options::Options;
 use crate::server::router::Router;
 use crate::server::statistics::Counters;
@@ -22,7 +22,7 @@ pub struct Worker {
     /// Limits and time-outs.
     pub options: Options,
     /// Where requests are noted.
-    pub access_log: Option<AccessLog>,
+    pub access_log: Option<WorkerLog>,
     /// What this worker did.
     pub counters: Arc<Counters>,
     date: RefCell<DateCache>,
@@ -32,7 +32,7 @@ pub struct Worker {
 
 impl Worker {
     /// A worker without connections.
-    pub fn new(router: Router, options: Options, access_log: Option<AccessLog>) -> Worker {
+    pub fn new(router: Router, options: Options, access_log: Option<WorkerLog>) -> Worker {
         Worker {
             router,
             options,
