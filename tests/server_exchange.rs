@@ -328,3 +328,15 @@ fn many_connections_at_once() {
     assert!(started.elapsed() < Duration::from_secs(5));
     assert_eq!(serving.handle.statistics().connections_accepted, 200);
 }
+
+#[test]
+fn nobody_is_promised_a_tunnel() {
+    let router = Router::new().any("/", |_: &Request| "all");
+    let serving = Serving::start(router);
+    let mut peer = serving.peer();
+    peer.send("CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let answer = peer.answer();
+    assert!(answer.status >= 400, "{}", answer.status);
+    assert_eq!(answer.field("connection"), Some("close"));
+    assert!(peer.is_closed());
+}
