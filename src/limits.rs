@@ -77,6 +77,8 @@ pub const OUTPUT_LOW_WATER_BYTES: usize = 64 * 1024;
 pub const INLINE_SEND_COMPLETIONS_MAX: usize = 4;
 /// Bytes of one receive into an owned buffer (bodies).
 pub const BODY_RECV_BYTES: usize = 128 * 1024;
+/// From here on a body is received into buffers of its own instead of the shared ones.
+pub const OWN_BUFFER_BODY_BYTES: u64 = 2 * RECV_BUFFER_BYTES as u64;
 /// Bytes of one read of a file that is sent.
 pub const FILE_READ_BYTES: usize = 128 * 1024;
 /// How long a closing connection waits for the peer to stop sending.

@@ -99,6 +99,12 @@ impl Output {
         self.queue.is_empty() && self.filling.is_empty()
     }
 
+    /// Takes the output if it is one buffer of copies: the common case, which needs no queue.
+    pub(super) fn take_filled(&mut self) -> Option<Vec<u8>> {
+        let is_all = self.queue.is_empty() && !self.filling.is_empty();
+        is_all.then(|| std::mem::take(&mut self.filling))
+    }
+
     /// Takes the first piece.
     pub fn pop(&mut self) -> Option<Segment> {
         if self.queue.is_empty() {
@@ -313,6 +319,19 @@ pub fn give_buffer(mut buffer: Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_buffer_leaves_without_a_queue() {
+        let mut output = Output::new();
+        assert_eq!(output.take_filled(), None);
+        output.append_copy(b"a");
+        output.append_copy(b"b");
+        assert_eq!(output.take_filled().as_deref(), Some(&b"ab"[..]));
+        assert!(output.is_empty());
+        output.append_bytes(Bytes::from(vec![b'c'; COPY_BYTES_MAX + 1]));
+        output.append_copy(b"d");
+        assert_eq!(output.take_filled(), None, "it would overtake");
+    }
 
     #[test]
     fn pieces_leave_in_order() {

@@ -18,6 +18,7 @@ use crate::limits::SENDS_PER_TURN;
 use crate::net::network::Net;
 use crate::net::output::Output;
 use crate::net::output::Segment;
+use crate::net::output::give_buffer;
 use crate::net::output::recycle;
 use crate::net::output::take_file_buffer;
 use crate::net::table::Closing;
@@ -28,6 +29,7 @@ use crate::net::table::Sending;
 use crate::reactor::Errno;
 use crate::reactor::operation::Completion;
 use crate::reactor::operation::Operation;
+use crate::reactor::operation::Piece;
 use crate::reactor::operation::Pieces;
 use crate::reactor::outcome::SendFailure;
 use crate::reactor::outcome::send_failure;
@@ -113,6 +115,18 @@ impl Net {
             return Flushed::All;
         }
         let owner = (self.id.get(), key.pack());
+        if connection.send == Sending::Idle
+            && let Some(buffer) = endpoint.io.output.take_filled()
+        {
+            let (unsent, inline) = send_filled(fd, buffer, core.batch());
+            if let Some(piece) = unsent {
+                endpoint.io.in_flight_bytes = piece.rest().len() as u64;
+                connection.send = Sending::InFlight(core.now());
+                let operation = Operation::Send(piece);
+                core.reactor().submit(fd, None, operation, owner);
+            }
+            return inline;
+        }
         loop {
             match endpoint.io.output.front() {
                 None if connection.send == Sending::Idle => return Flushed::All,
@@ -213,6 +227,9 @@ impl Net {
                 return;
             };
             if connection.close != Closing::Waiting {
+                if connection.is_at_rest() {
+                    return;
+                }
                 if !connection.dirty {
                     connection.dirty = true;
                     self.dirty.borrow_mut().push(key);
@@ -250,6 +267,28 @@ impl Net {
             self.fail(core, key, errno);
         }
     }
+}
+
+/// Sends one buffer of copies at once, if few connections are served. What is left of it is for
+/// the ring.
+fn send_filled(fd: i32, buffer: Vec<u8>, batch: usize) -> (Option<Piece>, Flushed) {
+    let mut sent = 0;
+    if batch <= INLINE_SEND_COMPLETIONS_MAX && buffer.len() <= INLINE_SEND_BYTES_MAX {
+        match sys::send_now(fd, &buffer) {
+            Ok(bytes) => sent = bytes,
+            Err(error) => {
+                if let SendFailure::Broken(errno) = send_failure(Errno::from_io(&error)) {
+                    give_buffer(buffer);
+                    return (None, Flushed::Broken(errno));
+                }
+            }
+        }
+        if sent == buffer.len() {
+            give_buffer(buffer);
+            return (None, Flushed::All);
+        }
+    }
+    (Some(Piece::Owned { buffer, sent }), Flushed::InFlight)
 }
 
 enum Inline {

@@ -132,6 +132,16 @@ pub(super) struct Connection {
 }
 
 impl Connection {
+    /// True when the end of a send changes nothing: it was the last, and nobody asked to be told.
+    /// The timer needs no look: while a send is in flight it is not set later than without.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.close == Closing::Open
+            && self
+                .endpoint
+                .as_ref()
+                .is_some_and(|endpoint| endpoint.io.output.is_empty() && !endpoint.io.wants_sent)
+    }
+
     pub(super) fn is_in_flight(&self) -> bool {
         self.recv.is_in_flight() || matches!(self.send, Sending::InFlight(_)) || self.reading
     }

@@ -18,6 +18,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::RawFd;
 use std::rc::Rc;
 
+use crate::limits::SEND_BYTES_MAX;
 use crate::limits::SLOTS_PER_CHUNK;
 use crate::reactor::OwnerId;
 use crate::reactor::operation::Completion;
@@ -294,7 +295,8 @@ fn describe(operation: &mut Operation, fd: RawFd) -> Op {
             }
         }
         Operation::Send(piece) => {
-            let (start, bytes) = (piece.rest().as_ptr(), clamp(piece.rest().len()));
+            let rest = piece.rest();
+            let (start, bytes) = (rest.as_ptr(), clamp(rest.len().min(SEND_BYTES_MAX)));
             Op::Send { fd, start, bytes }
         }
         Operation::SendPieces(pieces) => {

@@ -44,6 +44,7 @@ use crate::http::serve::Refusal;
 use crate::http::serve::Sends;
 use crate::limits::BODY_RECV_BYTES;
 use crate::limits::DRAIN_BYTES_MAX;
+use crate::limits::OWN_BUFFER_BODY_BYTES;
 use crate::limits::REQUESTS_PER_TURN;
 use crate::net::Io;
 use crate::net::Protocol;
@@ -82,6 +83,8 @@ pub struct Connection {
     drained_bytes: usize,
     /// True exactly when a head said that the connection is kept.
     is_standing: bool,
+    /// True exactly when the last request had a body that is received in large pieces.
+    has_large_bodies: bool,
     /// True exactly when the peer will send nothing more.
     is_half_closed: bool,
     /// True exactly when the peer may have sent what was not read: closing at once could then reset
@@ -129,6 +132,7 @@ impl Connection {
             body_bytes: 0,
             drained_bytes: 0,
             is_standing: false,
+            has_large_bodies: false,
             is_half_closed: false,
             has_unread: false,
             is_cut: false,
@@ -273,6 +277,8 @@ impl Connection {
         self.body_bytes = 0;
         self.drained_bytes = 0;
         self.is_standing |= self.exchange.close_reason().is_none();
+        let length = self.exchange.body_length();
+        self.has_large_bodies = length.is_none_or(|length| length > OWN_BUFFER_BODY_BYTES);
         if worker.access_log.is_some() {
             self.begin_log(io, Some(&request));
         }
@@ -536,7 +542,8 @@ impl Connection {
     }
 
     fn receive_mode(&mut self, io: &mut Io) -> Receive {
-        let usual = if self.is_standing {
+        // A standing receive would cut a large body into small pieces, each of them copied.
+        let usual = if self.is_standing && !self.has_large_bodies {
             Receive::Standing
         } else {
             Receive::Once
@@ -554,7 +561,9 @@ impl Connection {
             return usual;
         }
         let queued = sender.queued_bytes() as u64;
-        if left.is_some_and(|left| left + queued <= held_max as u64) {
+        let is_large = left.is_none_or(|left| left > OWN_BUFFER_BODY_BYTES);
+        let fits = left.is_some_and(|left| left + queued <= held_max as u64);
+        if fits && !(is_large && sender.is_wanted()) {
             return usual;
         }
         if sender.is_wanted() {
