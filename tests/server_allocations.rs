@@ -3,56 +3,20 @@
 //! Scope: the worker's thread, from accepted connections that have been used before: receive, parse,
 //! route, handler, response, send. `GET /mark` notes the count from inside that thread.
 
-use std::alloc::GlobalAlloc;
-use std::alloc::Layout;
-use std::alloc::System;
-use std::cell::Cell;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
 use roundtrip::Request;
 use roundtrip::Router;
 
+mod counting;
 mod server_support;
 
+use counting::allocations;
 use server_support::Peer;
 use server_support::Serving;
 use server_support::get;
 use server_support::request;
-
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-fn count() {
-    let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
-}
-
-// SAFETY: every call is passed on to the system's allocator as it came.
-#[allow(unsafe_code)]
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promises are those that `System` asks for.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        unsafe { System.dealloc(memory, layout) }
-    }
-
-    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
-        // SAFETY: as above.
-        unsafe { System.realloc(memory, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// The worker's count when `/mark` was asked last.
 static MARK: AtomicU64 = AtomicU64::new(0);
@@ -65,7 +29,7 @@ fn serving() -> Serving {
         })
         .post("/ignore", |_: &Request| "ignored")
         .get("/mark", |_: &Request| {
-            MARK.store(ALLOCATIONS.with(Cell::get), Ordering::SeqCst);
+            MARK.store(allocations(), Ordering::SeqCst);
         });
     Serving::start(router)
 }
