@@ -1,8 +1,14 @@
-//! What a server with all kinds of handlers looks like.
+//! What a server with all kinds of handlers looks like, and a client:
+//! `tour` serves on port 8080, `tour URL` fetches.
+
+use std::time::Duration;
 
 use roundtrip::{Client, Request, Response, Router, Server};
 
 fn main() -> roundtrip::Result<()> {
+    if let Some(url) = std::env::args().nth(1) {
+        return fetch(&url);
+    }
     let client = Client::new(); // Clone + Send + Sync; one pool per core behind it
     let router = Router::new()
         .get("/", |_: &Request| "Hello, World!") // synchronous: runs inline, allocates nothing
@@ -20,4 +26,16 @@ fn main() -> roundtrip::Result<()> {
             roundtrip::files::serve("public"),
         );
     Server::new(router).bind("127.0.0.1:8080")?.run() // a worker per core; SIGTERM drains
+}
+
+fn fetch(url: &str) -> roundtrip::Result<()> {
+    let text = roundtrip::block_on(async {
+        let request = Client::new().get(url).timeout(Duration::from_secs(5));
+        let response = request.send().await?;
+        response.error_for_status()?.text().await
+    })?;
+    println!("{text}");
+    let again = roundtrip::blocking::get(url)?.text()?; // the same machine, on the calling thread
+    println!("{again}");
+    Ok(())
 }
