@@ -73,6 +73,19 @@ impl Workers {
     ///
     /// The first error of a core or of `start`; no worker runs then.
     pub fn start(options: &WorkerOptions, start: WorkerStart) -> Result<Workers, Error> {
+        Workers::start_with(options, Arc::new(Event::new()?), start)
+    }
+
+    /// As [`Workers::start`], with the event that is notified when the last worker has ended.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Workers::start`].
+    pub fn start_with(
+        options: &WorkerOptions,
+        event: Arc<Event>,
+        start: WorkerStart,
+    ) -> Result<Workers, Error> {
         let count = options.resolved_count();
         let processors = sys::affinity();
         let pin = options.pin && processors.len() == count;
@@ -80,7 +93,7 @@ impl Workers {
             remotes: Vec::new(),
             threads: Vec::new(),
             running: Arc::new(AtomicUsize::new(0)),
-            event: Arc::new(Event::new().map_err(Error::from)?),
+            event,
         };
         let (report, reports) = mpsc::channel();
         let mut failure = None;

@@ -29,6 +29,7 @@ use crate::net;
 use crate::net::Address;
 use crate::net::ListenSocket;
 use crate::runtime::Core;
+use crate::runtime::Event;
 use crate::runtime::Runtime;
 use crate::runtime::Signals;
 use crate::runtime::WorkerOptions;
@@ -262,8 +263,8 @@ impl Server {
     /// io_uring cannot be had (the text holds the remedy), no address was bound, or another server
     /// of this process waits for signals already.
     pub fn run(self) -> Result<()> {
-        let running = self.start()?;
-        let event = Arc::clone(running.workers.event());
+        // Before anything is accepted: a crowd that waits already could take the last descriptor.
+        let event = Arc::new(Event::new()?);
         let signals = Signals::install(&event).map_err(|error| {
             Error::new(
                 ErrorKind::Setup,
@@ -272,6 +273,8 @@ impl Server {
             .in_phase(Phase::Setup)
             .because(error)
         })?;
+        let running = self.start(event)?;
+        let event = Arc::clone(running.workers.event());
         running.state.set_event(Some(event));
         while signals.received().is_none()
             && !running.state.is_shutdown_requested()
@@ -292,7 +295,7 @@ impl Server {
     /// As for [`Server::run`]; this thread already runs a core.
     pub fn run_until(self, until: impl Future<Output = ()>) -> Result<()> {
         let runtime = Runtime::small()?;
-        let running = self.start()?;
+        let running = self.start(Arc::new(Event::new()?))?;
         let state = Arc::clone(&running.state);
         let waited = runtime.block_on(async move {
             let mut until = pin!(until);
@@ -309,7 +312,8 @@ impl Server {
         waited
     }
 
-    fn start(self) -> Result<Running> {
+    /// `event` is notified when the last worker has ended.
+    fn start(self, event: Arc<Event>) -> Result<Running> {
         if self.sockets.is_empty() {
             return Err(Error::new(
                 ErrorKind::Invalid,
@@ -338,7 +342,7 @@ impl Server {
             Site::start(core, worker, sockets, &own_remotes);
             Ok(())
         };
-        let workers = Workers::start(&self.workers, Arc::new(start))?;
+        let workers = Workers::start_with(&self.workers, event, Arc::new(start))?;
         let all = workers.remotes().to_vec();
         assert!(remotes.set(all).is_ok(), "the workers start once");
         self.state.set_ready(true);
