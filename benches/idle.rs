@@ -5,7 +5,8 @@
 //!              └─── 1,000 requests on one connection: alone, beside them, alone again
 //! ```
 //! `cargo bench --bench idle [-- COUNT]`. One worker, in a process of its own, so that its resident
-//! memory is the server's alone. Connections that the kernel keeps are not counted.
+//! memory is the server's alone. What the kernel keeps for a connection is not counted. Both
+//! processes run on one processor.
 
 use std::fs;
 use std::io::BufRead;
@@ -40,6 +41,11 @@ fn main() -> std::io::Result<()> {
         .and_then(|count| count.parse().ok())
         .unwrap_or(CONNECTIONS);
     roundtrip::internals::raise_soft_limits();
+    // The server inherits it: waking another processor costs ten times a request, and whether it
+    // happens would be the scheduler's mood.
+    if let Some(processor) = roundtrip::internals::affinity().first() {
+        roundtrip::internals::pin_to(*processor);
+    }
     println!(
         "| round | idle | resident before | with them | bytes each | p50 / p99 alone | beside them | alone again |"
     );

@@ -64,5 +64,7 @@ pub mod internals {
     pub use crate::reactor::wheel::TimerId;
     pub use crate::reactor::wheel::Wheel;
     pub use crate::ring::setup::RingOptions;
+    pub use crate::ring::sys::affinity;
+    pub use crate::ring::sys::pin_to;
     pub use crate::ring::sys::raise_soft_limits;
 }
