@@ -6,20 +6,33 @@
 //!
 //! Nothing of ours is half changed when user code panics: it gets no reference to our state.
 
+use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
+
+/// Payloads that are dropped when each panics in its drop; the next one stays for ever.
+const PAYLOADS_MAX: usize = 3;
 
 /// The value, or `None` after a panic, of which the panic hook has told by then.
 pub(super) fn guarded<T>(call: impl FnOnce() -> T) -> Option<T> {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(value) => Some(value),
         Err(payload) => {
-            // The payload is a value of the user too; a second panic in its drop would end the
-            // worker.
-            std::mem::forget(payload);
+            drop_payload(payload);
             None
         }
     }
+}
+
+/// The payload is a value of the user too: a panic in its drop must not end the worker.
+fn drop_payload(mut payload: Box<dyn Any + Send>) {
+    for _ in 0..PAYLOADS_MAX {
+        match catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            Ok(()) => return,
+            Err(next) => payload = next,
+        }
+    }
+    std::mem::forget(payload);
 }
 
 /// Drops a value of the user.
@@ -37,6 +50,14 @@ mod tests {
         fn drop(&mut self) {
             panic!("a drop that fails");
         }
+    }
+
+    #[test]
+    fn what_a_panic_carries_is_dropped() {
+        let carried = std::sync::Arc::new(());
+        let theirs = std::sync::Arc::clone(&carried);
+        assert!(guarded(|| std::panic::panic_any(theirs)).is_none());
+        assert_eq!(std::sync::Arc::strong_count(&carried), 1);
     }
 
     #[test]

@@ -22,6 +22,7 @@ use ::http::StatusCode;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::http::body::Body;
+use crate::http::incoming::Sender;
 use crate::http::request::Request;
 use crate::http::response::Response;
 use crate::limits::BODY_RECV_BYTES;
@@ -53,6 +54,8 @@ thread_local! {
     static RELEASED: Cell<bool> = const { Cell::new(false) };
     static WAITING: RefCell<Vec<Waker>> = const { RefCell::new(Vec::new()) };
     static DROPPED: Cell<usize> = const { Cell::new(0) };
+    /// The end of a body that its test never finishes.
+    static HELD: Cell<Option<Sender>> = const { Cell::new(None) };
 }
 
 struct CountDrop;
@@ -132,7 +135,7 @@ fn router() -> Router {
         .get("/long", async |_: Request| {
             let (mut sender, body) = Body::incoming(Some(1));
             sender.push(Bytes::from_static(b"ab"));
-            std::mem::forget(sender);
+            HELD.set(Some(sender));
             Response::new().body(body)
         })
 }
