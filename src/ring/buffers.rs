@@ -19,6 +19,8 @@ use std::sync::atomic::Ordering;
 
 use io_uring::types::BufRingEntry;
 
+use crate::ring::guard::Guard;
+
 /// Buffers of one size, owned in turn by the kernel and by leases.
 pub struct BufferRing {
     /// The ring of free buffers: page-aligned, `count` entries, shared with the kernel.
@@ -31,6 +33,7 @@ pub struct BufferRing {
     tail: Cell<u16>,
     /// Buffers that are not in the ring as far as we know: leases alive.
     leased: Cell<u16>,
+    guard: Guard,
 }
 
 impl BufferRing {
@@ -49,6 +52,7 @@ impl BufferRing {
             buffer_bytes,
             tail: Cell::new(0),
             leased: Cell::new(count),
+            guard: Guard::new(count, buffer_bytes),
         };
         for id in 0..count {
             ring.give(id);
@@ -86,6 +90,9 @@ impl BufferRing {
         );
         self.leased.set(self.leased.get() + 1);
         assert!(self.leased.get() <= self.count, "more leases than buffers");
+        // SAFETY: the kernel has just given this buffer up; nobody writes there until `give`.
+        let whole = unsafe { slice::from_raw_parts(self.start(id), self.buffer_bytes as usize) };
+        self.guard.lend(id, whole, bytes as usize);
         Lease {
             ring: Rc::clone(self),
             id,
@@ -93,13 +100,29 @@ impl BufferRing {
         }
     }
 
+    /// Address of buffer `id`.
+    fn start(&self, id: u16) -> *mut u8 {
+        debug_assert!(id < self.count, "buffer {id} of {}", self.count);
+        let offset = usize::from(id) * self.buffer_bytes as usize;
+        // SAFETY: `id < count` (`new`, and checked in `lease`): the buffer lies in the mapping.
+        unsafe { self.memory.start.as_ptr().add(offset) }
+    }
+
+    /// Takes buffer `id` back from its lease.
+    fn take_back(&self, id: u16) {
+        // SAFETY: its one lease is being dropped, and the kernel does not have it before `give`.
+        let whole =
+            unsafe { slice::from_raw_parts_mut(self.start(id), self.buffer_bytes as usize) };
+        self.guard.offer(id, whole);
+        self.give(id);
+    }
+
     /// Offers buffer `id` to the kernel.
     fn give(&self, id: u16) {
         let tail = self.tail.get();
         let slot = usize::from(tail & (self.count - 1));
         let base = self.entries.start.as_ptr().cast::<BufRingEntry>();
-        let address =
-            self.memory.start.as_ptr() as u64 + u64::from(id) * u64::from(self.buffer_bytes);
+        let address = self.start(id) as u64;
         // SAFETY: `slot < count` entries fit the mapping (`new`), which lives as long as `self`.
         // The kernel reads an entry only once the tail has passed it, and it has not: at most
         // `count` buffers exist, each is given only when its one lease is dropped.
@@ -129,20 +152,16 @@ impl Deref for Lease {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        let offset = usize::from(self.id) * self.ring.buffer_bytes as usize;
-        // SAFETY: `id < count` and `bytes <= buffer_bytes` (checked in `lease`), so the range lies
-        // in the mapping. The kernel picked this buffer and does not touch it until `give`, which
-        // only `drop` calls.
-        unsafe {
-            let start = self.ring.memory.start.as_ptr().add(offset);
-            slice::from_raw_parts(start, self.bytes as usize)
-        }
+        // SAFETY: `bytes <= buffer_bytes` (checked in `lease`), so the range lies in the mapping.
+        // The kernel picked this buffer and does not touch it until `give`, which only `drop`
+        // calls.
+        unsafe { slice::from_raw_parts(self.ring.start(self.id), self.bytes as usize) }
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.ring.give(self.id);
+        self.ring.take_back(self.id);
     }
 }
 

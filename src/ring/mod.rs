@@ -17,6 +17,7 @@ pub mod buffers;
 pub mod clock;
 pub mod diagnosis;
 pub mod errno;
+mod guard;
 pub mod op;
 pub mod queue;
 pub mod setup;
