@@ -26,13 +26,13 @@ test: ## format, lints, docs, all tests, all examples: needs the toolchain alone
 # procedural macros, which run on the host, free of it. The standard library is not instrumented, but
 # its allocations are seen. Leaks are reported too, with no exception: what the reactor gives up on
 # purpose, because the kernel may still write there, no test leaves behind.
-# The kernel's own writes the sanitizer does not see: that is what tests/canary_patterns.rs is for.
+# The kernel's own writes the sanitizer does not see: that is what tests/canary_*.rs are for.
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 ASAN = RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address -Cforce-frame-pointers=yes" \
 	ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1 \
 	$(CARGO) test --target $(HOST) --target-dir target/asan --features cli
-ASAN_TESTS = cancellation client client_allocations descriptors server_allocations \
-	server_exchange server_files server_limits server_malformed
+ASAN_TESTS = cancellation canary_patterns canary_servers client client_allocations descriptors \
+	server_allocations server_exchange server_files server_limits server_malformed
 
 asan: ## the library's tests and those on the real kernel, under AddressSanitizer
 	$(ASAN) --test sanitizer

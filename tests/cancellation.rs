@@ -335,7 +335,7 @@ async fn run_and_drop(operation: Operation, act: impl FnOnce(), drops: Drops) ->
 }
 
 /// Tests that count descriptors of the process run one after the other.
-fn alone() -> MutexGuard<'static, ()> {
+pub fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
