@@ -32,6 +32,8 @@ pub(crate) mod reactor;
 pub(crate) mod ring;
 pub mod runtime;
 pub mod server;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 
 pub use crate::client::Client;
 pub use crate::client::RoundTrip;

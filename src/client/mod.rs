@@ -31,6 +31,8 @@
 
 pub mod blocking;
 mod builder;
+#[cfg(feature = "simulation")]
+mod check;
 mod connection;
 mod credentials;
 mod exchange;
@@ -69,6 +71,8 @@ use crate::runtime;
 use crate::runtime::Core;
 
 pub use crate::client::builder::ClientBuilder;
+#[cfg(feature = "simulation")]
+pub(crate) use crate::client::check::check;
 pub use crate::client::exchange::InFlight;
 pub use crate::client::options::TransportOptions;
 pub use crate::client::request::IntoUrl;

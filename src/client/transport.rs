@@ -147,6 +147,13 @@ impl Transport {
         shared.settle();
     }
 
+    /// Looks at the pool.
+    #[cfg(feature = "simulation")]
+    pub(super) fn check(&self) {
+        let shared = &self.owner.shared;
+        shared.pool.borrow_mut().check();
+    }
+
     /// Counts, now.
     pub fn stats(&self) -> TransportStats {
         let shared = &self.owner.shared;

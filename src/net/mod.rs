@@ -13,6 +13,8 @@
 //! [`TcpStream`] and its kin are the other way to use a socket: futures with owned buffers, for
 //! users of the runtime.
 
+#[cfg(feature = "simulation")]
+mod check;
 mod close;
 mod connect;
 mod listener;

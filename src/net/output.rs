@@ -68,10 +68,7 @@ impl Output {
         if bytes.len() <= COPY_BYTES_MAX {
             self.append_copy(&bytes);
         } else {
-            self.seal();
-            self.queued_bytes += bytes.len() as u64;
-            self.queue()
-                .push_back(Segment::Memory(Piece::Shared(bytes)));
+            self.push_back(Segment::Memory(Piece::Shared(bytes)));
         }
     }
 
@@ -84,9 +81,7 @@ impl Output {
         if range.start == range.end {
             return;
         }
-        self.seal();
-        self.queued_bytes += range.end - range.start;
-        self.queue().push_back(Segment::File { file, range });
+        self.push_back(Segment::File { file, range });
     }
 
     /// Bytes appended and not yet taken.
@@ -122,6 +117,13 @@ impl Output {
     pub fn push_front(&mut self, segment: Segment) {
         self.queued_bytes += segment.len();
         self.queue().push_front(segment);
+    }
+
+    /// Appends a piece.
+    pub(super) fn push_back(&mut self, segment: Segment) {
+        self.seal();
+        self.queued_bytes += segment.len();
+        self.queue().push_back(segment);
     }
 
     /// The first piece, to be looked at before it is taken.

@@ -55,6 +55,12 @@ pub trait Protocol {
         Step::Continue
     }
 
+    /// Connections of one group are ended together ([`Net::abort_group`](crate::net::Net)); 0 for
+    /// none.
+    fn group(&self) -> usize {
+        0
+    }
+
     /// The last call: nothing is in flight any more. The cause is the error that ended the
     /// connection, `None` after an orderly close.
     fn on_closed(&mut self, cause: Option<io::Error>) {

@@ -27,6 +27,8 @@ use crate::net::table::ConnectionKey;
 use crate::net::table::Receiving;
 use crate::net::table::Sending;
 use crate::reactor::Errno;
+use crate::reactor::bug;
+use crate::reactor::bug::Bug;
 use crate::reactor::operation::Completion;
 use crate::reactor::operation::Operation;
 use crate::reactor::operation::Piece;
@@ -375,6 +377,8 @@ fn give_back(output: &mut Output, operation: Operation, sent: usize, spent: &mut
             piece.advance(sent);
             if piece.rest().is_empty() {
                 recycle(piece, spent);
+            } else if bug::is_planted(Bug::SendMisattributed) {
+                output.push_back(Segment::Memory(piece));
             } else {
                 output.push_front(Segment::Memory(piece));
             }

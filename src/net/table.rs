@@ -142,6 +142,20 @@ impl Connection {
                 .is_some_and(|endpoint| endpoint.io.output.is_empty() && !endpoint.io.wants_sent)
     }
 
+    /// When something has to happen at the latest; `None` while its protocol is called.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let io = &self.endpoint.as_ref()?.io;
+        let deadline = match self.close {
+            Closing::Open => io.deadline,
+            Closing::Flushing | Closing::Waiting => Instant::NEVER,
+            Closing::Lingering { deadline, .. } => deadline,
+        };
+        Some(match self.send.waits_since() {
+            Some(since) => deadline.min(since + io.write_timeout),
+            None => deadline,
+        })
+    }
+
     pub(super) fn is_in_flight(&self) -> bool {
         self.recv.is_in_flight() || matches!(self.send, Sending::InFlight(_)) || self.reading
     }

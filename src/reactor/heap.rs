@@ -4,6 +4,8 @@
 
 use crate::reactor::OwnerId;
 use crate::ring::Instant;
+use crate::ring::bug;
+use crate::ring::bug::Bug;
 
 const ARITY: usize = 4;
 
@@ -70,7 +72,8 @@ impl TimerHeap {
     /// Takes a deadline out; one that has fired already is none. O(log n).
     pub fn remove(&mut self, id: HeapId) {
         let place = &self.places[id.index as usize];
-        if place.generation != id.generation {
+        let is_same = place.generation == id.generation || bug::is_planted(Bug::GenerationIgnored);
+        if !is_same {
             return;
         }
         if let Some(position) = place.position {

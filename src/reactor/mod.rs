@@ -41,6 +41,7 @@ use crate::ring::setup::RingOptions;
 use crate::ring::sys::Socket;
 
 pub use crate::ring::Errno;
+pub use crate::ring::bug;
 pub use crate::ring::sys;
 
 /// A registered owner of operations and timers: its place in the runtime's list.
@@ -154,7 +155,7 @@ impl Reactor {
 
     /// Its owner is gone: cancel it, and drop what comes back.
     pub fn orphan(&mut self, id: OperationId) {
-        if self.slots.orphan(id) {
+        if self.slots.orphan(&mut self.ring, id) {
             self.counters.orphans += 1;
             self.slots.cancel(&mut self.ring, id);
         }
@@ -208,7 +209,7 @@ impl Reactor {
 
     /// Finds the owner of a completion.
     pub fn complete(&mut self, cqe: &Cqe) -> Routed {
-        let routed = self.slots.complete(&self.ring, cqe);
+        let routed = self.slots.complete(&mut self.ring, cqe);
         if matches!(routed, Routed::Stale) {
             self.counters.stale += 1;
         }
@@ -252,7 +253,7 @@ impl Reactor {
             cqes.clear();
             self.ring.completions(&mut cqes, usize::MAX);
             for cqe in &cqes {
-                ended.push(self.slots.complete(&self.ring, cqe));
+                ended.push(self.slots.complete(&mut self.ring, cqe));
             }
         }
         true
@@ -298,7 +299,7 @@ mod tests {
         let mut cqes = Vec::new();
         ring.completions(&mut cqes, 1);
         assert!(matches!(
-            slots.complete(&ring, &cqes[0]),
+            slots.complete(&mut ring, &cqes[0]),
             Routed::Owner(_, _, completion) if completion.result == Ok(1)
         ));
     }

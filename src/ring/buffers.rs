@@ -10,6 +10,8 @@ use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::ops::Deref;
+#[cfg(feature = "simulation")]
+use std::ops::Range;
 use std::ptr;
 use std::ptr::NonNull;
 use std::rc::Rc;
@@ -19,6 +21,8 @@ use std::sync::atomic::Ordering;
 
 use io_uring::types::BufRingEntry;
 
+use crate::ring::bug;
+use crate::ring::bug::Bug;
 use crate::ring::guard::Guard;
 
 /// Buffers of one size, owned in turn by the kernel and by leases.
@@ -64,6 +68,19 @@ impl BufferRing {
     /// Address of the shared ring, for its registration.
     pub(super) fn address(&self) -> u64 {
         self.entries.start.as_ptr() as u64
+    }
+
+    /// The memory of all buffers: buffer `id` lies `id * buffer_bytes` bytes after the start.
+    #[cfg(feature = "simulation")]
+    pub(super) fn memory(&self) -> Range<u64> {
+        let start = self.memory.start.as_ptr() as u64;
+        start..start + self.memory.bytes as u64
+    }
+
+    /// Bytes of one buffer.
+    #[cfg(feature = "simulation")]
+    pub(super) fn buffer_bytes(&self) -> u32 {
+        self.buffer_bytes
     }
 
     /// How many buffers there are.
@@ -117,8 +134,14 @@ impl BufferRing {
         self.give(id);
     }
 
-    /// Offers buffer `id` to the kernel.
+    /// Gives buffer `id` back.
     fn give(&self, id: u16) {
+        self.offer(id);
+        self.leased.set(self.leased.get() - 1);
+    }
+
+    /// Offers buffer `id` to the kernel.
+    fn offer(&self, id: u16) {
         let tail = self.tail.get();
         let slot = usize::from(tail & (self.count - 1));
         let base = self.entries.start.as_ptr().cast::<BufRingEntry>();
@@ -137,7 +160,6 @@ impl BufferRing {
         // Release: the entry is written before the kernel sees the new tail.
         shared.store(tail, Ordering::Release);
         self.tail.set(tail);
-        self.leased.set(self.leased.get() - 1);
     }
 }
 
@@ -162,6 +184,9 @@ impl Deref for Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.ring.take_back(self.id);
+        if bug::is_planted(Bug::BufferReturnedTwice) && self.bytes % 7 == 3 {
+            self.ring.offer(self.id);
+        }
     }
 }
 

@@ -7,6 +7,9 @@ use std::time::Duration;
 use nix::time::ClockId;
 use nix::time::clock_gettime;
 
+#[cfg(feature = "simulation")]
+use crate::ring::sim::calls;
+
 /// A point of monotonic time in nanoseconds (CLOCK_MONOTONIC). Comparable within one machine's
 /// uptime; wide enough for 584 years.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -52,6 +55,7 @@ impl Sub<Instant> for Instant {
 
 /// Reads the monotonic clock. Called once per turn; everything else uses that reading.
 pub fn now() -> Instant {
+    simulated!(calls::now());
     let time = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("CLOCK_MONOTONIC is always there");
     let seconds = u64::try_from(time.tv_sec()).expect("uptime is not negative");
     let nanoseconds = u64::try_from(time.tv_nsec()).expect("nanoseconds are not negative");
@@ -60,6 +64,7 @@ pub fn now() -> Instant {
 
 /// Seconds since 1970 by the wall clock, coarse (CLOCK_REALTIME_COARSE), for dates.
 pub fn wall_seconds() -> u64 {
+    simulated!(calls::wall_seconds());
     let time = clock_gettime(ClockId::CLOCK_REALTIME_COARSE).expect("the wall clock is there");
     u64::try_from(time.tv_sec()).unwrap_or(0)
 }

@@ -13,14 +13,41 @@
 // The proofs of these blocks stand beside them; `op`, `queue` and `buffers` hold the kernel's side.
 #![allow(unsafe_code)]
 
+/// Returns the answer of the simulated kernel where that is the one to ask: it made the descriptor
+/// after `for`, or, without one, runs on this thread. Nothing at all without the feature.
+macro_rules! simulated {
+    (for $fd:expr) => {
+        #[cfg(feature = "simulation")]
+        if calls::is_simulated($fd) {
+            return;
+        }
+    };
+    (for $fd:expr => $answer:expr) => {
+        #[cfg(feature = "simulation")]
+        if calls::is_simulated($fd) {
+            return $answer;
+        }
+    };
+    ($answer:expr) => {
+        #[cfg(feature = "simulation")]
+        if let Some(answer) = $answer {
+            return answer;
+        }
+    };
+}
+
 pub mod buffers;
+pub mod bug;
 pub mod clock;
 pub mod diagnosis;
 pub mod errno;
 mod guard;
+mod kernel;
 pub mod op;
 pub mod queue;
 pub mod setup;
+#[cfg(feature = "simulation")]
+pub mod sim;
 pub mod sys;
 pub mod token;
 

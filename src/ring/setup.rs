@@ -19,10 +19,16 @@ use crate::limits::SQ_ENTRIES;
 use crate::ring::buffers::BufferRing;
 use crate::ring::diagnosis;
 use crate::ring::diagnosis::SetupError;
+use crate::ring::kernel::KernelQueue;
 use crate::ring::op::BUFFER_GROUP;
 use crate::ring::op::Op;
+use crate::ring::queue::Backend;
 use crate::ring::queue::Ring;
 use crate::ring::queue::Wait;
+#[cfg(feature = "simulation")]
+use crate::ring::sim::calls;
+#[cfg(feature = "simulation")]
+use crate::ring::sim::queue::SimulatedQueue;
 use crate::ring::sys;
 use crate::ring::token::Token;
 
@@ -79,6 +85,10 @@ impl Ring {
     /// [`SetupError`] with errno, kernel release, settings
     /// and the remedy.
     pub fn new(options: RingOptions) -> Result<Ring, SetupError> {
+        #[cfg(feature = "simulation")]
+        if calls::is_installed() {
+            return Ring::simulated(options);
+        }
         sys::raise_soft_limits();
         let (uring, mut features) = build(options).map_err(diagnosis::setup_error)?;
         features.no_iowait = uring.params().is_feature_no_iowait();
@@ -101,10 +111,29 @@ impl Ring {
             )
         }
         .map_err(diagnosis::setup_error)?;
-        let mut ring = Ring::assemble(uring, Rc::new(buffers), features);
+        let backend = Backend::Kernel(KernelQueue::new(uring));
+        let mut ring = Ring::assemble(backend, Rc::new(buffers), features);
         features.multishot_recv = test_multishot_recv(&mut ring).map_err(diagnosis::setup_error)?;
         ring.set_features(features);
         Ok(ring)
+    }
+
+    /// A ring of the simulated kernel, which can do everything.
+    #[cfg(feature = "simulation")]
+    fn simulated(options: RingOptions) -> Result<Ring, SetupError> {
+        let buffers = BufferRing::new(options.buffers, options.buffer_bytes)
+            .map_err(diagnosis::setup_error)?;
+        let buffers = Rc::new(buffers);
+        let queue = SimulatedQueue::new(options, &buffers).expect("a simulation runs");
+        let features = Features {
+            defer_taskrun: true,
+            no_sqarray: true,
+            no_iowait: true,
+            multishot_recv: true,
+            cq_entries: options.cq_entries,
+        };
+        let backend = Backend::Simulated(queue);
+        Ok(Ring::assemble(backend, buffers, features))
     }
 }
 

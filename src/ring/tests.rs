@@ -109,3 +109,19 @@ fn a_dropped_ring_gives_its_registration_back() {
         assert!(ring.has_registered_descriptor(), "ring {round}");
     }
 }
+
+#[cfg(feature = "simulation")]
+#[test]
+fn a_simulated_completion_reads_as_a_real_one() {
+    let token = Token::slot(3, 4);
+    for (more, buffer) in [
+        (false, None),
+        (true, Some(0)),
+        (false, Some(u16::MAX)),
+        (true, None),
+    ] {
+        let cqe = Cqe::new(token, -11, more, buffer);
+        assert_eq!((cqe.token, cqe.result), (token, -11));
+        assert_eq!((cqe.more(), cqe.buffer()), (more, buffer));
+    }
+}

@@ -21,6 +21,8 @@ use crate::error::ErrorKind;
 use crate::limits::BLOCKING_IDLE_TIMEOUT;
 use crate::limits::BLOCKING_QUEUE_MAX;
 use crate::limits::BLOCKING_THREADS_MAX;
+#[cfg(feature = "simulation")]
+use crate::runtime::deferred;
 use crate::runtime::executor::panic_text;
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -51,12 +53,7 @@ impl Pool {
     fn submit(&'static self, job: Job) -> Result<(), Error> {
         let mut state = self.lock();
         if state.jobs.len() >= BLOCKING_QUEUE_MAX {
-            return Err(Error::new(
-                ErrorKind::Limit,
-                format!(
-                    "{BLOCKING_QUEUE_MAX} blocking jobs wait already: block less, or elsewhere"
-                ),
-            ));
+            return Err(too_many());
         }
         state.jobs.push_back(job);
         if state.jobs.len() > state.idle && state.threads < BLOCKING_THREADS_MAX {
@@ -103,6 +100,22 @@ impl Pool {
     }
 }
 
+/// The error of a queue that is full.
+pub(super) fn too_many() -> Error {
+    Error::new(
+        ErrorKind::Limit,
+        format!("{BLOCKING_QUEUE_MAX} blocking jobs wait already: block less, or elsewhere"),
+    )
+}
+
+fn submit(job: Job) -> Result<(), Error> {
+    #[cfg(feature = "simulation")]
+    if deferred::is_wanted() {
+        return deferred::submit(job);
+    }
+    pool().submit(job)
+}
+
 /// Runs `work`, which may block, on a thread of the pool, and gives its result.
 ///
 /// Dropping the future does not stop work that has begun; its result is dropped.
@@ -134,7 +147,7 @@ where
             waker.wake();
         }
     });
-    if let Err(error) = pool().submit(job) {
+    if let Err(error) = submit(job) {
         shared.lock().unwrap_or_else(PoisonError::into_inner).result = Some(Err(error));
     }
     Blocking { shared }

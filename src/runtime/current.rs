@@ -60,6 +60,23 @@ pub(super) fn with<T>(call: impl FnOnce(&Rc<Core>) -> T) -> Option<T> {
         .flatten()
 }
 
+/// Runs `call` as on a thread without a core, even while the core is borrowed.
+#[cfg(feature = "simulation")]
+pub(super) fn hidden<T>(call: impl FnOnce() -> T) -> T {
+    struct Hidden(Option<Rc<Core>>);
+
+    impl Drop for Hidden {
+        fn drop(&mut self) {
+            CURRENT.set(self.0.take());
+        }
+    }
+
+    let hidden = Hidden(CURRENT.take());
+    let result = call();
+    drop(hidden);
+    result
+}
+
 impl Core {
     /// An error unless the calling thread runs this very core: a future that waits for it would
     /// wait for ever.
@@ -90,5 +107,43 @@ impl Core {
                  or use roundtrip::blocking",
             )
         })
+    }
+}
+
+#[cfg(feature = "simulation")]
+#[cfg(test)]
+mod tests {
+    use std::panic::catch_unwind;
+
+    use super::*;
+    use crate::runtime::Runtime;
+
+    #[test]
+    fn a_core_is_hidden_for_one_call() {
+        let inside = async {
+            assert!(!hidden(is_inside));
+            assert!(is_inside());
+            assert!(catch_unwind(|| hidden(|| panic!("on purpose"))).is_err());
+            is_inside()
+        };
+        assert!(Runtime::small().unwrap().block_on(inside).unwrap());
+    }
+
+    #[test]
+    fn what_is_woken_by_a_hidden_call_is_woken_from_outside() {
+        let woken = async {
+            let mut is_first = true;
+            std::future::poll_fn(move |context| {
+                if std::mem::take(&mut is_first) {
+                    hidden(|| context.waker().wake_by_ref());
+                    let core = Core::current().unwrap();
+                    assert!(core.remote().is_pending());
+                    return std::task::Poll::Pending;
+                }
+                std::task::Poll::Ready(())
+            })
+            .await;
+        };
+        Runtime::small().unwrap().block_on(woken).unwrap();
     }
 }

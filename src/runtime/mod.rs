@@ -24,6 +24,8 @@
 mod blocking;
 mod core;
 mod current;
+#[cfg(feature = "simulation")]
+mod deferred;
 mod executor;
 pub(crate) mod operations;
 mod remote;
@@ -58,6 +60,8 @@ pub use crate::runtime::core::Core;
 pub(crate) use crate::runtime::core::Owner;
 pub use crate::runtime::current::is_inside;
 pub use crate::runtime::executor::JoinHandle;
+#[cfg(feature = "simulation")]
+pub(crate) use crate::runtime::executor::panic_text;
 pub use crate::runtime::executor::spawn;
 pub use crate::runtime::executor::yield_now;
 pub use crate::runtime::remote::Remote;
@@ -118,6 +122,19 @@ impl Runtime {
     ///
     /// This thread already runs a core; the core was stopped ([`Core::stop`]).
     pub fn block_on<F: Future>(&self, future: F) -> Result<F::Output, Error> {
+        self.block_on_with(future, |_| ())
+    }
+
+    /// As [`Runtime::block_on`]; `after_turn` is called after each turn, when nothing is borrowed.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Runtime::block_on`].
+    pub(crate) fn block_on_with<F: Future>(
+        &self,
+        future: F,
+        mut after_turn: impl FnMut(&Rc<Core>),
+    ) -> Result<F::Output, Error> {
         self.enter(|| {
             let executor = Executor::of(&self.core);
             let target = executor.main_target(&self.core);
@@ -127,6 +144,7 @@ impl Runtime {
             let mut future = pin!(future);
             let mut output = None;
             let poll = || {
+                after_turn(&self.core);
                 if woken.take() {
                     target.begin();
                     let context = &mut Context::from_waker(&waker);

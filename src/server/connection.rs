@@ -665,6 +665,10 @@ impl Protocol for Connection {
         }
     }
 
+    fn group(&self) -> usize {
+        self.worker.group()
+    }
+
     fn on_closed(&mut self, cause: Option<io::Error>) {
         drop(cause);
         self.worker.counters.count_closed();

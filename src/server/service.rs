@@ -28,6 +28,7 @@ use crate::limits::HEADER_COUNT_MAX;
 use crate::net;
 use crate::net::Address;
 use crate::net::ListenSocket;
+use crate::runtime;
 use crate::runtime::Core;
 use crate::runtime::Event;
 use crate::runtime::Runtime;
@@ -72,6 +73,16 @@ type MakeRouter = dyn Fn(&Rc<Core>) -> Router + Send + Sync;
 enum Source {
     Shared(Arc<Router>),
     PerWorker(Arc<MakeRouter>),
+}
+
+impl Source {
+    /// The router of a core.
+    fn on(&self, core: &Rc<Core>) -> Router {
+        match self {
+            Source::Shared(router) => router.for_worker(),
+            Source::PerWorker(make) => make(core),
+        }
+    }
 }
 
 impl Server {
@@ -312,14 +323,79 @@ impl Server {
         waited
     }
 
-    /// `event` is notified when the last worker has ended.
-    fn start(self, event: Arc<Event>) -> Result<Running> {
+    /// Serves on the core of the calling thread, beside whatever else runs there, without other
+    /// threads: until [`ServerHandle::shutdown`], then finishes the requests that run, and returns
+    /// with the last connection. Signals are left alone; the number of workers does not matter. A
+    /// core can serve several servers.
+    ///
+    /// Dropping the future stops listening and closes the connections at once.
+    ///
+    /// ```
+    /// use roundtrip::Client;
+    /// use roundtrip::Request;
+    /// use roundtrip::Router;
+    /// use roundtrip::Server;
+    ///
+    /// let text = roundtrip::block_on(async {
+    ///     let router = Router::new().get("/", |_: &Request| "from the same thread");
+    ///     let server = Server::new(router).bind("127.0.0.1:0")?;
+    ///     let (handle, address) = (server.handle(), server.local_addr().unwrap());
+    ///     let serving = roundtrip::runtime::spawn(server.run_here());
+    ///     let text = Client::new().get(format!("http://{address}/")).send().await?.text().await?;
+    ///     handle.shutdown();
+    ///     serving.await??;
+    ///     Ok::<_, roundtrip::Error>(text)
+    /// })?;
+    /// assert_eq!(text, "from the same thread");
+    /// # Ok::<(), roundtrip::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// No address was bound, or this thread runs no core.
+    pub async fn run_here(self) -> Result<()> {
+        let core = Core::try_current()?;
+        self.check_bound()?;
+        let access_log = self.access_log.map(AccessLog::start).transpose()?;
+        self.state.set_access_log(access_log.clone());
+        let router = self.router.on(&core);
+        let log = access_log.as_ref().map(AccessLog::for_worker);
+        let worker = Worker::new(router, self.options, log);
+        self.state.add_counters(Arc::clone(&worker.counters));
+        let site = Site::listen(&core, worker, self.sockets, &Remotes::default());
+        let here = Here { core, site };
+        let state = self.state;
+        state.set_ready(true);
+        poll_fn(|cx| {
+            state.set_waker(cx.waker().clone());
+            match state.is_shutdown_requested() {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        })
+        .await;
+        state.set_ready(false);
+        here.site.end(&here.core).await;
+        drop(here);
+        if let Some(log) = access_log {
+            runtime::blocking(move || log.stop()).await?;
+        }
+        Ok(())
+    }
+
+    fn check_bound(&self) -> Result<()> {
         if self.sockets.is_empty() {
             return Err(Error::new(
                 ErrorKind::Invalid,
                 "the server listens nowhere: call Server::bind first",
             ));
         }
+        Ok(())
+    }
+
+    /// `event` is notified when the last worker has ended.
+    fn start(self, event: Arc<Event>) -> Result<Running> {
+        self.check_bound()?;
         let access_log = self.access_log.map(AccessLog::start).transpose()?;
         self.state.set_access_log(access_log.clone());
         let count = self.workers.resolved_count();
@@ -328,10 +404,7 @@ impl Server {
         let (own_remotes, own_log) = (Arc::clone(&remotes), access_log.clone());
         let (state, router, options) = (Arc::clone(&self.state), self.router, self.options);
         let start = move |core: &Rc<Core>, index: usize| {
-            let router = match &router {
-                Source::Shared(router) => router.for_worker(),
-                Source::PerWorker(make) => make(core),
-            };
+            let router = router.on(core);
             let sockets = {
                 let mut shares = shares.lock().unwrap_or_else(PoisonError::into_inner);
                 std::mem::take(&mut shares[index])
@@ -351,6 +424,18 @@ impl Server {
             state: self.state,
             access_log,
         })
+    }
+}
+
+/// A server on the calling thread's core.
+struct Here {
+    core: Rc<Core>,
+    site: Site,
+}
+
+impl Drop for Here {
+    fn drop(&mut self) {
+        self.site.abandon(&self.core);
     }
 }
 

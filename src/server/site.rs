@@ -8,10 +8,12 @@
 
 use std::cell::Cell;
 use std::cell::RefCell;
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::OnceLock;
 
+use crate::limits::DRAIN_TIMEOUT;
 use crate::limits::SHUTDOWN_NEW_TIMEOUT;
 use crate::limits::SHUTDOWN_POLL_INTERVAL;
 use crate::net::Accept;
@@ -50,26 +52,31 @@ struct HandingRound {
 }
 
 impl Site {
-    /// Starts to listen. TCP sockets are this core's own; Unix sockets serve all cores.
+    /// Starts to listen, and puts the site where [`Site::shut_down`] finds it.
     pub(super) fn start(
         core: &Rc<Core>,
         worker: Worker,
         sockets: Vec<ListenSocket>,
         remotes: &Remotes,
-    ) -> Rc<Site> {
+    ) {
+        assert!(core.find_local::<Site>().is_none(), "a worker has one site");
+        let site = Rc::new(Site::listen(core, worker, sockets, remotes));
+        core.local(|_| site);
+    }
+
+    /// Starts to listen. TCP sockets are this core's own; Unix sockets serve all cores.
+    pub(super) fn listen(
+        core: &Rc<Core>,
+        worker: Worker,
+        sockets: Vec<ListenSocket>,
+        remotes: &Remotes,
+    ) -> Site {
         let worker = Rc::new(worker);
-        let site = core.local(|_| {
-            let accept = Rc::new(Acceptor {
-                worker: Rc::clone(&worker),
-            });
-            Rc::new(Site {
-                worker: Rc::clone(&worker),
-                accept,
-                listeners: RefCell::new(Vec::new()),
-            })
+        let own: Rc<dyn Accept> = Rc::new(Acceptor {
+            worker: Rc::clone(&worker),
         });
-        assert!(Rc::ptr_eq(&site.worker, &worker), "a core has one site");
         let net = Net::of(core);
+        let mut listeners = Vec::with_capacity(sockets.len());
         for socket in sockets {
             let accept = if matches!(socket.local_addr(), crate::net::Address::Unix(_)) {
                 Rc::new(HandingRound {
@@ -78,16 +85,19 @@ impl Site {
                     next: Cell::new(0),
                 })
             } else {
-                Rc::clone(&site.accept)
+                Rc::clone(&own)
             };
-            let key = net.listen(core, socket, accept);
-            site.listeners.borrow_mut().push(key);
+            worker.listener_began();
+            listeners.push(net.listen(core, socket, accept));
         }
-        site
+        Site {
+            worker,
+            accept: own,
+            listeners: RefCell::new(listeners),
+        }
     }
 
-    /// Ends the site of this core, and then the core: stops listening, closes what is idle, waits
-    /// for what runs, within the time that the options give.
+    /// Ends the site of this core, and then the core.
     pub(super) fn shut_down(core: &Rc<Core>) {
         let Some(site) = core.find_local::<Site>() else {
             return core.stop();
@@ -95,23 +105,29 @@ impl Site {
         if site.worker.is_shutting_down() {
             return;
         }
-        site.worker.begin_shutdown();
-        let net = Net::of(core);
-        for key in site.listeners.take() {
-            net.stop_listening(core, key);
-        }
-        net.wake_all(core);
         let own = Rc::clone(core);
-        drop(runtime::spawn(async move { site.drain(&own).await }));
+        drop(runtime::spawn(async move {
+            site.end(&own).await;
+            own.stop();
+        }));
     }
 
-    async fn drain(&self, core: &Rc<Core>) {
+    /// Stops listening, closes what is idle, and waits for what runs, within the time that the
+    /// options give.
+    pub(super) async fn end(&self, core: &Rc<Core>) {
+        self.worker.begin_shutdown();
         let net = Net::of(core);
+        self.stop_listening(core);
+        net.wake_all(core);
         let started = core.now();
-        while net.connections() > 0 {
+        let timeout = self.worker.options.shutdown_timeout;
+        while self.worker.is_serving() {
             let passed = core.now().since(started);
-            if passed >= self.worker.options.shutdown_timeout {
-                net.abort_all(core);
+            if passed >= timeout {
+                self.worker.end();
+                net.abort_group(core, self.worker.group());
+            }
+            if passed >= timeout + DRAIN_TIMEOUT {
                 break;
             }
             if passed >= SHUTDOWN_NEW_TIMEOUT && !self.worker.closes_new() {
@@ -120,11 +136,27 @@ impl Site {
             }
             runtime::sleep(SHUTDOWN_POLL_INTERVAL).await;
         }
-        core.stop();
+    }
+
+    /// Ends without waiting for anything; nothing is left to do after [`Site::end`].
+    pub(super) fn abandon(&self, core: &Rc<Core>) {
+        self.worker.end();
+        self.stop_listening(core);
+        Net::of(core).abort_group(core, self.worker.group());
+    }
+
+    fn stop_listening(&self, core: &Rc<Core>) {
+        let net = Net::of(core);
+        for key in self.listeners.take() {
+            net.stop_listening(core, key);
+        }
     }
 }
 
 fn accept(worker: &Rc<Worker>, io: &mut Io) -> Option<Box<dyn Protocol>> {
+    if worker.is_over() {
+        return None;
+    }
     worker.counters.count_accepted();
     Some(Box::new(Connection::accept(Rc::clone(worker), io)))
 }
@@ -132,6 +164,11 @@ fn accept(worker: &Rc<Worker>, io: &mut Io) -> Option<Box<dyn Protocol>> {
 impl Accept for Acceptor {
     fn accept(&self, io: &mut Io) -> Option<Box<dyn Protocol>> {
         accept(&self.worker, io)
+    }
+
+    fn ended(&self, error: Option<io::Error>) {
+        drop(error);
+        self.worker.listener_ended();
     }
 }
 
@@ -156,5 +193,10 @@ impl Accept for HandingRound {
             }
         });
         None
+    }
+
+    fn ended(&self, error: Option<io::Error>) {
+        drop(error);
+        self.worker.listener_ended();
     }
 }

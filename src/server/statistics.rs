@@ -71,6 +71,11 @@ impl Counters {
         add_one(&self.invalid_responses);
     }
 
+    /// Connections that are open, for the worker itself.
+    pub fn open(&self) -> u64 {
+        self.accepted.load(Ordering::Relaxed) - self.closed.load(Ordering::Relaxed)
+    }
+
     /// Adds these counts to a sum.
     pub fn add_to(&self, sum: &mut Statistics) {
         // Closed first: what is open may then be counted one too high, and never below zero.

@@ -26,8 +26,11 @@ pub struct Worker {
     /// What this worker did.
     pub counters: Arc<Counters>,
     date: RefCell<DateCache>,
+    /// Listeners that have not ended.
+    listeners: Cell<usize>,
     is_shutting_down: Cell<bool>,
     closes_new: Cell<bool>,
+    is_over: Cell<bool>,
 }
 
 impl Worker {
@@ -39,14 +42,46 @@ impl Worker {
             access_log,
             counters: Arc::new(Counters::default()),
             date: RefCell::new(DateCache::new()),
+            listeners: Cell::new(0),
             is_shutting_down: Cell::new(false),
             closes_new: Cell::new(false),
+            is_over: Cell::new(false),
         }
     }
 
     /// The value of `Date`, written once per second. No user code runs while it is borrowed.
     pub fn date(&self) -> RefMut<'_, DateCache> {
         self.date.borrow_mut()
+    }
+
+    /// Names the connections of this worker in `net`.
+    pub fn group(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    /// A listener accepts for this worker.
+    pub fn listener_began(&self) {
+        self.listeners.set(self.listeners.get() + 1);
+    }
+
+    /// A listener has ended, and what it had queued is accepted.
+    pub fn listener_ended(&self) {
+        self.listeners.set(self.listeners.get() - 1);
+    }
+
+    /// True while connections are open, or may still be accepted.
+    pub fn is_serving(&self) -> bool {
+        self.counters.open() > 0 || self.listeners.get() > 0
+    }
+
+    /// From here on connections are refused.
+    pub fn end(&self) {
+        self.is_over.set(true);
+    }
+
+    /// True when connections are refused.
+    pub fn is_over(&self) -> bool {
+        self.is_over.get()
     }
 
     /// From here on no connection is kept.

@@ -129,20 +129,24 @@ impl List {
     }
 
     /// The indices from front to back, for checks.
-    #[cfg(test)]
+    ///
+    /// # Panics
+    ///
+    /// The links do not fit together.
+    #[cfg(any(test, feature = "simulation"))]
     pub fn walk<S>(&self, slab: &mut Slab<S>, link: impl Fn(&mut S) -> &mut Link) -> Vec<u32> {
         let mut found = Vec::new();
         let mut at = self.front;
         let mut previous = NONE;
         while at != NONE {
             let place = *link(&mut slab[at as usize]);
-            assert_eq!(place.previous, previous);
+            assert_eq!(place.previous, previous, "a link back is wrong");
             found.push(at);
             previous = at;
             at = place.next;
         }
-        assert_eq!(self.back, previous);
-        assert_eq!(self.len(), found.len());
+        assert_eq!(self.back, previous, "the list ends elsewhere");
+        assert_eq!(self.len(), found.len(), "the list has another length");
         found
     }
 }

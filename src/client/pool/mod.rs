@@ -27,6 +27,8 @@
 //! requests run side by side than the cap allows to rest): after [`POOL_OVER_CAP_TIME`].
 //! Invariant: a host with waiters has no idle connection.
 
+#[cfg(any(test, feature = "simulation"))]
+mod check;
 mod list;
 mod origin;
 #[cfg(test)]

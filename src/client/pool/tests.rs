@@ -14,13 +14,9 @@ use crate::client::pool::Checkout;
 use crate::client::pool::Dial;
 use crate::client::pool::EntryKey;
 use crate::client::pool::OriginRef;
-use crate::client::pool::Place;
 use crate::client::pool::Pool;
 use crate::client::pool::PoolOptions;
 use crate::client::pool::WaiterKey;
-use crate::client::pool::host_link;
-use crate::client::pool::lru_link;
-use crate::client::pool::waiter_link;
 use crate::limits::POOL_OVER_CAP_TIME;
 use crate::runtime::Instant;
 
@@ -57,56 +53,7 @@ fn evicted(pool: &mut Pool<u32, u32>) -> Vec<u32> {
 }
 
 fn check(pool: &mut Pool<u32, u32>) {
-    let idle: Vec<u32> = pool
-        .entries
-        .iter()
-        .filter(|(_, entry)| matches!(entry.place, Place::Idle { .. }))
-        .map(|(index, _)| index as u32)
-        .collect();
-    let mut lru = pool.lru.walk(&mut pool.entries, lru_link);
-    let stamps: Vec<Instant> = lru
-        .iter()
-        .map(|index| match pool.entries[*index as usize].place {
-            Place::Idle { since, .. } => since,
-            Place::Busy => panic!("a busy entry in the LRU list"),
-        })
-        .collect();
-    assert!(stamps.is_sorted_by(|newer, older| newer >= older));
-    let mut of_hosts = Vec::new();
-    let mut waiting = 0;
-    for (index, host) in &pool.hosts {
-        let list = host.idle.walk(&mut pool.entries, host_link);
-        for entry in &list {
-            assert_eq!(pool.entries[*entry as usize].host as usize, index);
-        }
-        of_hosts.extend(list);
-        let queue = host.waiting.walk(&mut pool.waiters, waiter_link);
-        assert!(
-            queue.is_empty() || host.idle.is_empty(),
-            "waits beside an idle connection"
-        );
-        waiting += queue.len();
-        let connections = pool
-            .entries
-            .iter()
-            .filter(|(_, entry)| entry.host as usize == index)
-            .count();
-        assert_eq!(host.connections, connections);
-        assert!(
-            host.connections + host.dialing + queue.len() > 0,
-            "an unused host stays"
-        );
-        if let Some(max) = pool.options.per_host_max {
-            assert!(host.connections + host.dialing <= max);
-        }
-    }
-    assert_eq!(pool.waiters.len(), waiting);
-    assert_eq!(pool.names.len(), pool.hosts.len());
-    lru.sort_unstable();
-    of_hosts.sort_unstable();
-    assert_eq!(lru, of_hosts);
-    assert_eq!(lru, idle);
-    assert_eq!(pool.stats().idle, idle.len());
+    pool.check();
 }
 
 #[test]

@@ -19,33 +19,53 @@ use nix::sys::signal::SigHandler;
 use nix::sys::signal::SigSet;
 use nix::sys::signal::Signal;
 use nix::sys::signal::sigaction;
+use nix::unistd;
+
+#[cfg(feature = "simulation")]
+use crate::ring::sim::calls;
+use crate::ring::sys::descriptor::Descriptor;
 
 /// An eventfd(2): any thread notifies, one ring reads.
 #[derive(Debug)]
-pub struct Event(EventFd);
+pub struct Event(Descriptor);
 
 impl Event {
     /// A fresh one, not notified. Blocking: the ring answers reads of a non-blocking descriptor
     /// with EAGAIN instead of waiting.
     pub fn new() -> io::Result<Event> {
-        Ok(Event(EventFd::from_flags(EfdFlags::EFD_CLOEXEC)?))
+        simulated!(calls::new_event().map(|made| made.map(Descriptor::simulated).map(Event)));
+        let event = EventFd::from_flags(EfdFlags::EFD_CLOEXEC)?;
+        Ok(Event(Descriptor::Kernel(event.into())))
     }
 
     /// The descriptor, for reads of the ring.
     pub fn raw(&self) -> RawFd {
-        self.0.as_fd().as_raw_fd()
+        self.0.raw()
     }
 
     /// Wakes the reader. A counter at its maximum has woken it already.
     pub fn notify(&self) {
-        let _ = self.0.write(1);
+        match &self.0 {
+            Descriptor::Kernel(event) => {
+                let _ = unistd::write(event, &1u64.to_ne_bytes());
+            }
+            #[cfg(feature = "simulation")]
+            Descriptor::Simulated(_) => calls::notify_event(self.raw()),
+        }
     }
 
     /// Blocks the calling thread until notified, and takes the notification.
     pub fn wait(&self) {
-        let mut polls = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
-        while nix::poll::poll(&mut polls, PollTimeout::NONE) == Err(nix::errno::Errno::EINTR) {}
-        let _ = self.0.read();
+        match &self.0 {
+            Descriptor::Kernel(event) => {
+                let mut polls = [PollFd::new(event.as_fd(), PollFlags::POLLIN)];
+                let interrupted = Err(nix::errno::Errno::EINTR);
+                while nix::poll::poll(&mut polls, PollTimeout::NONE) == interrupted {}
+                let _ = unistd::read(event, &mut [0; size_of::<u64>()]);
+            }
+            #[cfg(feature = "simulation")]
+            Descriptor::Simulated(_) => panic!("nothing may block in a simulation"),
+        }
     }
 }
 
@@ -80,9 +100,14 @@ impl Signals {
     ///
     /// # Errors
     ///
-    /// `AlreadyExists` when another server of this process waits for signals.
+    /// `AlreadyExists` when another server of this process waits for signals; `Unsupported` for an
+    /// event of a simulated kernel, which sends none.
     pub fn install(event: &Event) -> io::Result<Signals> {
-        let own = event.0.as_fd().try_clone_to_owned()?;
+        let own = match &event.0 {
+            Descriptor::Kernel(event) => event.try_clone()?,
+            #[cfg(feature = "simulation")]
+            Descriptor::Simulated(_) => return Err(io::ErrorKind::Unsupported.into()),
+        };
         SIGNAL_EVENT
             .compare_exchange(-1, own.as_raw_fd(), Ordering::SeqCst, Ordering::SeqCst)
             .map_err(|_| io::Error::from(io::ErrorKind::AlreadyExists))?;

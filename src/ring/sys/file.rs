@@ -9,6 +9,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
+#[cfg(feature = "simulation")]
+use std::path::PathBuf;
 
 use nix::dir::Dir;
 use nix::fcntl::AtFlags;
@@ -21,6 +23,9 @@ use nix::sys::stat::Mode;
 use nix::sys::stat::SFlag;
 use nix::sys::stat::fstat;
 use nix::sys::stat::fstatat;
+
+#[cfg(feature = "simulation")]
+use crate::ring::sim::calls;
 
 /// What a server needs to know of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,68 +69,101 @@ pub struct DirEntry {
 
 /// An open directory beneath which files are opened.
 #[derive(Debug)]
-pub struct Directory(OwnedFd);
+pub struct Directory(Place);
+
+#[derive(Debug)]
+enum Place {
+    Kernel(OwnedFd),
+    #[cfg(feature = "simulation")]
+    Simulated(PathBuf),
+}
 
 impl Directory {
     /// Opens `path`, which must be a directory.
     pub fn open(path: &Path) -> io::Result<Directory> {
+        simulated!(
+            calls::open_directory(path)
+                .map(|opened| { opened.map(|()| Directory(Place::Simulated(path.to_owned()))) })
+        );
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        Ok(Directory(nix::fcntl::open(path, flags, Mode::empty())?))
+        let fd = nix::fcntl::open(path, flags, Mode::empty())?;
+        Ok(Directory(Place::Kernel(fd)))
     }
 
     /// Opens a file or directory beneath this one for reading. The kernel refuses every way out
     /// (openat2(2) RESOLVE_BENEATH, since 5.6): `..`, absolute paths and links leading outside
     /// are EXDEV. Without waiting for the other end of a pipe.
     pub fn open_beneath(&self, relative: &Path) -> io::Result<(File, Metadata)> {
-        let relative = if relative.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            relative
-        };
-        let how = OpenHow::new()
-            .flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)
-            .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-        let fd = loop {
-            match openat2(&self.0, relative, how) {
-                // A rename raced with the walk; openat2(2) says to try again.
-                Err(nix::errno::Errno::EAGAIN) => {}
-                other => break other?,
-            }
-        };
-        let metadata = Metadata::from_stat(&fstat(&fd)?);
-        Ok((File::from(fd), metadata))
+        match &self.0 {
+            Place::Kernel(directory) => open_beneath(directory, relative),
+            #[cfg(feature = "simulation")]
+            Place::Simulated(directory) => calls::open_beneath(directory, relative),
+        }
     }
 
     /// Lists a directory beneath this one, without `.` and `..`, in no order. Entries that vanish
     /// meanwhile, and links that lead nowhere or outside, are left out. At most `count_max`.
     pub fn list(&self, relative: &Path, count_max: usize) -> io::Result<Vec<DirEntry>> {
-        let (file, _) = self.open_beneath(relative)?;
-        let mut dir = Dir::from_fd(OwnedFd::from(file))?;
-        let names: Vec<OsString> = dir
-            .iter()
-            .take(count_max)
-            .filter_map(Result::ok)
-            .map(|entry| entry.file_name().to_bytes().to_vec())
-            .filter(|name| name != b"." && name != b"..")
-            .map(OsString::from_vec)
-            .collect();
-        let mut entries = Vec::with_capacity(names.len());
-        for name in names {
-            if let Some(metadata) = self.entry_metadata(&dir, relative, &name) {
-                entries.push(DirEntry { name, metadata });
-            }
+        match &self.0 {
+            Place::Kernel(directory) => list(directory, relative, count_max),
+            #[cfg(feature = "simulation")]
+            Place::Simulated(directory) => calls::list(directory, relative, count_max),
         }
-        Ok(entries)
     }
+}
 
-    fn entry_metadata(&self, dir: &Dir, relative: &Path, name: &OsString) -> Option<Metadata> {
-        let stat = fstatat(dir.as_fd(), name.as_bytes(), AtFlags::AT_SYMLINK_NOFOLLOW).ok()?;
-        let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
-        if kind != SFlag::S_IFLNK {
-            return Some(Metadata::from_stat(&stat));
+fn open_beneath(directory: &OwnedFd, relative: &Path) -> io::Result<(File, Metadata)> {
+    let relative = if relative.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        relative
+    };
+    let how = OpenHow::new()
+        .flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)
+        .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    let fd = loop {
+        match openat2(directory, relative, how) {
+            // A rename raced with the walk; openat2(2) says to try again.
+            Err(nix::errno::Errno::EAGAIN) => {}
+            other => break other?,
         }
-        self.open_beneath(&relative.join(name))
-            .ok()
-            .map(|(_, metadata)| metadata)
+    };
+    let metadata = Metadata::from_stat(&fstat(&fd)?);
+    Ok((File::from(fd), metadata))
+}
+
+fn list(directory: &OwnedFd, relative: &Path, count_max: usize) -> io::Result<Vec<DirEntry>> {
+    let (file, _) = open_beneath(directory, relative)?;
+    let mut dir = Dir::from_fd(OwnedFd::from(file))?;
+    let names: Vec<OsString> = dir
+        .iter()
+        .take(count_max)
+        .filter_map(Result::ok)
+        .map(|entry| entry.file_name().to_bytes().to_vec())
+        .filter(|name| name != b"." && name != b"..")
+        .map(OsString::from_vec)
+        .collect();
+    let mut entries = Vec::with_capacity(names.len());
+    for name in names {
+        if let Some(metadata) = entry_metadata(directory, &dir, relative, &name) {
+            entries.push(DirEntry { name, metadata });
+        }
     }
+    Ok(entries)
+}
+
+fn entry_metadata(
+    directory: &OwnedFd,
+    dir: &Dir,
+    relative: &Path,
+    name: &OsString,
+) -> Option<Metadata> {
+    let stat = fstatat(dir.as_fd(), name.as_bytes(), AtFlags::AT_SYMLINK_NOFOLLOW).ok()?;
+    let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
+    if kind != SFlag::S_IFLNK {
+        return Some(Metadata::from_stat(&stat));
+    }
+    open_beneath(directory, &relative.join(name))
+        .ok()
+        .map(|(_, metadata)| metadata)
 }

@@ -9,8 +9,6 @@ use std::net::SocketAddr;
 use std::net::ToSocketAddrs;
 use std::os::fd::AsRawFd;
 use std::os::fd::BorrowedFd;
-use std::os::fd::FromRawFd;
-use std::os::fd::IntoRawFd;
 use std::os::fd::OwnedFd;
 use std::os::fd::RawFd;
 use std::path::Path;
@@ -33,20 +31,23 @@ use crate::limits::SEND_SEGMENTS_MAX;
 use crate::limits::TCP_KEEPALIVE_INTERVAL;
 use crate::limits::TCP_KEEPALIVE_PROBES;
 use crate::limits::TCP_KEEPALIVE_TIME;
+#[cfg(feature = "simulation")]
+use crate::ring::sim::calls;
+use crate::ring::sys::descriptor::Descriptor;
 
 /// A socket, closed when dropped. Nothing may be in flight on it then.
 #[derive(Debug)]
-pub struct Socket(OwnedFd);
+pub struct Socket(Descriptor);
 
 impl Socket {
     /// The descriptor, for operations.
     pub fn raw(&self) -> RawFd {
-        self.0.as_raw_fd()
+        self.0.raw()
     }
 
     /// Gives up ownership.
     pub fn into_raw(self) -> RawFd {
-        self.0.into_raw_fd()
+        self.0.into_raw()
     }
 
     /// Takes ownership of a descriptor that the kernel has just returned, or that came back from
@@ -57,17 +58,22 @@ impl Socket {
     /// Nobody else owns `fd`.
     pub unsafe fn from_raw(fd: RawFd) -> Socket {
         // SAFETY: the caller's promise.
-        Socket(unsafe { OwnedFd::from_raw_fd(fd) })
+        Socket(unsafe { Descriptor::from_raw(fd) })
     }
 
     /// The same socket by another descriptor (dup(2)).
     pub fn duplicate(&self) -> io::Result<Socket> {
-        self.0.try_clone().map(Socket)
+        self.0.duplicate().map(Socket)
     }
 
     /// From a descriptor that somebody owns: an inherited or duplicated socket.
     pub fn from_owned(fd: OwnedFd) -> Socket {
-        Socket(fd)
+        Socket(Descriptor::Kernel(fd))
+    }
+
+    #[cfg(feature = "simulation")]
+    fn simulated(fd: RawFd) -> Socket {
+        Socket(Descriptor::simulated(fd))
     }
 }
 
@@ -208,41 +214,49 @@ fn borrow(fd: &RawFd) -> BorrowedFd<'_> {
 
 /// A stream socket of the address's family, close-on-exec.
 pub fn new_socket(address: &Address) -> io::Result<Socket> {
+    simulated!(calls::new_socket(address).map(|made| made.map(Socket::simulated)));
     let family = match address {
         Address::Tcp(SocketAddr::V4(_)) => AddressFamily::Inet,
         Address::Tcp(SocketAddr::V6(_)) => AddressFamily::Inet6,
         Address::Unix(_) => AddressFamily::Unix,
     };
     let fd = nix_socket::socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
-    Ok(Socket(fd))
+    Ok(Socket::from_owned(fd))
 }
 
 /// A connected pair of Unix sockets.
 pub fn socket_pair() -> io::Result<(Socket, Socket)> {
+    simulated!(
+        calls::socket_pair()
+            .map(|made| made.map(|(a, b)| (Socket::simulated(a), Socket::simulated(b))))
+    );
     let (a, b) = nix_socket::socketpair(
         AddressFamily::Unix,
         SockType::Stream,
         None,
         SockFlag::SOCK_CLOEXEC,
     )?;
-    Ok((Socket(a), Socket(b)))
+    Ok((Socket::from_owned(a), Socket::from_owned(b)))
 }
 
 /// A listening TCP socket. With `share_port`, others with the same option may listen beside it
 /// (SO_REUSEPORT), and the kernel spreads connections over all of them.
 pub fn bind_tcp(address: SocketAddr, share_port: bool) -> io::Result<Socket> {
+    simulated!(calls::bind_tcp(address, share_port).map(|made| made.map(Socket::simulated)));
     let socket = new_socket(&Address::Tcp(address))?;
-    nix_socket::setsockopt(&socket.0, sockopt::ReuseAddr, &true)?;
+    let fd = socket.raw();
+    nix_socket::setsockopt(&borrow(&fd), sockopt::ReuseAddr, &true)?;
     if share_port {
-        nix_socket::setsockopt(&socket.0, sockopt::ReusePort, &true)?;
+        nix_socket::setsockopt(&borrow(&fd), sockopt::ReusePort, &true)?;
     }
-    nix_socket::bind(socket.raw(), &SockaddrStorage::from(address))?;
+    nix_socket::bind(fd, &SockaddrStorage::from(address))?;
     listen(&socket)?;
     Ok(socket)
 }
 
 /// A listening Unix socket at `path`. The file of a socket that nobody listens on is replaced.
 pub fn bind_unix(path: &Path) -> io::Result<Socket> {
+    simulated!(calls::bind_unix(path).map(|made| made.map(Socket::simulated)));
     let socket = new_socket(&Address::Unix(path.to_owned()))?;
     let address = UnixAddr::new(path)?;
     let mut bound = nix_socket::bind(socket.raw(), &address);
@@ -257,6 +271,7 @@ pub fn bind_unix(path: &Path) -> io::Result<Socket> {
 
 /// Removes the file of a Unix socket; one that is gone already is no error.
 pub fn remove_socket_file(path: &Path) {
+    simulated!(calls::remove_socket_file(path).then_some(()));
     let _ = std::fs::remove_file(path);
 }
 
@@ -269,6 +284,7 @@ fn is_deserted(address: &UnixAddr) -> bool {
 
 /// The addresses of a name (getaddrinfo(3)). Blocks.
 pub fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    simulated!(calls::look_up(host, port));
     Ok((host, port).to_socket_addrs()?.collect())
 }
 
@@ -284,6 +300,7 @@ fn listen(socket: &Socket) -> io::Result<()> {
 
 /// TCP_NODELAY and TCP keep-alive; no error on sockets that are not TCP.
 pub fn set_tcp_options(fd: RawFd) {
+    simulated!(for fd);
     let fd = &borrow(&fd);
     if nix_socket::setsockopt(fd, sockopt::TcpNoDelay, &true).is_err() {
         return;
@@ -305,6 +322,7 @@ pub fn set_tcp_options(fd: RawFd) {
 
 /// The next connection of the accept queue, without waiting.
 pub fn accept_now(listener: RawFd) -> io::Result<Socket> {
+    simulated!(for listener => calls::accept_now(listener).map(Socket::simulated));
     // A listening socket is blocking for the ring's sake; readiness is asked for first.
     let mut poll = libc::pollfd {
         fd: listener,
@@ -323,12 +341,14 @@ pub fn accept_now(listener: RawFd) -> io::Result<Socket> {
 
 /// send(2) as far as it goes at once (MSG_DONTWAIT | MSG_NOSIGNAL).
 pub fn send_now(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
+    simulated!(for fd => calls::send_now(fd, bytes));
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
     Ok(nix_socket::send(fd, bytes, flags)?)
 }
 
 /// sendmsg(2) of several pieces as far as it goes at once.
 pub fn send_pieces_now(fd: RawFd, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+    simulated!(for fd => calls::send_pieces_now(fd, pieces));
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
     Ok(nix_socket::sendmsg::<SockaddrStorage>(
         fd,
@@ -342,6 +362,7 @@ pub fn send_pieces_now(fd: RawFd, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
 /// shutdown(2). On a socket that is closed by its peer already there is nothing left to do, so
 /// that error is none.
 pub fn shutdown(fd: RawFd, how: Shutdown) {
+    simulated!(for fd => calls::shutdown(fd, how));
     let how = match how {
         Shutdown::Write => nix_socket::Shutdown::Write,
         Shutdown::Both => nix_socket::Shutdown::Both,
@@ -351,11 +372,13 @@ pub fn shutdown(fd: RawFd, how: Shutdown) {
 
 /// Our address; `None` for sockets that are not TCP.
 pub fn local_addr(fd: RawFd) -> Option<SocketAddr> {
+    simulated!(for fd => calls::local_addr(fd));
     to_address(&nix_socket::getsockname(fd).ok()?)
 }
 
 /// The peer's address; `None` for sockets that are not TCP, or not connected any more.
 pub fn peer_addr(fd: RawFd) -> Option<SocketAddr> {
+    simulated!(for fd => calls::peer_addr(fd));
     to_address(&nix_socket::getpeername(fd).ok()?)
 }
 

@@ -1,0 +1,194 @@
+//! The submission and completion queues of the kernel's io_uring.
+
+use std::io;
+use std::os::fd::AsRawFd;
+use std::ptr;
+
+use io_uring::IoUring;
+
+use crate::ring::op::Op;
+use crate::ring::queue::Cqe;
+use crate::ring::queue::Wait;
+use crate::ring::token::Token;
+
+/// Flags of io_uring_enter(2).
+const GETEVENTS: u32 = 1;
+const EXT_ARG: u32 = 1 << 3;
+const REGISTERED_RING: u32 = 1 << 4;
+/// Do not count the wait as iowait (since 6.15).
+const NO_IOWAIT: u32 = 1 << 7;
+
+/// The queues, shared with the kernel.
+pub(super) struct KernelQueue {
+    uring: IoUring,
+    /// Index of the ring's own descriptor among the registered ones.
+    registered: Option<u32>,
+    no_iowait: bool,
+}
+
+/// `struct io_uring_getevents_arg` of io_uring_enter(2).
+#[repr(C)]
+struct GetEventsArg {
+    sigmask: u64,
+    sigmask_bytes: u32,
+    min_wait_microseconds: u32,
+    timespec: u64,
+}
+
+impl KernelQueue {
+    pub(super) fn new(uring: IoUring) -> KernelQueue {
+        let registered = register_own_descriptor(&uring);
+        let no_iowait = uring.params().is_feature_no_iowait();
+        KernelQueue {
+            uring,
+            registered,
+            no_iowait,
+        }
+    }
+
+    /// True when enters need no look-up of the descriptor.
+    #[cfg(test)]
+    pub(super) fn has_registered_descriptor(&self) -> bool {
+        self.registered.is_some()
+    }
+
+    /// Puts an operation into the submission queue; false when that is full.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Ring::push`](crate::ring::queue::Ring::push).
+    pub(super) unsafe fn try_push(&mut self, op: Op, token: Token) -> bool {
+        let entry = op.entry(token);
+        // SAFETY: the caller's promise is the one that `SubmissionQueue::push` asks for.
+        unsafe { self.uring.submission().push(&entry) }.is_ok()
+    }
+
+    /// Submits everything, runs the kernel's deferred work, and waits. Also says whether the kernel
+    /// holds completions back because their queue is full.
+    pub(super) fn enter(&mut self, wait: Wait) -> (bool, io::Result<()>) {
+        let (to_submit, overflow) = {
+            let queue = self.uring.submission();
+            (queue.len() as u32, queue.cq_overflow())
+        };
+        (overflow, self.call_enter(to_submit, wait))
+    }
+
+    /// Copies up to `max` completions out, in order. Returns how many, and how many are left.
+    #[inline]
+    pub(super) fn completions(&mut self, into: &mut Vec<Cqe>, max: usize) -> (usize, usize) {
+        let mut queue = self.uring.completion();
+        // The length is a snapshot of the tail: what arrives from here on is for the next turn.
+        let ready = queue.len();
+        let taken = ready.min(max);
+        for entry in queue.by_ref().take(taken) {
+            into.push(Cqe::from_entry(&entry));
+        }
+        (taken, ready - taken)
+    }
+
+    fn call_enter(&self, to_submit: u32, wait: Wait) -> io::Result<()> {
+        let timespec;
+        let mut arg = GetEventsArg {
+            sigmask: 0,
+            sigmask_bytes: 0,
+            min_wait_microseconds: 0,
+            timespec: 0,
+        };
+        let mut flags = GETEVENTS | EXT_ARG;
+        if self.no_iowait {
+            flags |= NO_IOWAIT;
+        }
+        let min_complete = match wait {
+            Wait::Zero => 0,
+            Wait::Forever => 1,
+            Wait::For(duration) => {
+                timespec = [duration.as_secs(), u64::from(duration.subsec_nanos())];
+                arg.timespec = &raw const timespec as u64;
+                1
+            }
+        };
+        let fd = match self.registered {
+            Some(index) => {
+                flags |= REGISTERED_RING;
+                index as libc::c_int
+            }
+            None => self.uring.as_raw_fd(),
+        };
+        // SAFETY: the descriptor is this ring's; `arg` and the timespec behind it (two 64-bit
+        // fields, as the kernel wants it on every architecture) outlive the call.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_io_uring_enter,
+                fd,
+                to_submit,
+                min_complete,
+                flags,
+                &raw const arg,
+                size_of::<GetEventsArg>(),
+            )
+        };
+        if result < 0 {
+            Err(io::Error::last_os_error())
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl Drop for KernelQueue {
+    fn drop(&mut self) {
+        // A registered descriptor keeps the ring, and what it locks, until its thread ends.
+        if let Some(index) = self.registered {
+            unregister_own_descriptor(&self.uring, index);
+        }
+    }
+}
+
+/// `struct io_uring_rsrc_update` of io_uring_register(2).
+#[repr(C)]
+struct ResourceUpdate {
+    offset: u32,
+    reserved: u32,
+    data: u64,
+}
+
+/// IORING_REGISTER_RING_FDS (since 5.18) saves a look-up per enter; doing without is no error.
+fn register_own_descriptor(uring: &IoUring) -> Option<u32> {
+    const REGISTER_RING_FDS: libc::c_uint = 20;
+    let mut update = ResourceUpdate {
+        offset: u32::MAX,
+        reserved: 0,
+        data: uring.as_raw_fd() as u64,
+    };
+    // SAFETY: one update structure, alive for the call, is what this request reads and writes.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_io_uring_register,
+            uring.as_raw_fd(),
+            REGISTER_RING_FDS,
+            ptr::from_mut(&mut update),
+            1,
+        )
+    };
+    (result == 1).then_some(update.offset)
+}
+
+/// IORING_UNREGISTER_RING_FDS (since 5.18), on the thread that registered.
+fn unregister_own_descriptor(uring: &IoUring, index: u32) {
+    const UNREGISTER_RING_FDS: libc::c_uint = 21;
+    let mut update = ResourceUpdate {
+        offset: index,
+        reserved: 0,
+        data: 0,
+    };
+    // SAFETY: one update structure, alive for the call, is what this request reads.
+    let _ = unsafe {
+        libc::syscall(
+            libc::SYS_io_uring_register,
+            uring.as_raw_fd(),
+            UNREGISTER_RING_FDS,
+            ptr::from_mut(&mut update),
+            1,
+        )
+    };
+}

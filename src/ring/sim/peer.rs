@@ -1,0 +1,151 @@
+//! Programs at the other end of the simulated network: written as a state machine, not with the
+//! crate under test.
+//!
+//! ```text
+//!   network event, timer ──► Peer::act(PeerIo) ──► connect, listen, send, receive, close, reset
+//! ```
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::ring::clock::Instant;
+use crate::ring::sim::agenda::Event;
+use crate::ring::sim::network::EndpointId;
+use crate::ring::sim::network::Owner;
+use crate::ring::sim::random::Random;
+use crate::ring::sim::world::World;
+use crate::ring::sys::Address;
+
+/// A program beyond the network. Called first when it is added, then whenever something happened
+/// on one of its sockets or its timer passed; it does what it can at once and returns.
+pub trait Peer {
+    /// Acts. False once the peer is done: its sockets close, and it is not called again.
+    fn act(&mut self, io: &mut PeerIo<'_>) -> bool;
+}
+
+/// Names a peer of a simulation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PeerId(pub(super) u32);
+
+/// A socket of a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerSocket(pub(super) EndpointId);
+
+/// What a receive of a peer came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerReceived {
+    /// This many bytes were appended.
+    Bytes(usize),
+    /// Nothing is there yet, or the connection is not made yet.
+    Nothing,
+    /// The other side will send nothing more.
+    End,
+    /// The connection was reset or refused, or is closed.
+    Reset,
+}
+
+/// What a send of a peer came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerSent {
+    /// This many bytes were taken, at least one.
+    Bytes(usize),
+    /// There is no room yet, or the connection is not made yet.
+    Nothing,
+    /// The connection was reset or refused, or is closed.
+    Reset,
+}
+
+/// What a peer may do.
+pub struct PeerIo<'world> {
+    pub(super) world: &'world mut World,
+    pub(super) peer: PeerId,
+}
+
+impl PeerIo<'_> {
+    /// The virtual time.
+    pub fn now(&self) -> Instant {
+        self.world.now()
+    }
+
+    /// Numbers from the simulation's seed.
+    pub fn random(&mut self) -> &mut Random {
+        &mut self.world.chaos.random
+    }
+
+    /// Begins to connect; the peer is called when that is done.
+    pub fn connect(&mut self, address: SocketAddr) -> PeerSocket {
+        let endpoint = self.world.net.new_stream(Owner::Peer(self.peer));
+        self.world.begin_connect(endpoint, Address::Tcp(address));
+        PeerSocket(endpoint)
+    }
+
+    /// Listens; the peer is called when connections come. `None` when the address is taken.
+    pub fn listen(&mut self, address: SocketAddr) -> Option<PeerSocket> {
+        let owner = Owner::Peer(self.peer);
+        let listener = self.world.net.listen(&Address::Tcp(address), false, owner);
+        listener.ok().map(PeerSocket)
+    }
+
+    /// The next connection of a listener.
+    pub fn accept(&mut self, listener: PeerSocket) -> Option<PeerSocket> {
+        let endpoint = self.world.net.take_accepted(listener.0)?;
+        self.world.net.set_owner(endpoint, Owner::Peer(self.peer));
+        Some(PeerSocket(endpoint))
+    }
+
+    /// True once a connection is made, and until it is closed here.
+    pub fn is_connected(&self, socket: PeerSocket) -> bool {
+        self.world.net.is_connected(socket.0)
+    }
+
+    /// Sends as much as there is room for.
+    pub fn send(&mut self, socket: PeerSocket, bytes: &[u8]) -> PeerSent {
+        if bytes.is_empty() {
+            return PeerSent::Nothing;
+        }
+        match self.world.transmit(socket.0, &[bytes], usize::MAX) {
+            Ok(bytes) => PeerSent::Bytes(bytes),
+            Err(libc::EAGAIN) => PeerSent::Nothing,
+            Err(_) => PeerSent::Reset,
+        }
+    }
+
+    /// Appends what arrived, at most `bytes_max`.
+    pub fn receive(
+        &mut self,
+        socket: PeerSocket,
+        into: &mut Vec<u8>,
+        bytes_max: usize,
+    ) -> PeerReceived {
+        match self
+            .world
+            .take_received(socket.0, bytes_max, |piece| into.extend_from_slice(piece))
+        {
+            Ok(0) if bytes_max > 0 => PeerReceived::End,
+            Ok(bytes) => PeerReceived::Bytes(bytes),
+            Err(libc::EAGAIN) => PeerReceived::Nothing,
+            Err(_) => PeerReceived::Reset,
+        }
+    }
+
+    /// Sends nothing more.
+    pub fn shut_write(&mut self, socket: PeerSocket) {
+        self.world.shut(socket.0, false, true);
+    }
+
+    /// Closes in order: what was sent still arrives, unless something is unread here.
+    pub fn close(&mut self, socket: PeerSocket) {
+        self.world.close_endpoint(socket.0, false);
+    }
+
+    /// Closes with a reset; what is on its way is lost.
+    pub fn reset(&mut self, socket: PeerSocket) {
+        self.world.close_endpoint(socket.0, true);
+    }
+
+    /// The peer is called again after this time, whatever happens before.
+    pub fn wake_in(&mut self, delay: Duration) {
+        let at = self.world.now() + delay;
+        self.world.agenda.add(at, Event::Peer(self.peer));
+    }
+}

@@ -1,0 +1,472 @@
+//! The simulated kernel: what it knows, and how its time passes.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::collections::HashMap;
+use std::collections::HashSet;
+use std::io;
+use std::net::IpAddr;
+use std::net::SocketAddr;
+use std::os::fd::RawFd;
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+
+use crate::ring::clock::Instant;
+use crate::ring::sim::Options;
+use crate::ring::sim::Peer;
+use crate::ring::sim::agenda::Agenda;
+use crate::ring::sim::agenda::Event;
+use crate::ring::sim::calls::DESCRIPTOR_BASE;
+use crate::ring::sim::calls::Job;
+use crate::ring::sim::faults::Chaos;
+use crate::ring::sim::faults::Fault;
+use crate::ring::sim::files::Files;
+use crate::ring::sim::network::EndpointId;
+use crate::ring::sim::network::Network;
+use crate::ring::sim::network::Owner;
+use crate::ring::sim::network::Woken;
+use crate::ring::sim::peer::PeerId;
+use crate::ring::sim::peer::PeerIo;
+use crate::ring::sim::queue::Queues;
+use crate::ring::sys::Address;
+
+/// The virtual time begins here: an uptime of a thousand seconds.
+const START: Instant = Instant::from_nanoseconds(1_000_000_000_000);
+/// Seconds since 1970 at the beginning.
+const WALL_SECONDS: u64 = 1_750_000_000;
+/// Violations that are kept; the first tells most.
+const VIOLATIONS_MAX: usize = 8;
+
+/// A simulated kernel.
+pub(super) struct World {
+    pub(super) agenda: Agenda,
+    pub(super) chaos: Chaos,
+    pub(super) net: Network,
+    pub(super) files: Files,
+    pub(super) trace: Trace,
+    pub(super) violations: Vec<String>,
+    pub(super) rings: Vec<Option<Queues>>,
+    pub(super) is_strict: bool,
+    pub(super) socket_buffer_bytes: usize,
+    pub(super) latency_nanoseconds: (u64, u64),
+    pub(super) turn_nanoseconds: (u64, u64),
+    /// A violation was reported: what is left only has to end.
+    pub(super) has_failed: bool,
+    descriptors: Descriptors,
+    hosts: HashMap<String, Vec<IpAddr>>,
+    /// Files of Unix sockets.
+    socket_files: HashSet<PathBuf>,
+    jobs: Vec<Option<Job>>,
+    peers: Vec<PeerEntry>,
+}
+
+struct PeerEntry {
+    peer: Option<Box<dyn Peer>>,
+    /// It is called soon because of its sockets.
+    is_woken: bool,
+    is_done: bool,
+}
+
+/// What a step of the world came to.
+pub(super) enum Step {
+    /// There are completions, or nobody waits for any.
+    Ready,
+    /// The time is over.
+    TimedOut,
+    /// To be run while nothing here is borrowed.
+    Job(Job),
+}
+
+impl World {
+    pub(super) fn new(options: Options) -> World {
+        World {
+            agenda: Agenda::new(START),
+            chaos: Chaos::new(options.seed, options.faults),
+            net: Network::new(),
+            files: Files::default(),
+            trace: Trace::new(options.trace),
+            violations: Vec::new(),
+            rings: Vec::new(),
+            is_strict: options.strict,
+            socket_buffer_bytes: options.socket_buffer_bytes,
+            latency_nanoseconds: options.latency_nanoseconds,
+            turn_nanoseconds: options.turn_nanoseconds,
+            has_failed: false,
+            descriptors: Descriptors::new(options.descriptors_max),
+            hosts: HashMap::new(),
+            socket_files: HashSet::new(),
+            jobs: Vec::new(),
+            peers: Vec::new(),
+        }
+    }
+
+    pub(super) fn now(&self) -> Instant {
+        self.agenda.now()
+    }
+
+    pub(super) fn wall_seconds(&self) -> u64 {
+        WALL_SECONDS + (self.now() - START).as_secs()
+    }
+
+    /// Notes a step, for a person to read.
+    pub(super) fn note(&mut self, text: impl FnOnce() -> String) {
+        if let Some(steps) = &mut self.trace.steps {
+            let microseconds = (self.agenda.now() - START).as_nanos() as f64 / 1e3;
+            steps.push(format!("{microseconds:14.3} µs  {}", text()));
+        }
+    }
+
+    /// Something was done that must never be done.
+    pub(super) fn violation(&mut self, text: impl Into<String>) {
+        let text = text.into();
+        self.note(|| format!("VIOLATION {text}"));
+        if self.violations.len() < VIOLATIONS_MAX && !self.has_failed {
+            self.violations.push(text);
+        }
+    }
+
+    /// Ends the run when something was done that must never be done: here, where no handler's
+    /// panic is caught.
+    pub(super) fn fail_on_violation(&mut self) {
+        if self.has_failed || self.violations.is_empty() || thread::panicking() {
+            return;
+        }
+        self.has_failed = true;
+        panic!("{}", self.violations.join("; "));
+    }
+
+    // ---- time ------------------------------------------------------------------------------
+
+    /// Time passes while the program computes; now and then, much of it.
+    pub(super) fn pass_turn(&mut self) {
+        let (least, most) = self.turn_nanoseconds;
+        let mut turn = self.chaos.random.within(least..most + 1);
+        if self.chaos.strikes(Fault::Stall) {
+            turn += self.chaos.random.within(10_000_000..300_000_000);
+        }
+        let now = self.now() + Duration::from_nanos(turn);
+        self.agenda.advance(now);
+    }
+
+    /// Lets everything happen that is due, and time pass until there is a completion for `ring`.
+    pub(super) fn step(&mut self, ring: usize, deadline: Option<Instant>) -> Step {
+        loop {
+            while let Some(event) = self.agenda.pop_due() {
+                if let Some(job) = self.happen(event) {
+                    return Step::Job(job);
+                }
+            }
+            if self.run_work(ring) {
+                continue;
+            }
+            let Some(deadline) = deadline else {
+                return Step::Ready;
+            };
+            if self.queues(ring).has_completions() {
+                return Step::Ready;
+            }
+            match self.agenda.next() {
+                Some(next) if next <= deadline => self.agenda.advance(next),
+                _ if deadline == Instant::NEVER => {
+                    self.violation("asleep for ever: nothing is due, and no time-out was given");
+                    return Step::TimedOut;
+                }
+                _ => {
+                    self.agenda.advance(deadline);
+                    return Step::TimedOut;
+                }
+            }
+        }
+    }
+
+    fn happen(&mut self, event: Event) -> Option<Job> {
+        match event {
+            Event::Arrive { endpoint, bytes } => self.arrive(endpoint, bytes as usize),
+            Event::End { endpoint } => self.end(endpoint),
+            Event::Reset { endpoint } => self.break_here(endpoint),
+            Event::Dial { endpoint, attempt } => self.dial(endpoint, attempt),
+            Event::DialFailed { endpoint, errno } => self.fail_dial(endpoint, errno),
+            Event::Work(operation) => self.queue_work(operation),
+            Event::Peer(peer) => self.act(peer),
+            Event::Job(index) => {
+                self.note(|| format!("job {index} runs"));
+                return self.jobs[index as usize].take();
+            }
+        }
+        None
+    }
+
+    /// Passes on who was woken: operations run with the next enter, peers soon.
+    pub(super) fn pass_on(&mut self) {
+        let mut list = std::mem::take(&mut self.net.woken);
+        for woken in list.drain(..) {
+            match woken {
+                Woken::Operation(operation) => {
+                    if self.chaos.strikes(Fault::Delayed) {
+                        let delay = self.chaos.random.within(1_000..2_000_000);
+                        let at = self.now() + Duration::from_nanos(delay);
+                        self.agenda.add(at, Event::Work(operation));
+                    } else {
+                        self.queue_work(operation);
+                    }
+                }
+                Woken::Peer(peer) => {
+                    let entry = &mut self.peers[peer.0 as usize];
+                    if !entry.is_woken && !entry.is_done {
+                        entry.is_woken = true;
+                        self.agenda.add(self.agenda.now(), Event::Peer(peer));
+                    }
+                }
+            }
+        }
+        self.net.woken = list;
+    }
+
+    // ---- peers -----------------------------------------------------------------------------
+
+    pub(super) fn add_peer(&mut self, peer: Box<dyn Peer>) {
+        let id = PeerId(u32::try_from(self.peers.len()).expect("fewer than 2^32 peers"));
+        self.peers.push(PeerEntry {
+            peer: Some(peer),
+            is_woken: true,
+            is_done: false,
+        });
+        self.agenda.add(self.now(), Event::Peer(id));
+    }
+
+    pub(super) fn peer_count(&self) -> usize {
+        self.peers.iter().filter(|entry| !entry.is_done).count()
+    }
+
+    fn act(&mut self, id: PeerId) {
+        let entry = &mut self.peers[id.0 as usize];
+        entry.is_woken = false;
+        let Some(mut peer) = entry.peer.take() else {
+            return;
+        };
+        let goes_on = peer.act(&mut PeerIo {
+            world: self,
+            peer: id,
+        });
+        let entry = &mut self.peers[id.0 as usize];
+        if goes_on {
+            entry.peer = Some(peer);
+        } else {
+            entry.is_done = true;
+            self.close_all_of(id);
+        }
+    }
+
+    fn close_all_of(&mut self, id: PeerId) {
+        for endpoint in self.net.owned_by(Owner::Peer(id)) {
+            self.close_endpoint(endpoint, false);
+        }
+    }
+
+    // ---- jobs, names, files ----------------------------------------------------------------
+
+    /// Work on another thread: done after a while.
+    pub(super) fn defer(&mut self, job: Job) {
+        let mut delay = self.chaos.random.within(5_000..100_000);
+        if self.chaos.strikes(Fault::SlowJob) {
+            delay += self.chaos.random.within(1_000_000..100_000_000);
+        }
+        let free = self.jobs.iter().position(Option::is_none);
+        let index = free.unwrap_or_else(|| {
+            self.jobs.push(None);
+            self.jobs.len() - 1
+        });
+        self.jobs[index] = Some(job);
+        let at = self.now() + Duration::from_nanos(delay);
+        self.agenda.add(at, Event::Job(index as u32));
+    }
+
+    pub(super) fn add_host(&mut self, name: &str, address: IpAddr) {
+        self.hosts.entry(name.to_owned()).or_default().push(address);
+    }
+
+    pub(super) fn look_up(&mut self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        let found = self.hosts.get(host).cloned().unwrap_or_default();
+        if found.is_empty() || self.chaos.strikes(Fault::LookupFailed) {
+            return Err(io::Error::other("Name or service not known"));
+        }
+        Ok(found
+            .into_iter()
+            .map(|ip| SocketAddr::new(ip, port))
+            .collect())
+    }
+
+    pub(super) fn has_socket_file(&self, address: &Address) -> bool {
+        matches!(address, Address::Unix(path) if self.socket_files.contains(path))
+    }
+
+    pub(super) fn add_socket_file(&mut self, path: PathBuf) {
+        self.socket_files.insert(path);
+    }
+
+    pub(super) fn remove_socket_file(&mut self, path: &std::path::Path) {
+        self.socket_files.remove(path);
+    }
+
+    // ---- descriptors -----------------------------------------------------------------------
+
+    pub(super) fn descriptor_count(&self) -> usize {
+        self.descriptors.open
+    }
+
+    /// The lowest free descriptor for a socket; EMFILE when there is none.
+    pub(super) fn open_descriptor(&mut self, endpoint: EndpointId) -> Result<RawFd, i32> {
+        let fd = self.descriptors.open(endpoint)?;
+        let endpoint = self
+            .net
+            .get_mut(endpoint)
+            .expect("it was made or accepted just now");
+        endpoint.owner = Owner::Program;
+        endpoint.references += 1;
+        Ok(fd)
+    }
+
+    /// EMFILE when no descriptor is left.
+    pub(super) fn check_descriptors(&self) -> Result<(), i32> {
+        let is_left = self.descriptors.open < self.descriptors.open_max;
+        if is_left { Ok(()) } else { Err(libc::EMFILE) }
+    }
+
+    pub(super) fn endpoint_of(&self, fd: RawFd) -> Option<EndpointId> {
+        self.descriptors.get(fd)
+    }
+
+    pub(super) fn close_descriptor(&mut self, fd: RawFd) {
+        let Some(endpoint) = self.descriptors.close(fd) else {
+            if !self.has_failed {
+                self.violation(format!("{} was closed and is not open", name_of(fd)));
+            }
+            return;
+        };
+        self.note(|| format!("close {}", name_of(fd)));
+        if self.is_strict
+            && let Some(found) = self.net.get(endpoint)
+            && found.operations > 0
+            && found.references == found.operations + 1
+        {
+            let count = found.operations;
+            self.violation(format!(
+                "{} was closed under {count} operations",
+                name_of(fd)
+            ));
+        }
+        self.release_endpoint(endpoint);
+    }
+
+    /// An operation begins to use a socket.
+    pub(super) fn hold_endpoint(&mut self, endpoint: EndpointId) {
+        if let Some(endpoint) = self.net.get_mut(endpoint) {
+            endpoint.references += 1;
+            endpoint.operations += 1;
+        }
+    }
+
+    /// An operation uses its socket no longer.
+    pub(super) fn let_go(&mut self, endpoint: EndpointId) {
+        if let Some(found) = self.net.get_mut(endpoint) {
+            found.operations -= 1;
+        }
+        self.release_endpoint(endpoint);
+    }
+
+    /// A descriptor or an operation lets go; the last one closes.
+    pub(super) fn release_endpoint(&mut self, id: EndpointId) {
+        let Some(endpoint) = self.net.get_mut(id) else {
+            return;
+        };
+        endpoint.references -= 1;
+        if endpoint.references == 0 {
+            self.close_endpoint(id, false);
+        }
+    }
+
+    pub(super) fn operations_in_flight(&self) -> usize {
+        self.rings.iter().flatten().map(Queues::in_flight).sum()
+    }
+
+    pub(super) fn queues(&mut self, ring: usize) -> &mut Queues {
+        self.rings[ring]
+            .as_mut()
+            .expect("a ring is used while it is there")
+    }
+}
+
+/// A descriptor as a trace names it.
+pub(super) fn name_of(fd: RawFd) -> String {
+    if fd >= DESCRIPTOR_BASE {
+        format!("fd {}", fd - DESCRIPTOR_BASE)
+    } else {
+        format!("file {fd}")
+    }
+}
+
+/// Numbers of what is open: the lowest free one first, as on Linux.
+struct Descriptors {
+    table: Vec<Option<EndpointId>>,
+    free: BinaryHeap<Reverse<u32>>,
+    open: usize,
+    open_max: usize,
+}
+
+impl Descriptors {
+    fn new(open_max: usize) -> Descriptors {
+        Descriptors {
+            table: Vec::new(),
+            free: BinaryHeap::new(),
+            open: 0,
+            open_max,
+        }
+    }
+
+    fn open(&mut self, endpoint: EndpointId) -> Result<RawFd, i32> {
+        if self.open >= self.open_max {
+            return Err(libc::EMFILE);
+        }
+        self.open += 1;
+        let index = match self.free.pop() {
+            Some(Reverse(index)) => index,
+            None => {
+                self.table.push(None);
+                u32::try_from(self.table.len() - 1).expect("fewer than 2^32 descriptors")
+            }
+        };
+        self.table[index as usize] = Some(endpoint);
+        Ok(DESCRIPTOR_BASE + index as RawFd)
+    }
+
+    fn get(&self, fd: RawFd) -> Option<EndpointId> {
+        let index = usize::try_from(fd.checked_sub(DESCRIPTOR_BASE)?).ok()?;
+        self.table.get(index).copied().flatten()
+    }
+
+    fn close(&mut self, fd: RawFd) -> Option<EndpointId> {
+        let index = (fd - DESCRIPTOR_BASE) as u32;
+        let endpoint = self.table.get_mut(index as usize)?.take()?;
+        self.free.push(Reverse(index));
+        self.open -= 1;
+        Some(endpoint)
+    }
+}
+
+/// The steps of a run, one line each.
+pub(super) struct Trace {
+    steps: Option<Vec<String>>,
+}
+
+impl Trace {
+    fn new(is_on: bool) -> Trace {
+        Trace {
+            steps: is_on.then(Vec::new),
+        }
+    }
+
+    pub(super) fn take(&mut self) -> Vec<String> {
+        self.steps.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+}
