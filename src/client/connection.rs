@@ -182,6 +182,10 @@ impl Connection {
         // Nothing is unread when it closes; and the connection watches its own sends.
         io.set_linger(false);
         io.set_write_timeout(self.shared.options().write_timeout);
+        // The last body may have left it paused, or in large pieces: here comes a head.
+        if matches!(io.receive(), Receive::Paused | Receive::Body(_)) {
+            io.set_receive(Receive::Standing);
+        }
         let mut next = Some(exchange);
         while let Some(exchange) = next {
             if self.start(io, exchange) {

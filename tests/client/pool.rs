@@ -320,6 +320,26 @@ fn a_full_host_makes_requests_wait_in_order() {
 }
 
 #[test]
+fn a_connection_that_had_a_large_body_serves_who_waits_for_it() {
+    const BYTES: usize = 400_000;
+    let peer = Peer::answering(|seen| ok(vec![b'x'; BYTES / (1 + seen.index)]));
+    run(async {
+        let client = Client::builder().per_host_max(1).build();
+        let get = || {
+            let request = client.get(peer.url("/"));
+            runtime::spawn(async { request.send().await?.bytes().await })
+        };
+        let tasks: Vec<_> = (0..4).map(|_| get()).collect();
+        for (index, task) in tasks.into_iter().enumerate() {
+            let body = runtime::timeout(Duration::from_secs(5), task).await???;
+            assert_eq!(body.len(), BYTES / (1 + index));
+        }
+        assert_eq!(peer.accepted(), 1);
+        Ok(())
+    });
+}
+
+#[test]
 fn idle_connections_have_a_bound_and_an_end() {
     let peer = Peer::answering(|_| {
         std::thread::sleep(Duration::from_millis(20));
