@@ -225,7 +225,7 @@ impl Connection {
         }
         if io.pending_bytes() > 0 {
             // The answer may overtake the completion of the last send.
-            io.notify_when_sent();
+            io.notify_when_all_sent();
             io.set_receive(Receive::Standing);
             io.set_deadline(Some(io.now() + RESPONSE_DRAIN_TIMEOUT));
             return Step::Continue;
@@ -403,7 +403,7 @@ impl Protocol for Connection {
             State::Active(_) => self.proceed(io, true),
             State::Settling if io.pending_bytes() == 0 => self.reuse(io),
             State::Settling => {
-                io.notify_when_sent();
+                io.notify_when_all_sent();
                 Step::Continue
             }
             _ => Step::Continue,

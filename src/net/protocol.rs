@@ -19,6 +19,7 @@ use bytes::Bytes;
 use bytes::BytesMut;
 
 use crate::limits::OUTPUT_HIGH_WATER_BYTES;
+use crate::limits::OUTPUT_LOW_WATER_BYTES;
 use crate::limits::WRITE_TIMEOUT;
 use crate::net::output::Output;
 use crate::reactor::OwnerId;
@@ -36,8 +37,8 @@ pub trait Protocol {
     /// Bytes arrived. All of them are taken: what cannot be used yet is copied by the protocol.
     fn on_recv(&mut self, io: &mut Io, data: Received<'_>) -> Step;
 
-    /// Output fell below the low-water mark after [`Io::is_full`] had said stop, or
-    /// was sent to the last byte.
+    /// Output fell below the low-water mark after [`Io::is_full`] had said stop, or was sent to the
+    /// last byte after [`Io::notify_when_all_sent`].
     fn on_sent(&mut self, io: &mut Io) -> Step {
         let _ = io;
         Step::Continue
@@ -131,8 +132,8 @@ pub struct Io {
     pub(super) wall_seconds: u64,
     pub(super) write_timeout: Duration,
     pub(super) receive: Receive,
-    /// True exactly when somebody asked for `on_sent` and it has not been called since.
-    pub(super) wants_sent: bool,
+    /// Fewer pending bytes than these call `on_sent`, once; zero when nobody asked for it.
+    sent_mark_bytes: u32,
     /// False when everything that the peer sent has been read, so that closing resets nothing.
     pub(super) linger: bool,
     /// Where wake-ups of this connection go; `None` for a detached one.
@@ -180,7 +181,7 @@ impl Io {
             wall_seconds,
             write_timeout: WRITE_TIMEOUT,
             receive: Receive::Once,
-            wants_sent: false,
+            sent_mark_bytes: 0,
             linger: true,
             origin,
             waker: None,
@@ -227,13 +228,35 @@ impl Io {
     /// True when the protocol should stop producing. `on_sent` is called once there is room.
     pub fn is_full(&mut self) -> bool {
         let full = self.pending_bytes() >= OUTPUT_HIGH_WATER_BYTES as u64;
-        self.wants_sent |= full;
+        if full {
+            self.notify_when_sent();
+        }
         full
     }
 
     /// Asks for `on_sent` when the output has drained below the low-water mark.
     pub fn notify_when_sent(&mut self) {
-        self.wants_sent = true;
+        self.sent_mark_bytes = OUTPUT_LOW_WATER_BYTES as u32;
+    }
+
+    /// Asks for `on_sent` when all output has been sent, and not before, unless that was asked for.
+    pub fn notify_when_all_sent(&mut self) {
+        self.sent_mark_bytes = self.sent_mark_bytes.max(1);
+    }
+
+    /// True when somebody asked for `on_sent`, and it has not been called since.
+    pub(super) fn wants_sent(&self) -> bool {
+        self.sent_mark_bytes > 0
+    }
+
+    /// True when `on_sent` has to be called now, as was asked for; the next time it has to be asked
+    /// for again. For who drives the connection.
+    pub fn take_due_sent(&mut self) -> bool {
+        let is_due = self.pending_bytes() < u64::from(self.sent_mark_bytes);
+        if is_due {
+            self.sent_mark_bytes = 0;
+        }
+        is_due
     }
 
     /// The one deadline of this connection; `None` clears it.
@@ -345,9 +368,30 @@ mod tests {
         assert!(!io.is_full());
         io.append_bytes(Bytes::from(vec![0; OUTPUT_HIGH_WATER_BYTES]));
         assert!(io.is_full());
-        assert!(io.wants_sent);
+        assert!(io.wants_sent());
+        assert!(!io.take_due_sent());
         assert_eq!(io.peer_addr(), None);
         io.waker().wake_by_ref();
         assert_eq!(io.deadline(), None);
+    }
+
+    #[test]
+    fn on_sent_is_due_at_its_mark() {
+        let mut io = Io::detached(Instant::from_nanoseconds(5), 7);
+        assert!(!io.take_due_sent(), "nobody asked");
+        io.append_copy(b"x");
+        io.notify_when_sent();
+        assert!(io.take_due_sent());
+        assert!(!io.take_due_sent(), "once");
+        // A byte that is still to be sent is not all.
+        io.notify_when_all_sent();
+        assert!(!io.take_due_sent());
+        io.notify_when_sent();
+        io.notify_when_all_sent();
+        assert!(io.take_due_sent(), "the earlier mark counts");
+        io.notify_when_all_sent();
+        io.output.take_memory();
+        assert!(io.take_due_sent());
+        assert!(!io.wants_sent());
     }
 }

@@ -11,7 +11,6 @@ use bytes::Bytes;
 use crate::limits::FILE_READ_BYTES;
 use crate::limits::INLINE_SEND_BYTES_MAX;
 use crate::limits::INLINE_SEND_COMPLETIONS_MAX;
-use crate::limits::OUTPUT_LOW_WATER_BYTES;
 use crate::limits::SEND_BYTES_MAX;
 use crate::limits::SEND_SEGMENTS_MAX;
 use crate::limits::SENDS_PER_TURN;
@@ -88,12 +87,10 @@ impl Net {
             let Some(endpoint) = &mut connection.endpoint else {
                 return false;
             };
-            let has_room = endpoint.io.pending_bytes() < OUTPUT_LOW_WATER_BYTES as u64
-                && !matches!(connection.send, Sending::Broken { .. });
-            if !endpoint.io.wants_sent || !has_room || connection.close != Closing::Open {
+            let is_broken = matches!(connection.send, Sending::Broken { .. });
+            if is_broken || connection.close != Closing::Open || !endpoint.io.take_due_sent() {
                 return false;
             }
-            endpoint.io.wants_sent = false;
         }
         self.call(core, key, |protocol, io| protocol.on_sent(io));
         let mut table = self.table.borrow_mut();
