@@ -55,9 +55,10 @@ pub use crate::server::files;
 #[doc = include_str!("../README.md")]
 pub mod readme {}
 
-/// For the benchmarks of this crate alone: no part of the API.
+/// For the benchmarks and fuzzers of this crate alone: no part of the API.
 #[doc(hidden)]
 pub mod internals {
+    pub use crate::client::detached::DetachedTransport;
     pub use crate::reactor::OwnerId;
     pub use crate::reactor::Reactor;
     pub use crate::reactor::heap::TimerHeap;

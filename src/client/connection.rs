@@ -125,10 +125,10 @@ impl Slot {
         }
     }
 
-    /// Says where the connection stands in the pool and in `net`.
-    pub(super) fn set_keys(&self, entry: EntryKey, connection: ConnectionKey) {
+    /// Says where the connection stands in the pool and in `net`; a detached one stands in no `net`.
+    pub(super) fn set_keys(&self, entry: EntryKey, connection: Option<ConnectionKey>) {
         self.entry.set(Some(entry));
-        self.connection.set(Some(connection));
+        self.connection.set(connection);
     }
 
     pub(super) fn entry(&self) -> Option<EntryKey> {

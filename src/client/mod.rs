@@ -35,6 +35,8 @@ mod builder;
 mod check;
 mod connection;
 mod credentials;
+#[doc(hidden)]
+pub mod detached;
 mod exchange;
 mod failure;
 mod options;

@@ -105,11 +105,21 @@ impl Transport {
     }
 
     pub(super) fn on(core: &Rc<Core>, options: TransportOptions) -> Transport {
+        Transport::over(Rc::downgrade(core), Rc::downgrade(&Net::of(core)), options)
+    }
+
+    /// A transport without a core: it never dials, and whoever drives its connections calls them
+    /// after each request that is sent or given up.
+    pub(super) fn detached(options: TransportOptions) -> Transport {
+        Transport::over(Weak::new(), Weak::new(), options)
+    }
+
+    fn over(core: Weak<Core>, net: Weak<Net>, options: TransportOptions) -> Transport {
         let shared = Rc::new(Shared {
             pool: RefCell::new(Pool::new(options.pool)),
             options,
-            core: Rc::downgrade(core),
-            net: Rc::downgrade(&Net::of(core)),
+            core,
+            net,
             copies: RefCell::default(),
             is_closed: Cell::new(false),
             requests_total: Cell::new(0),
@@ -138,6 +148,36 @@ impl Transport {
         let in_flight = InFlight::new(Rc::clone(&exchange), Rc::clone(shared));
         shared.dispatch(exchange);
         in_flight
+    }
+
+    /// Begins a request on a detached transport. Where it needs a new connection, that is made at
+    /// once, and returned: it has to be called with `on_ready` first.
+    pub(super) fn send_detached(
+        &self,
+        request: Request,
+        total: Option<TotalTime>,
+        now: Instant,
+    ) -> Result<(InFlight, Option<Connection>)> {
+        let shared = &self.owner.shared;
+        let exchange = Exchange::new(request, total, false);
+        let checkout = shared.checkout(&exchange, now);
+        let checkout = checkout.expect("the request is here")?;
+        let in_flight = InFlight::new(Rc::clone(&exchange), Rc::clone(shared));
+        let connection = match checkout {
+            Checkout::Dial(waiter, dial) => {
+                exchange.set_place(Place::Dialing(waiter));
+                let slot = Rc::new(Slot::new());
+                let connection = Connection::new(Rc::clone(shared), Rc::clone(&slot));
+                shared.adopt(dial, slot, None, now);
+                Some(connection)
+            }
+            other => {
+                shared.place(other, exchange);
+                None
+            }
+        };
+        shared.settle();
+        Ok((in_flight, connection))
     }
 
     /// Closes the connections that rest. Those at work stay.
@@ -206,26 +246,36 @@ impl Shared {
 
     /// Finds a connection for a request, or lets it wait for one.
     pub(super) fn dispatch(self: &Rc<Self>, exchange: Rc<Exchange>) {
-        let checkout = exchange.with_request(|request| {
-            let origin = origin_of(request.url())?;
-            let mut pool = self.pool.borrow_mut();
-            Ok(pool.checkout(origin, self.now(), || Rc::clone(&exchange)))
-        });
-        match checkout {
+        match self.checkout(&exchange, self.now()) {
             // The caller has gone.
             None => return,
             Some(Err(error)) => exchange.complete(Err(error)),
-            Some(Ok(Checkout::Ready(entry))) => {
+            Some(Ok(checkout)) => self.place(checkout, exchange),
+        }
+        self.settle();
+    }
+
+    /// A connection, or a place in the queue of the host; `None` when the caller has gone.
+    fn checkout(&self, exchange: &Rc<Exchange>, now: Instant) -> Option<Result<Checkout>> {
+        exchange.with_request(|request| {
+            let origin = origin_of(request.url())?;
+            let mut pool = self.pool.borrow_mut();
+            Ok(pool.checkout(origin, now, || Rc::clone(exchange)))
+        })
+    }
+
+    fn place(self: &Rc<Self>, checkout: Checkout, exchange: Rc<Exchange>) {
+        match checkout {
+            Checkout::Ready(entry) => {
                 let slot = self.pool.borrow().get(entry).cloned();
                 self.give(slot.expect("checked out just now"), exchange);
             }
-            Some(Ok(Checkout::Wait(waiter))) => exchange.set_place(Place::Queued(waiter)),
-            Some(Ok(Checkout::Dial(waiter, dial))) => {
+            Checkout::Wait(waiter) => exchange.set_place(Place::Queued(waiter)),
+            Checkout::Dial(waiter, dial) => {
                 exchange.set_place(Place::Dialing(waiter));
                 self.dial(dial);
             }
         }
-        self.settle();
     }
 
     /// A request whose connection was lost before it could answer.
@@ -350,19 +400,22 @@ impl Shared {
         let opened = connected.and_then(|socket| self.open(socket));
         match opened {
             Ok((slot, connection)) => {
-                let now = self.now();
-                let mut pool = self.pool.borrow_mut();
-                let (entry, waiting) = pool.connected(dial, Rc::clone(&slot), now);
-                drop(pool);
-                slot.set_keys(entry, connection);
-                // Without a request it begins to rest, when it is called first.
-                if let Some(exchange) = waiting {
-                    self.give(slot, exchange);
-                }
+                self.adopt(dial, slot, Some(connection), self.now());
             }
             Err(error) => self.dial_failed(dial, error),
         }
         self.settle();
+    }
+
+    /// A connection was made. Without a request it begins to rest, when it is called first.
+    fn adopt(&self, dial: Dial, slot: Rc<Slot>, connection: Option<ConnectionKey>, now: Instant) {
+        let mut pool = self.pool.borrow_mut();
+        let (entry, waiting) = pool.connected(dial, Rc::clone(&slot), now);
+        drop(pool);
+        slot.set_keys(entry, connection);
+        if let Some(exchange) = waiting {
+            self.give(slot, exchange);
+        }
     }
 
     fn open(self: &Rc<Self>, socket: Socket) -> Result<(Rc<Slot>, ConnectionKey)> {
