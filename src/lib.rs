@@ -70,4 +70,5 @@ pub mod internals {
     pub use crate::ring::sys::affinity;
     pub use crate::ring::sys::pin_to;
     pub use crate::ring::sys::raise_soft_limits;
+    pub use crate::server::files::named_beneath;
 }

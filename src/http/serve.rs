@@ -272,6 +272,14 @@ impl Exchange {
         matches!(self.receiving, Receiving::Head(_))
     }
 
+    /// Bytes of the part of a head that are kept until the rest of it arrives.
+    pub fn held_bytes(&self) -> usize {
+        match &self.receiving {
+            Receiving::Head(partial) => partial.bytes.len(),
+            _ => 0,
+        }
+    }
+
     /// True while a body arrives.
     pub fn is_in_body(&self) -> bool {
         matches!(self.receiving, Receiving::Body(_))

@@ -329,6 +329,12 @@ impl Io {
         self.addresses().local
     }
 
+    /// Sets who is woken by the waker of a detached connection.
+    pub fn set_waker(&mut self, waker: Waker) {
+        let target = None;
+        self.waker = Some(Box::new(ConnectionWaker { target, waker }));
+    }
+
     /// Sets the addresses, where something else than the kernel knows them better.
     pub fn set_addresses(&mut self, peer: Option<SocketAddr>, local: Option<SocketAddr>) {
         self.addresses = Some(Box::new(Addresses { peer, local }));

@@ -139,6 +139,11 @@ impl Connection {
         }
     }
 
+    /// Received bytes that are kept: a part of a head, and what waits behind a request that runs.
+    pub fn held_bytes(&self) -> usize {
+        self.exchange.held_bytes() + self.behind.len()
+    }
+
     // ---- receiving -------------------------------------------------------------------------
 
     /// Takes bytes as far as the exchange does, and keeps the rest.

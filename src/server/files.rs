@@ -117,7 +117,7 @@ impl Files {
         if request.method() != Method::GET && request.method() != Method::HEAD {
             return status_text(StatusCode::METHOD_NOT_ALLOWED).header("Allow", "GET, HEAD");
         }
-        let Some(path) = open_path(request).and_then(Target::of) else {
+        let Some(path) = Target::of_request(request) else {
             return status_text(StatusCode::NOT_FOUND);
         };
         match self.find(request, &path).await {
@@ -185,6 +185,10 @@ struct Target {
 }
 
 impl Target {
+    fn of_request(request: &Request) -> Option<Target> {
+        open_path(request).and_then(Target::of)
+    }
+
     /// `None` for what no file can be called.
     fn of(path: &str) -> Option<Target> {
         let relative = RelativePath::of_target(path).ok()?;
@@ -202,6 +206,14 @@ impl Target {
             &self.path
         }
     }
+}
+
+/// What a request names beneath the root of its route: the path without slashes at its ends, and
+/// whether it can only be a directory. For tests of the whole way from a target to a file.
+#[doc(hidden)]
+pub fn named_beneath(request: &Request) -> Option<(String, bool)> {
+    let target = Target::of_request(request)?;
+    Some((target.path, target.is_directory))
 }
 
 /// The part of the path that the route leaves open, as it came, with a slash before it. `None` when
