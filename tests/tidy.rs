@@ -1,7 +1,7 @@
 //! House style that a machine can check. Each check has a test that it can fail.
 //!
 //! ```text
-//!   src, tests, examples, benches ──► lengths · markers · module docs · dead files ──► complaints
+//!   src, tests, … ──► lengths · markers · module docs · dead files ──► complaints
 //! ```
 
 use std::collections::BTreeSet;
@@ -35,7 +35,7 @@ const MARKERS: &[&str] = &[
 ];
 
 /// Folders with our Rust code.
-const FOLDERS: &[&str] = &["src", "tests", "examples", "benches"];
+const FOLDERS: &[&str] = &["src", "tests", "examples", "benches", "fuzz"];
 
 fn all_files() -> Vec<Source> {
     FOLDERS

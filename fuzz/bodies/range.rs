@@ -1,0 +1,112 @@
+//! The `Range` field.
+//!
+//! ```text
+//!   value, length ──► select ──► Whole │ Part │ Unsatisfiable ◄── small reader
+//! ```
+
+use std::ops::Range;
+
+use roundtrip::http::headers::Headers;
+use roundtrip::http::range::Selection;
+use roundtrip::http::range::content_range;
+use roundtrip::http::range::select;
+use roundtrip::http::range::select_of;
+use roundtrip::http::range::unsatisfied_range;
+
+use super::reference::trim;
+use super::splits::Random;
+
+/// A value of the field, for representations of several lengths.
+pub fn range(data: &[u8]) {
+    let odd = Random::of(data).next();
+    for length in [
+        0,
+        1,
+        2,
+        11,
+        1_000,
+        odd % 100,
+        odd,
+        i64::MAX as u64,
+        u64::MAX,
+    ] {
+        let found = select_of(data, length);
+        let shown = || format!("{} of {length}", data.escape_ascii());
+        assert_eq!(found, expected(data, length), "{}", shown());
+        if let Selection::Part(part) = &found {
+            assert!(part.start < part.end && part.end <= length, "{}", shown());
+            let text = content_range(part, length);
+            let numbers = text.strip_prefix("bytes ").expect("the unit");
+            let (first, rest) = numbers.split_once('-').expect("a dash");
+            let (last, whole) = rest.split_once('/').expect("a slash");
+            assert_eq!(first, part.start.to_string());
+            assert_eq!(last, (part.end - 1).to_string());
+            assert_eq!(whole, length.to_string());
+            // What was sent can be asked for, and is then the same.
+            let again = format!("bytes={first}-{last}");
+            assert_eq!(select_of(again.as_bytes(), length), found);
+        }
+        assert_eq!(unsatisfied_range(length), format!("bytes */{length}"));
+        let mut headers = Headers::new();
+        if headers.append("Range", data).is_ok() {
+            assert_eq!(select(&headers, length), select_of(trim(data), length));
+            headers.append("range", "bytes=0-0").expect("a field");
+            assert_eq!(select(&headers, length), Selection::Whole);
+        }
+    }
+}
+
+/// What RFC 9110 §14 says, with 128 bits.
+fn expected(value: &[u8], length: u64) -> Selection {
+    let text: String = value.iter().map(|b| char::from(*b)).collect();
+    let Some((unit, list)) = text.split_once('=') else {
+        return Selection::Whole;
+    };
+    if !unit.eq_ignore_ascii_case("bytes") || length == 0 {
+        return Selection::Whole;
+    }
+    let blanks = [' ', '\t'];
+    let elements = list.split(',').map(|element| element.trim_matches(blanks));
+    let elements: Vec<&str> = elements.filter(|element| !element.is_empty()).collect();
+    let mut parts = Vec::new();
+    for element in &elements {
+        match part(element, length) {
+            None => return Selection::Unsatisfiable,
+            Some(part) => parts.extend(part),
+        }
+        // The second part decides: what follows it is not looked at.
+        if parts.len() == 2 {
+            return Selection::Whole;
+        }
+    }
+    match parts.pop() {
+        None => Selection::Unsatisfiable,
+        Some(part) if elements.len() == 1 => Selection::Part(part),
+        Some(_) => Selection::Whole,
+    }
+}
+
+/// `None` where it is malformed, `Some(None)` where it lies outside.
+fn part(element: &str, length: u64) -> Option<Option<Range<u64>>> {
+    let (first, last) = element.split_once('-')?;
+    let number = |text: &str| -> Option<u128> {
+        let is_number = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        // Beyond 38 digits any number is large.
+        is_number.then(|| text.parse().unwrap_or(u128::MAX))
+    };
+    let length = u128::from(length);
+    let (start, end) = match (first, last) {
+        ("", last) => (length - number(last)?.min(length), length),
+        (first, "") => (number(first)?, length),
+        (first, last) => {
+            let (first, last) = (number(first)?, number(last)?);
+            // Numbers that do not fit into 64 bits are all the same.
+            if last.min(u128::from(u64::MAX)) < first.min(u128::from(u64::MAX)) {
+                return None;
+            }
+            (first, last.saturating_add(1).min(length))
+        }
+    };
+    let small = |number: u128| u64::try_from(number).unwrap_or(u64::MAX);
+    Some((start < length).then(|| small(start)..small(end)))
+}

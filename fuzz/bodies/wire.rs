@@ -1,0 +1,306 @@
+//! The network side of one connection, without a kernel: calls a protocol as `net` does, and checks
+//! what it may not do.
+//!
+//! ```text
+//!   bytes, end, time ──► Wire ──► Protocol ──► Step ──► Wire ──► what was sent, how it ended
+//!                          ▲                     │
+//!                          └──── wake-ups, output, receive mode, deadline
+//! ```
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+use std::task::Wake;
+use std::task::Waker;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use roundtrip::limits::OUTPUT_HIGH_WATER_BYTES;
+use roundtrip::limits::RECV_BUFFER_BYTES;
+use roundtrip::net::Io;
+use roundtrip::net::Protocol;
+use roundtrip::net::Receive;
+use roundtrip::net::Received;
+use roundtrip::net::Segment;
+use roundtrip::net::Step;
+use roundtrip::runtime::Instant;
+
+/// Output that may wait: up to the mark, and what was appended last.
+const OUTPUT_BYTES_MAX: u64 = 2 * OUTPUT_HIGH_WATER_BYTES as u64;
+/// Calls after which a connection that never comes to rest is stuck in a circle.
+const CALLS_MAX: usize = 10_000;
+/// Seconds since 1970 when a connection begins.
+const WALL_SECONDS: u64 = 784_111_777;
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// After its output.
+    Closed,
+    /// At once.
+    Aborted,
+}
+
+/// Notes that it was woken.
+#[derive(Default)]
+pub struct Flag(AtomicBool);
+
+impl Flag {
+    /// A waker for it.
+    pub fn waker(self: &Arc<Flag>) -> Waker {
+        Waker::from(Arc::clone(self))
+    }
+
+    /// Whether it was woken since this was asked last.
+    pub fn take(&self) -> bool {
+        self.0.swap(false, Ordering::Relaxed)
+    }
+}
+
+impl Wake for Flag {
+    fn wake(self: Arc<Flag>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// One connection and what would be its socket.
+pub struct Wire<P> {
+    /// What is driven.
+    pub protocol: P,
+    /// What it may use.
+    pub io: Io,
+    /// What was sent.
+    pub sent: Vec<u8>,
+    /// How it ended, if it has.
+    pub end: Option<End>,
+    /// True when output stays until it is taken.
+    pub keeps_output: bool,
+    /// True when the peer has ended its side.
+    pub is_half_closed: bool,
+    /// True when a standing receive was paused, and nothing came of it since.
+    was_standing: bool,
+    woken: Arc<Flag>,
+}
+
+/// What can be seen of a connection from outside.
+#[derive(Debug, PartialEq, Eq)]
+struct Sight {
+    sent_bytes: u64,
+    deadline: Option<Instant>,
+    receive: Receive,
+    end: Option<End>,
+}
+
+impl<P: Protocol> Wire<P> {
+    /// A connection that was just made.
+    pub fn new(start: Instant, make: impl FnOnce(&mut Io) -> P) -> Wire<P> {
+        let woken = Arc::new(Flag::default());
+        let mut io = Io::detached(start, WALL_SECONDS);
+        io.set_waker(woken.waker());
+        Wire {
+            protocol: make(&mut io),
+            io,
+            sent: Vec::new(),
+            end: None,
+            keeps_output: false,
+            is_half_closed: false,
+            was_standing: false,
+            woken,
+        }
+    }
+
+    /// True until the connection ends.
+    pub fn is_open(&self) -> bool {
+        self.end.is_none()
+    }
+
+    /// True while the peer's bytes are received.
+    pub fn receives(&self) -> bool {
+        self.is_open() && !self.is_half_closed && self.io.receive() != Receive::Paused
+    }
+
+    /// One call of the protocol.
+    fn call(&mut self, event: impl FnOnce(&mut P, &mut Io) -> Step) {
+        assert!(self.is_open(), "nothing is called behind the end");
+        let before = self.io.receive();
+        let step = event(&mut self.protocol, &mut self.io);
+        if before == Receive::Standing && self.io.receive() == Receive::Paused {
+            self.was_standing = !self.is_half_closed;
+        }
+        let pending = self.io.pending_bytes();
+        assert!(pending <= OUTPUT_BYTES_MAX, "{pending} bytes of output");
+        match step {
+            Step::Continue => {}
+            Step::CloseAfterFlush => {
+                self.take(usize::MAX);
+                self.end = Some(End::Closed);
+            }
+            Step::Abort => {
+                self.io.output.clear(&mut Vec::new());
+                self.end = Some(End::Aborted);
+            }
+            Step::Become(..) => panic!("no protocol becomes another one here"),
+        }
+    }
+
+    /// The next bytes arrive, as the mode of receiving has it, with all that follows. How many.
+    pub fn deliver(&mut self, bytes: &[u8]) -> usize {
+        if !self.receives() || bytes.is_empty() {
+            return 0;
+        }
+        let len = match self.io.receive() {
+            Receive::Body(wanted) => {
+                assert!(wanted > 0, "a receive of nothing would be an end");
+                let len = bytes.len().min(wanted);
+                let owned = BytesMut::from(&bytes[..len]);
+                self.io.set_receive(Receive::Paused);
+                self.call(|protocol, io| protocol.on_recv(io, Received::Owned(owned)));
+                len
+            }
+            _ => {
+                let len = bytes.len().min(RECV_BUFFER_BYTES as usize);
+                // The buffer is the kernel's again after the call.
+                let shared = bytes[..len].to_vec();
+                self.call(|protocol, io| protocol.on_recv(io, Received::Borrowed(&shared)));
+                len
+            }
+        };
+        self.settle();
+        len
+    }
+
+    /// Bytes arrive that the kernel had delivered before receiving was paused. How many.
+    pub fn deliver_late(&mut self, bytes: &[u8]) -> usize {
+        let was_standing = std::mem::take(&mut self.was_standing);
+        if !was_standing || !self.is_open() || self.io.receive() != Receive::Paused {
+            return 0;
+        }
+        let late = bytes[..bytes.len().min(RECV_BUFFER_BYTES as usize)].to_vec();
+        if !late.is_empty() {
+            self.call(|protocol, io| protocol.on_recv(io, Received::Borrowed(&late)));
+            self.settle();
+        }
+        late.len()
+    }
+
+    /// The peer ends its side. Only who receives can see it.
+    pub fn end_input(&mut self) {
+        if self.receives() {
+            self.is_half_closed = true;
+            self.call(|protocol, io| protocol.on_eof(io));
+            self.settle();
+        }
+    }
+
+    /// Lets time pass until the deadline; false when there is none.
+    pub fn expire(&mut self) -> bool {
+        let Some(deadline) = self.io.deadline().filter(|_| self.is_open()) else {
+            return false;
+        };
+        let later = self.io.now().max(deadline);
+        self.set_now(later);
+        self.io.set_deadline(None);
+        self.call(|protocol, io| protocol.on_deadline(io));
+        self.settle();
+        true
+    }
+
+    /// Lets time pass; the deadline comes first if it lies before.
+    pub fn wait(&mut self, time: Duration) {
+        let later = self.io.now() + time;
+        while self.io.deadline().is_some_and(|deadline| deadline <= later) && self.expire() {}
+        self.set_now(later);
+    }
+
+    fn set_now(&mut self, now: Instant) {
+        let now = now.max(self.io.now());
+        let wall = WALL_SECONDS + now.as_nanoseconds() / 1_000_000_000;
+        self.io.set_now(now, wall);
+    }
+
+    /// Calls the protocol as if it was woken, with all that follows.
+    pub fn wake(&mut self) {
+        if self.is_open() {
+            self.call(|protocol, io| protocol.on_ready(io));
+            self.settle();
+        }
+    }
+
+    /// The kernel takes up to so many bytes of output.
+    pub fn take_output(&mut self, bytes: usize) {
+        if self.is_open() {
+            self.take(bytes);
+            self.settle();
+        }
+    }
+
+    fn take(&mut self, bytes: usize) {
+        let mut left = bytes;
+        while left > 0
+            && let Some(segment) = self.io.output.pop()
+        {
+            let Segment::Memory(mut piece) = segment else {
+                panic!("no files here");
+            };
+            let now = left.min(piece.rest().len());
+            self.sent.extend_from_slice(&piece.rest()[..now]);
+            piece.advance(now);
+            left -= now;
+            if !piece.rest().is_empty() {
+                self.io.output.push_front(Segment::Memory(piece));
+            }
+        }
+    }
+
+    /// What follows a call: wake-ups, output, and `on_sent` where it was asked for.
+    pub fn settle(&mut self) {
+        let mut calls = 0;
+        while self.is_open() {
+            if !self.keeps_output {
+                self.take(usize::MAX);
+            }
+            if self.woken.take() {
+                self.call(|protocol, io| protocol.on_ready(io));
+            } else if self.io.take_due_sent() {
+                self.call(|protocol, io| protocol.on_sent(io));
+            } else {
+                break;
+            }
+            calls += 1;
+            assert!(calls < CALLS_MAX, "the connection never comes to rest");
+        }
+    }
+
+    /// Nothing happens for nothing: a protocol at rest that is called does nothing. What it does
+    /// was overlooked before, and would have waited for ever.
+    pub fn check_rest(&mut self) {
+        let before = self.sight();
+        self.wake();
+        assert_eq!(self.sight(), before, "a wake-up was lost");
+        if self.is_open() && self.io.pending_bytes() == 0 {
+            self.call(|protocol, io| protocol.on_sent(io));
+            self.settle();
+            assert_eq!(self.sight(), before, "a sent output was overlooked");
+        }
+    }
+
+    fn sight(&self) -> Sight {
+        Sight {
+            sent_bytes: self.sent.len() as u64 + self.io.pending_bytes(),
+            deadline: self.io.deadline(),
+            receive: self.io.receive(),
+            end: self.end,
+        }
+    }
+
+    /// The last call: the connection is gone. `is_lost` says that an error ended it.
+    pub fn close(&mut self, is_lost: bool) {
+        let cause = match (self.end, is_lost) {
+            (Some(End::Aborted), _) => Some(std::io::ErrorKind::ConnectionAborted),
+            (_, true) => Some(std::io::ErrorKind::ConnectionReset),
+            (_, false) => None,
+        };
+        self.protocol.on_closed(cause.map(std::io::Error::from));
+        self.end.get_or_insert(End::Aborted);
+    }
+}
