@@ -5,7 +5,7 @@ ADDR ?= 127.0.0.1:8080
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help run test asan interop bench bench-peers doc clean
+.PHONY: help run test asan fuzz interop bench bench-peers doc clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,23 @@ asan: ## the library's tests and those on the real kernel, under AddressSanitize
 	$(ASAN) --test sanitizer
 	$(ASAN) --lib $(ASAN_TESTS:%=--test %)
 
+# cargo-fuzz asks for AddressSanitizer and coverage by flags that only a nightly compiler takes, or a
+# stable one that is told so (RUSTC_BOOTSTRAP); the runtime of the sanitizer comes with both.
+# libFuzzer itself is C++. What is found is kept in fuzz/found, what fails in fuzz/artifacts;
+# `cargo fuzz run TARGET fuzz/corpus/TARGET fuzz/found/TARGET -- -merge=1` takes what is new.
+CARGO_FUZZ := 0.13.2
+FUZZERS = $(or $(TARGET),$(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs))))
+
+fuzz: ## fuzz TARGET (default: each in turn) for MINUTES (default: 5): installs cargo-fuzz, g++
+	.ci/install c++:g++
+	$(CARGO) fuzz --version 2>&1 | grep -qF ' $(CARGO_FUZZ)' || \
+		$(CARGO) install cargo-fuzz --version $(CARGO_FUZZ) --locked
+	set -e; for target in $(FUZZERS); do \
+		mkdir -p fuzz/found/$$target; \
+		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run $$target fuzz/found/$$target fuzz/corpus/$$target -- \
+			-max_total_time=$$(($(or $(MINUTES),5) * 60)) -max_len=2048 -timeout=10; \
+	done
+
 interop: ## tests against curl, wrk, ab, h2load, Python, Node: installs those that are missing
 	.ci/install curl:curl wrk:wrk ab:apache2-utils h2load:nghttp2-client node:nodejs
 	/usr/bin/python3 -c 'import requests' || .ci/install none:python3-requests
@@ -57,3 +74,4 @@ doc: ## the documentation, opened in a browser
 clean: ## remove all that was built
 	$(CARGO) clean
 	cd benches/peers && $(CARGO) clean
+	cd fuzz && $(CARGO) clean
