@@ -72,6 +72,7 @@ use crate::simulation::checks::Checks;
 
 pub use crate::ring::bug::Bug;
 pub use crate::ring::sim::ALL_FAULTS;
+pub use crate::ring::sim::Choices;
 pub use crate::ring::sim::Fault;
 pub use crate::ring::sim::Faults;
 pub use crate::ring::sim::Fired;
@@ -129,6 +130,13 @@ impl Simulation {
     #[must_use]
     pub fn faults(mut self, faults: Faults) -> Simulation {
         self.options.faults = faults;
+        self
+    }
+
+    /// Faults and orders are not drawn but chosen: run by run, every way is taken.
+    #[must_use]
+    pub fn choices(mut self, choices: &Choices) -> Simulation {
+        self.options.choices = Some(choices.clone());
         self
     }
 
@@ -208,6 +216,20 @@ impl Simulation {
     ///
     /// A simulation or a core runs on this thread already.
     pub fn run<F: Future>(self, program: F) -> Report<F::Output> {
+        self.run_then(program, |output| output)
+    }
+
+    /// As [`Simulation::run`]; `after` is called when the core is gone, and before it is looked for
+    /// what was left behind: with what the program returned, to be dropped there.
+    ///
+    /// # Panics
+    ///
+    /// As for [`Simulation::run`].
+    pub fn run_then<F: Future, T>(
+        self,
+        program: F,
+        after: impl FnOnce(F::Output) -> T,
+    ) -> Report<T> {
         let seed = self.options.seed;
         let kernel = sim::install(self.options);
         for (path, content) in &self.files {
@@ -225,7 +247,7 @@ impl Simulation {
         let mut trace = self.trace;
         let mut checks = Checks::new(running.kernel.now());
         let ended = catch_unwind(AssertUnwindSafe(|| {
-            run_on_core(self.ring, &running, &mut checks, &mut trace, program)
+            run_on_core(self.ring, &running, &mut checks, &mut trace, program).map(after)
         }));
         let (output, failure) = match ended {
             Ok(Ok(output)) => (Some(output), None),
@@ -352,6 +374,25 @@ pub fn add_peer(peer: impl Peer + 'static) {
 /// No simulation runs on this thread.
 pub fn peers() -> usize {
     current().kernel.peers()
+}
+
+/// Calls every peer that is not done, when the ring is next entered: for programs that tell their
+/// peers what to do.
+///
+/// # Panics
+///
+/// No simulation runs on this thread.
+pub fn wake_peers() {
+    current().kernel.wake_peers();
+}
+
+/// Simulated descriptors that are open.
+///
+/// # Panics
+///
+/// No simulation runs on this thread.
+pub fn descriptors() -> usize {
+    current().kernel.descriptors()
 }
 
 /// The virtual time, now. Within a turn it can be later than the time of the turn.

@@ -256,10 +256,7 @@ pub fn open_directory(path: &Path) -> Option<io::Result<()>> {
 pub fn open_beneath(directory: &Path, relative: &Path) -> io::Result<(File, Metadata)> {
     in_files(|world| {
         if world.chaos.strikes(Fault::FileFailed) {
-            let errno = *world
-                .chaos
-                .random
-                .choose(&[libc::EMFILE, libc::EIO, libc::ENOMEM]);
+            let errno = [libc::EMFILE, libc::EIO, libc::ENOMEM][world.chaos.pick(3)];
             return Err(error(errno));
         }
         world.files.open(directory, relative)

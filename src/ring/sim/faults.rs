@@ -2,10 +2,15 @@
 //!
 //! ```text
 //!   Faults::none() · only(fault) · all() · swarm(seed) ──► Chaos: drawn at each occasion, counted
+//!                                                             └─ or chosen, every way in turn
 //! ```
 
 use std::fmt;
+use std::ops::Range;
+use std::time::Duration;
 
+use crate::ring::queue::Cqe;
+use crate::ring::sim::choices::Choices;
 use crate::ring::sim::random::Random;
 
 /// Something that a kernel, a network or a disk does to a program now and then.
@@ -194,17 +199,19 @@ impl Fired {
     }
 }
 
-/// Draws faults and counts them.
+/// Draws faults and counts them, or chooses.
 pub(super) struct Chaos {
     pub(super) random: Random,
+    choices: Option<Choices>,
     pub(super) faults: Faults,
     pub(super) fired: Fired,
 }
 
 impl Chaos {
-    pub(super) fn new(seed: u64, faults: Faults) -> Chaos {
+    pub(super) fn new(seed: u64, faults: Faults, choices: Option<Choices>) -> Chaos {
         Chaos {
             random: Random::new(seed),
+            choices,
             faults,
             fired: Fired::default(),
         }
@@ -212,17 +219,50 @@ impl Chaos {
 
     /// True when a fault happens now.
     pub(super) fn strikes(&mut self, fault: Fault) -> bool {
-        let strikes = self.random.chance(self.faults.of(fault));
+        let probability = self.faults.of(fault);
+        let strikes = match &self.choices {
+            Some(choices) => probability > 0.0 && choices.choose(2) == 1,
+            None => self.random.chance(probability),
+        };
         self.fired.0[fault as usize] += u64::from(strikes);
         strikes
     }
 
     /// How much of `bytes` a short operation takes: all, or less but not nothing.
     pub(super) fn shorten(&mut self, fault: Fault, bytes: usize) -> usize {
-        if bytes > 1 && self.strikes(fault) {
-            1 + self.random.index(bytes - 1)
-        } else {
-            bytes
+        if bytes <= 1 || !self.strikes(fault) {
+            return bytes;
+        }
+        match &self.choices {
+            // The least, the most: what lies between is no other order.
+            Some(choices) if bytes > 2 => [1, bytes - 1][choices.choose(2)],
+            Some(_) => 1,
+            None => 1 + self.random.index(bytes - 1),
+        }
+    }
+
+    /// One of so many ways, not zero.
+    pub(super) fn pick(&mut self, count: usize) -> usize {
+        match &self.choices {
+            Some(choices) => choices.choose(count),
+            None => self.random.index(count),
+        }
+    }
+
+    /// How long something is held back, in nanoseconds of a range that is not empty.
+    pub(super) fn delay(&mut self, nanoseconds: Range<u64>) -> Duration {
+        Duration::from_nanos(match &self.choices {
+            // Soon after, or after all else.
+            Some(choices) => [nanoseconds.start, nanoseconds.end - 1][choices.choose(2)],
+            None => self.random.within(nanoseconds),
+        })
+    }
+
+    /// The program takes the completions of a turn.
+    pub(super) fn see<'a>(&self, taken: impl Iterator<Item = &'a Cqe>) {
+        if let Some(choices) = &self.choices {
+            taken.for_each(|cqe| choices.see(cqe));
+            choices.see_turn();
         }
     }
 }

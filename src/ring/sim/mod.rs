@@ -14,6 +14,7 @@
 
 mod agenda;
 pub mod calls;
+mod choices;
 mod faults;
 mod files;
 mod network;
@@ -32,6 +33,7 @@ use std::rc::Rc;
 
 use crate::ring::clock::Instant;
 
+pub use choices::Choices;
 pub use faults::ALL as ALL_FAULTS;
 pub use faults::Fault;
 pub use faults::Faults;
@@ -57,6 +59,8 @@ pub struct Options {
     pub seed: u64,
     /// What goes wrong.
     pub faults: Faults,
+    /// Chooses what is drawn from the seed otherwise.
+    pub choices: Option<Choices>,
     /// Descriptors that can be open at a time.
     pub descriptors_max: usize,
     /// Bytes that a socket holds for its reader before the writer must wait.
@@ -78,6 +82,7 @@ impl Options {
         Options {
             seed,
             faults: Faults::none(),
+            choices: None,
             descriptors_max: usize::MAX,
             socket_buffer_bytes: 256 * 1024,
             latency_nanoseconds: (0, 0),
@@ -112,6 +117,11 @@ impl Installed {
     /// Adds a program beyond the network; it acts first when the ring is next entered.
     pub fn add_peer(&self, peer: Box<dyn Peer>) {
         self.world.borrow_mut().add_peer(peer);
+    }
+
+    /// Calls every peer that is not done, when the ring is next entered.
+    pub fn wake_peers(&self) {
+        self.world.borrow_mut().wake_peers();
     }
 
     /// Adds a file; its directories come by themselves.

@@ -36,7 +36,6 @@ const MULTISHOT_RETRIES_MAX: usize = 32;
 impl World {
     /// The first half of io_uring_enter(2).
     pub(super) fn begin_enter(&mut self, ring: usize, wait: Wait) {
-        self.pass_turn();
         let queues = self.queues(ring);
         queues.refill();
         let returned = queues.picker.look();
@@ -81,7 +80,7 @@ impl World {
             }
         }
         if self.chaos.strikes(Fault::Delayed) {
-            let delay = Duration::from_nanos(self.chaos.random.within(1_000..1_000_000));
+            let delay = self.chaos.delay(1_000..1_000_000);
             let operation = self.queues(ring).reference(ring, index);
             self.agenda.add(self.now() + delay, Event::Work(operation));
         } else {
@@ -205,9 +204,9 @@ impl World {
             )
         });
         self.queues(ring).post(cqe, index, is_last);
-        let fresh = self.queues(ring).fresh();
-        if fresh > 1 && self.chaos.strikes(Fault::Reordered) {
-            let steps = 1 + self.chaos.random.index(fresh - 1);
+        let steps_max = self.queues(ring).overtakable();
+        if steps_max > 0 && self.chaos.strikes(Fault::Reordered) {
+            let steps = 1 + self.chaos.pick(steps_max);
             self.queues(ring).overtake(steps);
         }
     }
@@ -263,11 +262,17 @@ impl World {
         if operation.state != State::Pending || operation.is_claimed {
             return -libc::ENOENT;
         }
+        let is_file = operation.endpoint.is_none();
         if !operation.is_canceled && self.chaos.strikes(Fault::CancelLate) {
+            // Another thread has it (io-wq), and completes it when it is done.
+            if is_file && self.chaos.pick(2) == 1 {
+                self.queues(ring).operations[index as usize].is_claimed = true;
+                return -libc::EALREADY;
+            }
             self.unhook(ring, index);
             self.attempt(ring, index);
             if self.queues(ring).operations[index as usize].state != State::Pending {
-                return -*self.chaos.random.choose(&[libc::ENOENT, libc::EALREADY]);
+                return -[libc::ENOENT, libc::EALREADY][self.chaos.pick(2)];
             }
         }
         self.unhook(ring, index);

@@ -6,6 +6,7 @@
 //! ```
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::ring::clock::Instant;
@@ -72,6 +73,11 @@ impl PeerIo<'_> {
         &mut self.world.chaos.random
     }
 
+    /// One of so many ways, not zero: drawn, or chosen where every way is taken.
+    pub fn pick(&mut self, count: usize) -> usize {
+        self.world.chaos.pick(count)
+    }
+
     /// Begins to connect; the peer is called when that is done.
     pub fn connect(&mut self, address: SocketAddr) -> PeerSocket {
         let endpoint = self.world.net.new_stream(Owner::Peer(self.peer));
@@ -83,6 +89,14 @@ impl PeerIo<'_> {
     pub fn listen(&mut self, address: SocketAddr) -> Option<PeerSocket> {
         let owner = Owner::Peer(self.peer);
         let listener = self.world.net.listen(&Address::Tcp(address), false, owner);
+        listener.ok().map(PeerSocket)
+    }
+
+    /// Listens on a Unix socket. `None` when somebody does.
+    pub fn listen_unix(&mut self, path: impl Into<PathBuf>) -> Option<PeerSocket> {
+        let owner = Owner::Peer(self.peer);
+        let address = Address::Unix(path.into());
+        let listener = self.world.net.listen(&address, false, owner);
         listener.ok().map(PeerSocket)
     }
 

@@ -63,6 +63,13 @@ impl SimulatedQueue {
 
     /// io_uring_enter(2): submits all, runs what is due, waits. ETIME when the wait was in vain.
     pub fn enter(&mut self, wait: Wait) -> io::Result<()> {
+        self.world.borrow_mut().pass_turn();
+        // The world did not wait for the program.
+        loop {
+            let job = self.world.borrow_mut().happen_due();
+            let Some(job) = job else { break };
+            job();
+        }
         let deadline = {
             let mut world = self.world.borrow_mut();
             world.fail_on_violation();
@@ -96,6 +103,7 @@ impl SimulatedQueue {
     pub fn completions(&mut self, into: &mut Vec<Cqe>, max: usize) -> usize {
         let mut world = self.world.borrow_mut();
         let count = world.queues(self.ring).completions.len().min(max);
+        let before = into.len();
         for _ in 0..count {
             let queues = world.queues(self.ring);
             let done = queues.completions.pop_front().expect("they were counted");
@@ -108,6 +116,7 @@ impl SimulatedQueue {
                 }
             }
         }
+        world.chaos.see(into[before..].iter());
         world.queues(self.ring).completions.len()
     }
 
@@ -310,28 +319,25 @@ impl Queues {
         }
     }
 
-    /// Lets the completion that was posted last overtake `steps` others, but none of its socket.
-    pub(super) fn overtake(&mut self, steps: usize) {
-        if !self.overflow.is_empty() {
-            return;
-        }
-        let mut place = self.completions.len() - 1;
-        for _ in 0..steps {
-            if place <= self.fresh_from {
-                return;
-            }
-            let (mine, other) = (&self.completions[place], &self.completions[place - 1]);
-            // Without a socket of its own it keeps its place among its like.
-            if mine.endpoint == other.endpoint {
-                return;
-            }
-            self.completions.swap(place, place - 1);
-            place -= 1;
+    /// How many others the completion that was posted last may overtake: those of this enter, but
+    /// none of its own socket. Without a socket it keeps its place among its like.
+    pub(super) fn overtakable(&self) -> usize {
+        let fresh = self.completions.range(self.fresh_from..);
+        let mut latest_first = fresh.rev();
+        match latest_first.next() {
+            Some(mine) if self.overflow.is_empty() => latest_first
+                .take_while(|other| other.endpoint != mine.endpoint)
+                .count(),
+            _ => 0,
         }
     }
 
-    pub(super) fn fresh(&self) -> usize {
-        self.completions.len().saturating_sub(self.fresh_from)
+    /// Lets the completion that was posted last overtake `steps` others.
+    pub(super) fn overtake(&mut self, steps: usize) {
+        let last = self.completions.len() - 1;
+        for place in (last - steps..last).rev() {
+            self.completions.swap(place, place + 1);
+        }
     }
 
     /// What was held back moves up where there is room.

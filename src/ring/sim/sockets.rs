@@ -101,7 +101,8 @@ impl World {
             self.fail_dial(id, errno);
             return;
         }
-        let listener = *self.chaos.random.choose(listeners);
+        let count = listeners.len();
+        let listener = self.net.listeners(&address)[self.chaos.pick(count)];
         let is_full = match &self.net.get(listener).expect("listeners are open").kind {
             Kind::Listener(queue) => queue.len() >= LISTEN_BACKLOG as usize,
             other => panic!("{other:?} is no listener"),
@@ -206,7 +207,7 @@ impl World {
         let mut left = bytes;
         while left > 0 {
             let segment = if self.chaos.strikes(Fault::Split) {
-                1 + self.chaos.random.index(left.min(64))
+                1 + self.chaos.pick(left.min(64))
             } else {
                 left
             };
@@ -232,7 +233,7 @@ impl World {
     fn arrival(&mut self, to: EndpointId) -> Instant {
         let mut at = self.now() + self.latency();
         if self.chaos.strikes(Fault::Latency) {
-            at = at + Duration::from_millis(self.chaos.random.within(1..200));
+            at = at + self.chaos.delay(1_000_000..200_000_000);
         }
         let endpoint = self.net.get_mut(to).expect("linked sockets are open");
         endpoint.last_arrival = at.max(endpoint.last_arrival);

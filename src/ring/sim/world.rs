@@ -82,7 +82,7 @@ impl World {
     pub(super) fn new(options: Options) -> World {
         World {
             agenda: Agenda::new(START),
-            chaos: Chaos::new(options.seed, options.faults),
+            chaos: Chaos::new(options.seed, options.faults, options.choices),
             net: Network::new(),
             files: Files::default(),
             trace: Trace::new(options.trace),
@@ -152,10 +152,8 @@ impl World {
     /// Lets everything happen that is due, and time pass until there is a completion for `ring`.
     pub(super) fn step(&mut self, ring: usize, deadline: Option<Instant>) -> Step {
         loop {
-            while let Some(event) = self.agenda.pop_due() {
-                if let Some(job) = self.happen(event) {
-                    return Step::Job(job);
-                }
+            if let Some(job) = self.happen_due() {
+                return Step::Job(job);
             }
             if self.run_work(ring) {
                 continue;
@@ -178,6 +176,17 @@ impl World {
                 }
             }
         }
+    }
+
+    /// Lets everything happen that is due, up to a job: that is to be run while nothing here is
+    /// borrowed.
+    pub(super) fn happen_due(&mut self) -> Option<Job> {
+        while let Some(event) = self.agenda.pop_due() {
+            if let Some(job) = self.happen(event) {
+                return Some(job);
+            }
+        }
+        None
     }
 
     fn happen(&mut self, event: Event) -> Option<Job> {
@@ -204,8 +213,7 @@ impl World {
             match woken {
                 Woken::Operation(operation) => {
                     if self.chaos.strikes(Fault::Delayed) {
-                        let delay = self.chaos.random.within(1_000..2_000_000);
-                        let at = self.now() + Duration::from_nanos(delay);
+                        let at = self.now() + self.chaos.delay(1_000..2_000_000);
                         self.agenda.add(at, Event::Work(operation));
                     } else {
                         self.queue_work(operation);
@@ -233,6 +241,16 @@ impl World {
             is_done: false,
         });
         self.agenda.add(self.now(), Event::Peer(id));
+    }
+
+    /// Calls every peer once more: its program has said something.
+    pub(super) fn wake_peers(&mut self) {
+        for (id, entry) in (0u32..).zip(&mut self.peers) {
+            if !entry.is_woken && !entry.is_done {
+                entry.is_woken = true;
+                self.agenda.add(self.agenda.now(), Event::Peer(PeerId(id)));
+            }
+        }
     }
 
     pub(super) fn peer_count(&self) -> usize {
@@ -268,9 +286,9 @@ impl World {
 
     /// Work on another thread: done after a while.
     pub(super) fn defer(&mut self, job: Job) {
-        let mut delay = self.chaos.random.within(5_000..100_000);
+        let mut delay = self.chaos.delay(5_000..100_000);
         if self.chaos.strikes(Fault::SlowJob) {
-            delay += self.chaos.random.within(1_000_000..100_000_000);
+            delay += self.chaos.delay(1_000_000..100_000_000);
         }
         let free = self.jobs.iter().position(Option::is_none);
         let index = free.unwrap_or_else(|| {
@@ -278,7 +296,7 @@ impl World {
             self.jobs.len() - 1
         });
         self.jobs[index] = Some(job);
-        let at = self.now() + Duration::from_nanos(delay);
+        let at = self.now() + delay;
         self.agenda.add(at, Event::Job(index as u32));
     }
 
