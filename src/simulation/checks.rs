@@ -15,7 +15,7 @@ use crate::runtime::Counters;
 use crate::runtime::Instant;
 
 /// Turns between two looks at every connection and pool.
-const THOROUGH_EVERY: u64 = 16;
+pub(super) const THOROUGH_EVERY: u64 = 16;
 /// Turns in a row that neither sleep nor bring a completion. Work that is handed on from task to
 /// task may take some; work that never ends is a loop.
 const IDLE_TURNS_MAX: u32 = 2_000;
@@ -28,16 +28,18 @@ pub(super) struct Checks {
     last: Instant,
     counters: Counters,
     turns: u64,
+    thorough_every: u64,
     idle_turns: u32,
 }
 
 impl Checks {
-    pub(super) fn new(now: Instant) -> Checks {
+    pub(super) fn new(now: Instant, thorough_every: u64) -> Checks {
         Checks {
             started: now,
             last: now,
             counters: Counters::default(),
             turns: 0,
+            thorough_every,
             idle_turns: 0,
         }
     }
@@ -73,7 +75,7 @@ impl Checks {
         self.last = now;
         self.counters = counters;
         self.turns += 1;
-        if self.turns.is_multiple_of(THOROUGH_EVERY) {
+        if self.turns.is_multiple_of(self.thorough_every) {
             check_thoroughly(core)?;
         }
         Ok(())

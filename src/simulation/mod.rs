@@ -69,6 +69,7 @@ use crate::runtime::RingOptions;
 use crate::runtime::Runtime;
 use crate::runtime::panic_text;
 use crate::simulation::checks::Checks;
+use crate::simulation::checks::THOROUGH_EVERY;
 
 pub use crate::ring::bug::Bug;
 pub use crate::ring::sim::ALL_FAULTS;
@@ -94,6 +95,7 @@ pub struct Simulation {
     hosts: Vec<(String, IpAddr)>,
     trace: Option<Sink>,
     bug: Option<Bug>,
+    check_every: u64,
 }
 
 thread_local! {
@@ -121,6 +123,7 @@ impl Simulation {
             hosts: Vec::new(),
             trace: None,
             bug: None,
+            check_every: THOROUGH_EVERY,
         }
     }
 
@@ -199,6 +202,14 @@ impl Simulation {
         self
     }
 
+    /// Looks at every connection and every pool once in so many turns: 16 by default. Rarely is for
+    /// runs with a million connections.
+    #[must_use]
+    pub fn check_every(mut self, turns: u64) -> Simulation {
+        self.check_every = turns.max(1);
+        self
+    }
+
     /// Plants a bug in the stack, to see that it is found.
     #[must_use]
     pub fn plant(mut self, bug: Bug) -> Simulation {
@@ -245,7 +256,7 @@ impl Simulation {
         CURRENT.set(Some(Rc::clone(&running)));
         let _planted = Planted::new(self.bug);
         let mut trace = self.trace;
-        let mut checks = Checks::new(running.kernel.now());
+        let mut checks = Checks::new(running.kernel.now(), self.check_every);
         let ended = catch_unwind(AssertUnwindSafe(|| {
             run_on_core(self.ring, &running, &mut checks, &mut trace, program).map(after)
         }));
@@ -411,6 +422,15 @@ pub fn now() -> Instant {
 /// No simulation runs on this thread.
 pub fn note(text: impl FnOnce() -> String) {
     current().kernel.note(text);
+}
+
+/// What the simulated kernel itself holds on the heap, in bytes: the rest is the program's.
+///
+/// # Panics
+///
+/// No simulation runs on this thread.
+pub fn kernel_bytes() -> usize {
+    current().kernel.memory_bytes()
 }
 
 /// Says that something is wrong. The run ends with this turn: for places where a panic is caught,

@@ -71,6 +71,11 @@ impl Agenda {
         });
     }
 
+    /// What the list holds on the heap, in bytes.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.events.capacity() * size_of::<Entry>()
+    }
+
     /// When the next event happens.
     pub(super) fn next(&self) -> Option<Instant> {
         self.events.peek().map(|entry| entry.at)

@@ -169,6 +169,11 @@ impl Installed {
         self.world.borrow_mut().note(text);
     }
 
+    /// What the simulated kernel holds on the heap, in bytes: not the program's.
+    pub fn memory_bytes(&self) -> usize {
+        self.world.borrow().memory_bytes()
+    }
+
     /// Operations in flight on all rings, for the end of a run.
     pub fn in_flight(&self) -> usize {
         self.world.borrow().operations_in_flight()

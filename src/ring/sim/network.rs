@@ -254,6 +254,21 @@ impl Network {
         }
     }
 
+    /// What the table and the sockets hold on the heap, in bytes.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let sockets = self
+            .places
+            .iter()
+            .filter_map(|place| place.endpoint.as_ref());
+        let held = sockets.map(|endpoint| {
+            let waiters = endpoint.readers.more.capacity() + endpoint.writers.more.capacity();
+            size_of::<Places>() + endpoint.inbox.capacity() + waiters * size_of::<OperationRef>()
+        });
+        self.places.capacity() * size_of::<Place>()
+            + self.free.capacity() * size_of::<u32>()
+            + held.sum::<usize>()
+    }
+
     /// A port that nobody listens on, as the kernel takes them for port 0 and for clients.
     pub(super) fn ephemeral_port(&mut self) -> u16 {
         const FIRST: u16 = 32_768;

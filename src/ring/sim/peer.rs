@@ -81,6 +81,7 @@ impl PeerIo<'_> {
     /// Begins to connect; the peer is called when that is done.
     pub fn connect(&mut self, address: SocketAddr) -> PeerSocket {
         let endpoint = self.world.net.new_stream(Owner::Peer(self.peer));
+        self.world.count_sockets(self.peer, 1);
         self.world.begin_connect(endpoint, Address::Tcp(address));
         PeerSocket(endpoint)
     }
@@ -89,7 +90,9 @@ impl PeerIo<'_> {
     pub fn listen(&mut self, address: SocketAddr) -> Option<PeerSocket> {
         let owner = Owner::Peer(self.peer);
         let listener = self.world.net.listen(&Address::Tcp(address), false, owner);
-        listener.ok().map(PeerSocket)
+        let listener = listener.ok()?;
+        self.world.count_sockets(self.peer, 1);
+        Some(PeerSocket(listener))
     }
 
     /// Listens on a Unix socket. `None` when somebody does.
@@ -104,6 +107,7 @@ impl PeerIo<'_> {
     pub fn accept(&mut self, listener: PeerSocket) -> Option<PeerSocket> {
         let endpoint = self.world.net.take_accepted(listener.0)?;
         self.world.net.set_owner(endpoint, Owner::Peer(self.peer));
+        self.world.count_sockets(self.peer, 1);
         Some(PeerSocket(endpoint))
     }
 
@@ -149,12 +153,19 @@ impl PeerIo<'_> {
 
     /// Closes in order: what was sent still arrives, unless something is unread here.
     pub fn close(&mut self, socket: PeerSocket) {
-        self.world.close_endpoint(socket.0, false);
+        self.end(socket, false);
     }
 
     /// Closes with a reset; what is on its way is lost.
     pub fn reset(&mut self, socket: PeerSocket) {
-        self.world.close_endpoint(socket.0, true);
+        self.end(socket, true);
+    }
+
+    fn end(&mut self, socket: PeerSocket, reset: bool) {
+        if self.world.net.get(socket.0).is_some() {
+            self.world.count_sockets(self.peer, -1);
+            self.world.close_endpoint(socket.0, reset);
+        }
     }
 
     /// The peer is called again after this time, whatever happens before.

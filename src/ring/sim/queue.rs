@@ -220,6 +220,18 @@ impl Queues {
         self.in_flight
     }
 
+    /// What the queues hold on the heap, in bytes.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let done = self.completions.capacity() + self.overflow.capacity();
+        // A bucket of the map holds key, value and one byte of control.
+        let bucket = size_of::<(u64, u32)>() + 1;
+        done * size_of::<Done>()
+            + self.submissions.capacity() * size_of::<(Op, Token)>()
+            + self.operations.capacity() * size_of::<InFlight>()
+            + (self.free.capacity() + self.work.capacity()) * size_of::<u32>()
+            + self.by_token.capacity() * 8 / 7 * bucket
+    }
+
     pub(super) fn has_completions(&self) -> bool {
         !self.completions.is_empty()
     }

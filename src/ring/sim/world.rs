@@ -66,6 +66,8 @@ struct PeerEntry {
     /// It is called soon because of its sockets.
     is_woken: bool,
     is_done: bool,
+    /// Sockets that it has made and not closed.
+    sockets: u32,
 }
 
 /// What a step of the world came to.
@@ -239,6 +241,7 @@ impl World {
             peer: Some(peer),
             is_woken: true,
             is_done: false,
+            sockets: 0,
         });
         self.agenda.add(self.now(), Event::Peer(id));
     }
@@ -277,9 +280,20 @@ impl World {
     }
 
     fn close_all_of(&mut self, id: PeerId) {
+        if self.peers[id.0 as usize].sockets == 0 {
+            return;
+        }
         for endpoint in self.net.owned_by(Owner::Peer(id)) {
             self.close_endpoint(endpoint, false);
         }
+    }
+
+    /// A peer has one more socket, or one less.
+    pub(super) fn count_sockets(&mut self, id: PeerId, change: i32) {
+        let sockets = &mut self.peers[id.0 as usize].sockets;
+        *sockets = sockets
+            .checked_add_signed(change)
+            .expect("sockets are counted in pairs");
     }
 
     // ---- jobs, names, files ----------------------------------------------------------------
@@ -406,6 +420,20 @@ impl World {
 
     pub(super) fn operations_in_flight(&self) -> usize {
         self.rings.iter().flatten().map(Queues::in_flight).sum()
+    }
+
+    /// What this kernel holds on the heap, in bytes: not the program's.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let rings = self.rings.iter().flatten().map(Queues::memory_bytes);
+        let descriptors = &self.descriptors;
+        let peers = self.peers.iter().filter_map(|entry| entry.peer.as_deref());
+        self.net.memory_bytes()
+            + self.peers.capacity() * size_of::<PeerEntry>()
+            + peers.map(|peer| size_of_val(peer)).sum::<usize>()
+            + self.agenda.memory_bytes()
+            + descriptors.table.capacity() * size_of::<Option<EndpointId>>()
+            + descriptors.free.capacity() * size_of::<u32>()
+            + rings.sum::<usize>()
     }
 
     pub(super) fn queues(&mut self, ring: usize) -> &mut Queues {
