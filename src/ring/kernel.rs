@@ -8,6 +8,7 @@ use io_uring::IoUring;
 
 use crate::ring::op::Op;
 use crate::ring::queue::Cqe;
+use crate::ring::queue::RingCounters;
 use crate::ring::queue::Wait;
 use crate::ring::token::Token;
 
@@ -63,14 +64,16 @@ impl KernelQueue {
         unsafe { self.uring.submission().push(&entry) }.is_ok()
     }
 
-    /// Submits everything, runs the kernel's deferred work, and waits. Also says whether the kernel
-    /// holds completions back because their queue is full.
-    pub(super) fn enter(&mut self, wait: Wait) -> (bool, io::Result<()>) {
+    /// Submits everything, runs the kernel's deferred work, and waits. Counts when the kernel holds
+    /// completions back because their queue is full.
+    #[inline]
+    pub(super) fn enter(&mut self, wait: Wait, counters: &mut RingCounters) -> io::Result<()> {
         let (to_submit, overflow) = {
             let queue = self.uring.submission();
             (queue.len() as u32, queue.cq_overflow())
         };
-        (overflow, self.call_enter(to_submit, wait))
+        counters.overflows += u64::from(overflow);
+        self.call_enter(to_submit, wait)
     }
 
     /// Copies up to `max` completions out, in order. Returns how many, and how many are left.

@@ -177,13 +177,12 @@ impl Ring {
         } else {
             Wait::Zero
         };
-        let (overflow, entered) = match &mut self.backend {
-            Backend::Kernel(queue) => queue.enter(wait),
-            #[cfg(feature = "simulation")]
-            Backend::Simulated(queue) => (queue.has_overflow(), queue.enter(wait)),
-        };
         self.counters.enters += 1;
-        self.counters.overflows += u64::from(overflow);
+        let entered = match &mut self.backend {
+            Backend::Kernel(queue) => queue.enter(wait, &mut self.counters),
+            #[cfg(feature = "simulation")]
+            Backend::Simulated(queue) => queue.enter(wait, &mut self.counters),
+        };
         match entered {
             Ok(()) => Ok(()),
             Err(error) => match error.raw_os_error() {

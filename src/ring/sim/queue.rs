@@ -18,6 +18,7 @@ use crate::ring::buffers::BufferRing;
 use crate::ring::clock::Instant;
 use crate::ring::op::Op;
 use crate::ring::queue::Cqe;
+use crate::ring::queue::RingCounters;
 use crate::ring::queue::Wait;
 use crate::ring::setup::RingOptions;
 use crate::ring::sim;
@@ -62,7 +63,8 @@ impl SimulatedQueue {
     }
 
     /// io_uring_enter(2): submits all, runs what is due, waits. ETIME when the wait was in vain.
-    pub fn enter(&mut self, wait: Wait) -> io::Result<()> {
+    /// Counts when completions are held back because their queue is full.
+    pub fn enter(&mut self, wait: Wait, counters: &mut RingCounters) -> io::Result<()> {
         self.world.borrow_mut().pass_turn();
         // The world did not wait for the program.
         loop {
@@ -72,6 +74,7 @@ impl SimulatedQueue {
         }
         let deadline = {
             let mut world = self.world.borrow_mut();
+            counters.overflows += u64::from(!world.queues(self.ring).overflow.is_empty());
             world.fail_on_violation();
             world.begin_enter(self.ring, wait);
             match wait {
@@ -91,12 +94,6 @@ impl SimulatedQueue {
                 }
             }
         }
-    }
-
-    /// True when completions are held back because the queue is full.
-    pub fn has_overflow(&self) -> bool {
-        let mut world = self.world.borrow_mut();
-        !world.queues(self.ring).overflow.is_empty()
     }
 
     /// Copies up to `max` completions out; returns how many are left.

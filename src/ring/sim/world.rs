@@ -429,7 +429,7 @@ impl World {
         let peers = self.peers.iter().filter_map(|entry| entry.peer.as_deref());
         self.net.memory_bytes()
             + self.peers.capacity() * size_of::<PeerEntry>()
-            + peers.map(|peer| size_of_val(peer)).sum::<usize>()
+            + peers.map(size_of_val).sum::<usize>()
             + self.agenda.memory_bytes()
             + descriptors.table.capacity() * size_of::<Option<EndpointId>>()
             + descriptors.free.capacity() * size_of::<u32>()
