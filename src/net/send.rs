@@ -20,6 +20,7 @@ use crate::net::output::Segment;
 use crate::net::output::give_buffer;
 use crate::net::output::recycle;
 use crate::net::output::take_file_buffer;
+use crate::net::protocol::Receive;
 use crate::net::table::Closing;
 use crate::net::table::Connection;
 use crate::net::table::ConnectionKey;
@@ -73,7 +74,25 @@ impl Net {
                 break;
             }
         }
+        if let Some(errno) = self.waits_in_vain(key) {
+            self.fail(core, key, errno);
+            return;
+        }
         self.finish_if_flushed(core, key);
+    }
+
+    /// Why nothing will happen on a connection any more: its protocol receives nothing until there
+    /// is room for output, and the peer takes none.
+    fn waits_in_vain(&self, key: ConnectionKey) -> Option<Errno> {
+        let mut table = self.table.borrow_mut();
+        let connection = table.get_mut(key)?;
+        let Sending::Broken { errno, .. } = connection.send else {
+            return None;
+        };
+        let io = &connection.endpoint.as_ref()?.io;
+        let is_deaf = connection.recv == Receiving::Idle && io.receive == Receive::Paused;
+        let waits = connection.close == Closing::Open && io.wants_sent();
+        (is_deaf && waits).then_some(errno)
     }
 
     /// Calls `on_sent` if it was asked for and there is room. True if there is more to send. A
@@ -259,6 +278,11 @@ impl Net {
                     | Receiving::Body(_)
                     | Receiving::Starved
             );
+            if let Receiving::Standing(id) = connection.recv {
+                // It would miss a reset that came with the last data: see `settle_recv`.
+                core.reactor().cancel(id);
+                connection.recv = Receiving::Canceling;
+            }
             self.settle_deadline(core, connection);
             connection.close != Closing::Open || !will_hear
         };

@@ -295,6 +295,87 @@ fn output_into_the_void_ends() {
         .unwrap();
 }
 
+/// Waits until no connection is left, far less than any time-out.
+async fn all_gone(core: &Rc<Core>) -> bool {
+    let all_gone = async {
+        while Net::of(core).connections() > 0 {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(Duration::from_secs(2), all_gone).await.is_ok()
+}
+
+#[test]
+fn a_reset_right_behind_data_is_seen() {
+    let runtime = Runtime::small().unwrap();
+    let received = Rc::new(Cell::new(0));
+    let theirs = Rc::clone(&received);
+    let is_first = Cell::new(true);
+    let events = Events {
+        on_ready: Some(Box::new(move |io| {
+            if is_first.take() {
+                // The peer does not read it: its end is a reset.
+                io.pause();
+            } else {
+                io.set_receive(Receive::Standing);
+            }
+            io.append_copy(b"hello");
+            Step::Continue
+        })),
+        on_recv: Some(Box::new(move |_, data| {
+            theirs.set(theirs.get() + data.as_slice().len());
+            Step::Continue
+        })),
+        ..Events::default()
+    };
+    runtime
+        .block_on(async {
+            let core = Core::current().unwrap();
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let mut peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let ours = Socket::from_owned(listener.accept().unwrap().0.into());
+            let net = Net::of(&core);
+            let key = net.open(&core, ours, Box::new(events));
+            sleep(Duration::from_millis(5)).await;
+            peer.write_all(&[7; 6_000]).unwrap();
+            drop(peer);
+            sleep(Duration::from_millis(5)).await;
+            net.wake(&core, key);
+            assert!(all_gone(&core).await, "it waits for a peer that has gone");
+            assert_eq!(received.get(), 6_000, "what came before the reset counts");
+        })
+        .unwrap();
+}
+
+#[test]
+fn a_peer_that_takes_nothing_is_not_waited_for() {
+    let runtime = Runtime::small().unwrap();
+    let events = Events {
+        // As one whose output is full: it goes on when there is room again.
+        on_recv: Some(Box::new(|io, _| {
+            io.append_bytes(Bytes::from_static(&[0; 400_000]));
+            io.notify_when_sent();
+            io.pause();
+            Step::Continue
+        })),
+        on_ready: Some(Box::new(|io| {
+            io.append_copy(b"hello");
+            Step::Continue
+        })),
+        ..Events::default()
+    };
+    runtime
+        .block_on(async {
+            let core = Core::current().unwrap();
+            let (_, mut peer) = open_pair(&core, Box::new(events));
+            peer.shutdown(Shutdown::Read).unwrap();
+            sleep(Duration::from_millis(5)).await;
+            peer.write_all(b"x").unwrap();
+            assert!(all_gone(&core).await, "nothing will happen on it any more");
+        })
+        .unwrap();
+}
+
 /// Shared bytes whose last drop uses the network.
 struct Nosy(Vec<u8>);
 
