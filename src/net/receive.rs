@@ -82,7 +82,8 @@ impl Net {
     }
 
     fn arm_standing(&self, core: &Rc<Core>, key: ConnectionKey, connection: &mut Connection) {
-        let operation = Operation::RecvMulti { poll_first: true };
+        // Polling first would miss an end that is there already, behind data.
+        let operation = Operation::RecvMulti { poll_first: false };
         let owner = (self.id.get(), key.pack());
         let id = core
             .reactor()

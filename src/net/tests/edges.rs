@@ -88,6 +88,44 @@ impl Protocol for Events {
     }
 }
 
+/// A standing receive that polls first misses an end that lies behind data (observed on 6.18, Unix
+/// sockets; a reset, on TCP).
+#[test]
+fn the_end_behind_data_is_seen_by_a_standing_receive() {
+    let closed = Rc::new(Cell::new(false));
+    let (ended, mut received, mut calls) = (Rc::clone(&closed), 0, 0);
+    let events = Events {
+        on_recv: Some(Box::new(move |io, data| {
+            received += data.as_slice().len();
+            if received == 1 {
+                io.pause();
+            }
+            Step::Continue
+        })),
+        on_ready: Some(Box::new(move |io| {
+            calls += 1;
+            if calls == 2 {
+                io.set_receive(Receive::Standing);
+            }
+            Step::Continue
+        })),
+        on_closed: Some(Box::new(move || ended.set(true))),
+        ..Events::default()
+    };
+    let program = async {
+        let core = Core::current().unwrap();
+        let (key, mut peer) = open_pair(&core, Box::new(events));
+        peer.write_all(b"a").unwrap();
+        sleep(Duration::from_millis(20)).await;
+        peer.write_all(b"b").unwrap();
+        peer.shutdown(Shutdown::Write).unwrap();
+        Net::of(&core).wake(&core, key);
+        sleep(Duration::from_millis(200)).await;
+        assert!(closed.get(), "it waits for an end that has come");
+    };
+    Runtime::small().unwrap().block_on(program).unwrap();
+}
+
 #[test]
 fn the_end_of_a_core_receives_from_nobody_elses_socket() {
     let runtime = Runtime::small().unwrap();
