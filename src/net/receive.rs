@@ -42,11 +42,7 @@ impl Net {
             (Receiving::Idle, Receive::Paused) => {}
             (Receiving::Idle, Receive::Once) => self.arm_once(core, key, connection),
             (Receiving::Idle, Receive::Standing) => {
-                // A standing receive that finds data and a reset at once delivers the data, and
-                // waits for more (seen on 6.18; liburing issue 1549 is the same with an orderly
-                // end). A single one looks again. Where sending works, a send tells.
-                let is_broken = matches!(connection.send, Sending::Broken { .. });
-                if core.reactor().features().multishot_recv && !is_broken {
+                if core.reactor().features().multishot_recv {
                     self.arm_standing(core, key, connection);
                 } else {
                     self.arm_once(core, key, connection);

@@ -278,11 +278,6 @@ impl Net {
                     | Receiving::Body(_)
                     | Receiving::Starved
             );
-            if let Receiving::Standing(id) = connection.recv {
-                // It would miss a reset that came with the last data: see `settle_recv`.
-                core.reactor().cancel(id);
-                connection.recv = Receiving::Canceling;
-            }
             self.settle_deadline(core, connection);
             connection.close != Closing::Open || !will_hear
         };
