@@ -36,6 +36,8 @@ use roundtrip::http::head::parse_response;
 use roundtrip::http::headers::Headers;
 use roundtrip::http::incoming::Sender;
 use roundtrip::internals::DetachedTransport;
+use roundtrip::limits::BODY_RECV_BYTES;
+use roundtrip::limits::DRAIN_BYTES_MAX;
 use roundtrip::limits::INFORMATIONAL_COUNT_MAX;
 use roundtrip::limits::RESPONSE_HEAD_BYTES_MAX;
 use roundtrip::net::Protocol;
@@ -45,6 +47,7 @@ use url::Url;
 
 use super::reference;
 use super::schedule;
+use super::schedule::FILLER;
 use super::schedule::Step;
 use super::splits::Random;
 use super::wire::Flag;
@@ -52,6 +55,8 @@ use super::wire::Wire;
 
 /// What is sent byte by byte of a longer input.
 const BYTES_MAX: usize = 500;
+/// What is received for a caller that has gone, and what was on its way.
+const DROPPED_BYTES_MAX: usize = DRAIN_BYTES_MAX + BODY_RECV_BYTES;
 /// A body that is at hand.
 const UPLOAD: &[u8] = b"abc";
 
@@ -127,17 +132,17 @@ impl Case {
 pub fn client_connection(data: &[u8]) {
     let (line, input) = schedule::split(data);
     let case = Case::of(line.first().copied().unwrap_or(b'g'));
-    run(case, b">*", input).check(case, input, true);
+    run(case, b">*", input).check(case, true);
     let bytes = vec![b'a'; input.len().min(BYTES_MAX)];
-    run(case, &[b">", &bytes[..]].concat(), input).check(case, input, true);
+    run(case, &[b">", &bytes[..]].concat(), input).check(case, true);
     let mut random = Random::of(data);
     let pieces: Vec<u8> = (0..16)
         .map(|_| PIECES[random.below(PIECES.len())])
         .collect();
-    run(case, &pieces, input).check(case, input, true);
+    run(case, &pieces, input).check(case, true);
     if let [_, line @ ..] = line {
-        let is_usual = !line.iter().any(|byte| b"@+-<".contains(byte));
-        run(case, line, input).check(case, input, is_usual);
+        let is_usual = !line.iter().any(|byte| b"@+-<|".contains(byte));
+        run(case, line, input).check(case, is_usual);
     }
 }
 
@@ -267,13 +272,22 @@ struct Driven<'a, P> {
     pushed: Vec<u8>,
     input: &'a [u8],
     taken: usize,
+    /// Everything that was received.
+    received: Vec<u8>,
+    /// So much of it the connection had received while it was open, with its first request alone.
+    open_at: usize,
+    /// As many bytes were received when the caller went.
+    dropped_at: Option<usize>,
+    /// True when the connection was lost in between.
+    is_lost: bool,
 }
 
 /// What became of a connection.
 struct Outcome {
     got: Got,
     sent: Vec<u8>,
-    taken: usize,
+    received: Vec<u8>,
+    open_at: usize,
     pushed: Vec<u8>,
     has_second: bool,
 }
@@ -303,10 +317,17 @@ fn run(case: Case, line: &[u8], input: &[u8]) -> Outcome {
         pushed: Vec::new(),
         input,
         taken: 0,
+        received: Vec::new(),
+        open_at: 0,
+        dropped_at: None,
+        is_lost: false,
     };
     driven.wire.wake();
     driven.check();
     for byte in line {
+        if driven.is_lost {
+            break;
+        }
         driven.step(schedule::step(*byte));
         driven.settle();
         driven.check();
@@ -343,7 +364,12 @@ impl<P: Protocol> Driven<'_, P> {
             Step::Send(bytes) => {
                 self.send(bytes);
             }
-            Step::Late => self.taken += self.wire.deliver_late(rest),
+            Step::Late => {
+                let taken = self.wire.deliver_late(rest);
+                self.note(taken);
+            }
+            Step::Fill => self.fill(),
+            Step::Lose => self.lose(),
             Step::Take(bytes) => self.wire.take_output(bytes),
             Step::End => self.wire.end_input(),
             Step::Expire => {
@@ -370,6 +396,7 @@ impl<P: Protocol> Driven<'_, P> {
             b'-' => {
                 let was_waiting = self.caller.in_flight.is_some();
                 self.caller.drop_all();
+                self.dropped_at.get_or_insert(self.received.len());
                 if was_waiting {
                     self.wire.wake();
                 }
@@ -419,9 +446,36 @@ impl<P: Protocol> Driven<'_, P> {
     fn send(&mut self, bytes: usize) -> usize {
         let rest = &self.input[self.taken..];
         let taken = self.wire.deliver(&rest[..rest.len().min(bytes)]);
-        self.taken += taken;
+        self.note(taken);
         self.settle();
         taken
+    }
+
+    fn lose(&mut self) {
+        self.is_lost = true;
+        if self.wire.is_open() {
+            self.wire.close(true);
+        }
+    }
+
+    fn fill(&mut self) {
+        let mut left = &FILLER[..];
+        loop {
+            let taken = self.wire.deliver(left);
+            if taken == 0 {
+                break;
+            }
+            self.received.extend_from_slice(&left[..taken]);
+            left = &left[taken..];
+            self.settle();
+        }
+    }
+
+    /// So many bytes of the input were taken.
+    fn note(&mut self, taken: usize) {
+        let bytes = &self.input[self.taken..][..taken];
+        self.received.extend_from_slice(bytes);
+        self.taken += taken;
     }
 
     /// Callers poll where they were woken, and are asked whether they should have been.
@@ -458,6 +512,13 @@ impl<P: Protocol> Driven<'_, P> {
         if !wire.is_open() {
             assert_eq!(stats.pool.idle, 0, "a connection that ended takes requests");
             return;
+        }
+        if let Some(at) = self.dropped_at.filter(|_| self.second.is_none()) {
+            let dropped = self.received.len() - at;
+            assert!(dropped <= DROPPED_BYTES_MAX, "{dropped} for nobody");
+        }
+        if self.second.is_none() {
+            self.open_at = self.received.len();
         }
         assert_eq!(stats.pool.connections, 1, "an open connection is nobody's");
         let is_unread = |caller: &Caller| caller.body.is_some() && !caller.is_reading;
@@ -506,7 +567,8 @@ impl<P: Protocol> Driven<'_, P> {
         Outcome {
             got: self.caller.got,
             sent: self.wire.sent,
-            taken: self.taken,
+            received: self.received,
+            open_at: self.open_at,
             pushed: self.pushed,
             has_second: self.second.is_some(),
         }
@@ -532,6 +594,10 @@ struct Response {
     trailers: Option<Headers>,
     /// The kinds of error that its end may be.
     faults: &'static [ErrorKind],
+    /// Bytes that it takes, where its end is among them.
+    used: Option<usize>,
+    /// True when the connection may be used again.
+    keeps: bool,
 }
 
 const BROKEN: &[ErrorKind] = &[ErrorKind::Protocol, ErrorKind::Limit];
@@ -544,6 +610,8 @@ impl Response {
             body: Vec::new(),
             trailers: None,
             faults,
+            used: None,
+            keeps: false,
         }
     }
 
@@ -568,8 +636,17 @@ impl Response {
                 continue;
             }
             let method = Method::from_bytes(case.method.as_bytes()).expect("a method");
+            let says_keep =
+                head.is_keep_alive() && head.status() != StatusCode::SWITCHING_PROTOCOLS;
             return match response_framing(&method, &head) {
-                Ok(framing) => Response::with_body(head.status(), rest, framing),
+                Ok(framing) => {
+                    let mut response = Response::with_body(head.status(), rest, framing);
+                    let before = input.len() - rest.len();
+                    response.used = response.used.map(|used| before + used);
+                    response.keeps = says_keep && !case.closes && case.rests;
+                    response.keeps &= case.method != "CONNECT";
+                    response
+                }
                 Err(_) => Response::failed(BROKEN),
             };
         }
@@ -580,13 +657,15 @@ impl Response {
         let mut response = Response::failed(&[]);
         response.status = Some(status);
         match framing {
-            Framing::Empty => {}
+            Framing::Empty => response.used = Some(0),
             Framing::UntilClose => response.body = rest.to_vec(),
             Framing::Length(length) => {
                 let used = usize::try_from(length).map_or(rest.len(), |len| len.min(rest.len()));
                 response.body = rest[..used].to_vec();
                 if (used as u64) < length {
                     response.faults = CUT;
+                } else {
+                    response.used = Some(used);
                 }
             }
             Framing::Chunked => response.read_chunks(rest),
@@ -594,7 +673,8 @@ impl Response {
         response
     }
 
-    fn read_chunks(&mut self, mut rest: &[u8]) {
+    fn read_chunks(&mut self, input: &[u8]) {
+        let mut rest = input;
         let mut decoder = Decoder::new();
         loop {
             match decoder.push(rest) {
@@ -602,8 +682,9 @@ impl Response {
                     self.body.extend_from_slice(data);
                     rest = &rest[used..];
                 }
-                Ok(Decoded::End { trailers, .. }) => {
+                Ok(Decoded::End { used, trailers }) => {
                     self.trailers = trailers;
+                    self.used = Some(input.len() - rest.len() + used);
                     return;
                 }
                 Ok(Decoded::More) => {
@@ -620,17 +701,22 @@ impl Response {
 }
 
 impl Outcome {
-    fn check(&self, case: Case, input: &[u8], is_usual: bool) {
-        let expected = Response::of(&input[..self.taken], case);
+    fn check(&self, case: Case, is_usual: bool) {
+        let expected = Response::of(&self.received, case);
         let shown = || {
             format!(
                 "{} {}\n => {:?}\n{expected:?}",
                 case.method,
-                input.escape_ascii(),
+                self.received.escape_ascii(),
                 self.got
             )
         };
         self.check_requests(case);
+        // What stands behind a response belongs to nobody, and least of all to the next request.
+        let is_clean = expected
+            .used
+            .is_none_or(|used| self.open_at < used || (self.open_at == used && expected.keeps));
+        assert!(is_clean, "open behind a response: {}", shown());
         let got = &self.got;
         assert!(
             got.status.is_none() || got.status == expected.status,

@@ -92,6 +92,12 @@ fn of_response(fields: &[u8], version: &str, method: &str, status: u16) -> Optio
         let reason = CloseReason::of_response(&parsed, framing);
         let may_stay = parsed.is_keep_alive() && framing != Framing::UntilClose;
         assert!(may_stay || reason.is_some());
+        // A 204 that announces a body may have one, in the eyes of whoever sent it.
+        let lengths = reference::values(&read.fields, "content-length");
+        let codings = reference::values(&read.fields, "transfer-encoding");
+        let is_zero = |value: &&[u8]| value.iter().all(|b| b"0, \t".contains(b));
+        let announces = !codings.is_empty() || !lengths.iter().all(is_zero);
+        assert!(status != 204 || !announces || reason.is_some());
     }
     Some(framing.ok())
 }

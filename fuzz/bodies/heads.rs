@@ -65,34 +65,57 @@ pub fn is_same_scan(one: &Scanned, other: &Scanned) -> bool {
     }
 }
 
+/// What makes a whole of many beginnings.
+const TAILS: [&[u8]; 5] = [
+    b"\n\r\n",
+    b"\r\n\r\n",
+    b"\r\nHost: a\r\n\r\n",
+    b": b\r\n\r\n",
+    b" HTTP/1.1\r\nHost: a\r\n\r\n",
+];
+
 /// The head of a request.
 pub fn request_head(data: &[u8]) {
-    for limits in [HeadLimits::REQUEST, SMALL] {
-        let scanned = one_answer_by(data, |p| scan(Scanner::request(limits), p), is_same_scan);
+    check_kind(data, HeadLimits::REQUEST, |data, limits| {
+        let scanned = one_answer_by(data, |p| scan(Scanner::request(*limits), p), is_same_scan);
         check_scan(data, scanned, reference::head_end(data, true, false));
         if let Scanned::Refused(error) = scanned {
             check_refusal(error);
         }
         if let Scanned::Done(used) = scanned {
-            check_prefixes(&data[..used], |p| scan(Scanner::request(limits), &[p]));
-            check_request(&data[..used], &limits);
+            check_prefixes(&data[..used], |p| scan(Scanner::request(*limits), &[p]));
+            check_request(&data[..used], limits);
         }
-    }
+        scanned
+    });
     // A parser that gets what no scanner has seen refuses it or reads it, and never panics.
     let _ = parse_request(data, &HeadLimits::REQUEST);
 }
 
 /// The head of a response.
 pub fn response_head(data: &[u8]) {
-    for limits in [HeadLimits::RESPONSE, SMALL] {
-        let scanned = one_answer_by(data, |p| scan(Scanner::response(limits), p), is_same_scan);
+    check_kind(data, HeadLimits::RESPONSE, |data, limits| {
+        let scanned = one_answer_by(data, |p| scan(Scanner::response(*limits), p), is_same_scan);
         check_scan(data, scanned, reference::head_end(data, false, false));
         if let Scanned::Done(used) = scanned {
-            check_prefixes(&data[..used], |p| scan(Scanner::response(limits), &[p]));
-            check_response(&data[..used], &limits);
+            check_prefixes(&data[..used], |p| scan(Scanner::response(*limits), &[p]));
+            check_response(&data[..used], limits);
+        }
+        scanned
+    });
+    let _ = parse_response(data, &HeadLimits::RESPONSE);
+}
+
+/// With usual and with small limits; and with an end, where there is none: what is malformed never
+/// looks like a beginning.
+fn check_kind(data: &[u8], usual: HeadLimits, check: impl Fn(&[u8], &HeadLimits) -> Scanned) {
+    let scanned = check(data, &usual);
+    check(data, &SMALL);
+    if scanned == Scanned::More {
+        for tail in TAILS {
+            check(&[data, tail].concat(), &usual);
         }
     }
-    let _ = parse_response(data, &HeadLimits::RESPONSE);
 }
 
 fn check_scan(data: &[u8], scanned: Scanned, expected: Option<usize>) {

@@ -5,11 +5,16 @@
 //!                          A Z   32 … 832 bytes                   ! ends its side
 //!                          0 9   our kernel takes 16 … 4 Mi bytes of output
 //!                          @     the deadline passes              + a second passes
+//!                          #     73,728 bytes that do not stand in the input
 //!                          .     our side is called for nothing   _ output is kept, or not
+//!                          |     the connection is lost
 //!                          '     bytes come although receiving was paused a moment ago
 //! ```
 //!
 //! All else has a meaning of its own for servers or for clients, or none.
+
+/// What the peer sends beside the input: more than is held, or received into shared buffers.
+pub static FILLER: [u8; 0x12000] = [b'x'; 0x12000];
 
 /// Longer first lines are part of what the peer sends.
 const LINE_BYTES_MAX: usize = 64;
@@ -19,6 +24,8 @@ const LINE_BYTES_MAX: usize = 64;
 pub enum Step {
     /// The peer sends so many bytes, or as many as there are.
     Send(usize),
+    /// The peer sends as many [`FILLER`] bytes as are received.
+    Fill,
     /// The kernel takes so many bytes of output.
     Take(usize),
     /// The peer ends its side.
@@ -29,6 +36,8 @@ pub enum Step {
     Second,
     /// The peer sends what a receive that was paused still takes.
     Late,
+    /// The connection is lost; no step follows.
+    Lose,
     /// Our side is called although nothing happened.
     Nothing,
     /// From here on output is taken at once, or only when it is asked for.
@@ -58,6 +67,8 @@ pub fn step(byte: u8) -> Step {
         b'@' => Step::Expire,
         b'+' => Step::Second,
         b'.' => Step::Nothing,
+        b'|' => Step::Lose,
+        b'#' => Step::Fill,
         b'\'' => Step::Late,
         b'_' => Step::Toggle,
         other => Step::Other(other),
