@@ -112,11 +112,15 @@ pub(super) struct Waiters {
 
 impl Waiters {
     pub(super) fn push(&mut self, operation: OperationRef) {
-        if self.first.is_none() && self.more.is_empty() {
+        if self.is_empty() {
             self.first = Some(operation);
         } else {
             self.more.push(operation);
         }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.first.is_none() && self.more.is_empty()
     }
 
     pub(super) fn remove(&mut self, operation: OperationRef) {

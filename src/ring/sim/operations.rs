@@ -100,7 +100,8 @@ impl World {
             _ => return false,
         }
         // An end that is there already behind the data makes no second edge (observed on 6.18).
-        let is_silent = found.is_broken || (found.has_end && found.is_unix);
+        let has_end = found.has_end || found.is_shut_read;
+        let is_silent = found.is_broken || (has_end && found.is_unix);
         let misses_end = is_silent && found.arrived > 0;
         let is_ready = found.arrived > 0 || is_over;
         let queues = self.queues(ring);
@@ -308,6 +309,10 @@ impl World {
 
     fn accept(&mut self, ring: usize, index: u32, op: Op, listener: EndpointId) {
         loop {
+            // The descriptor is taken first, even when nobody waits to be accepted (io_accept).
+            if let Err(errno) = self.check_descriptors() {
+                return self.finish(ring, index, -errno);
+            }
             let found = self
                 .net
                 .get(listener)
@@ -528,12 +533,14 @@ impl World {
         let Kind::Counter(counter) = &mut found.kind else {
             return self.finish(ring, index, -libc::EINVAL);
         };
+        if bytes < 8 {
+            return self.finish(ring, index, -libc::EINVAL);
+        }
         if *counter == 0 {
             let operation = self.queues(ring).reference(ring, index);
             return self.wait_readable(endpoint, operation);
         }
         let value = std::mem::take(counter).to_ne_bytes();
-        assert!(bytes as usize >= value.len(), "a counter has eight bytes");
         // SAFETY: the submitter lends `bytes` bytes at `start` until the operation's last
         // completion, which has not been posted (`Ring::push`).
         unsafe { ptr::copy_nonoverlapping(value.as_ptr(), start, value.len()) };

@@ -330,11 +330,18 @@ impl World {
         let is_new_end = write && !endpoint.is_shut_write;
         endpoint.is_shut_write |= write;
         endpoint.is_shut_read |= read;
-        let link = endpoint.link;
+        let (link, is_unix) = (endpoint.link, endpoint.is_unix);
         if let Link::To(other) = link
             && is_new_end
         {
             self.send_end(other);
+        }
+        if let Link::To(other) = link
+            && is_unix
+            && read
+        {
+            // Who waits for room there waits in vain.
+            self.net.wake_writers(other);
         }
         if read {
             self.net.wake_readers(id);
@@ -409,6 +416,7 @@ impl World {
         } else {
             endpoint.error = libc::ECONNRESET;
         }
+        let has_both = !endpoint.readers.is_empty() && !endpoint.writers.is_empty();
         let link = std::mem::replace(&mut endpoint.link, Link::Gone);
         if let Link::To(other) = link
             && let Some(other) = self.net.get_mut(other)
@@ -416,8 +424,14 @@ impl World {
         {
             other.link = Link::Gone;
         }
-        self.net.wake_readers(id);
-        self.net.wake_writers(id);
+        // The error is told once, to whoever asks first: on Linux who was armed last.
+        if has_both && self.chaos.pick(2) == 1 {
+            self.net.wake_writers(id);
+            self.net.wake_readers(id);
+        } else {
+            self.net.wake_readers(id);
+            self.net.wake_writers(id);
+        }
         self.pass_on();
     }
 
