@@ -15,6 +15,8 @@
 mod agenda;
 pub mod calls;
 mod choices;
+#[cfg(test)]
+mod compare;
 mod faults;
 mod files;
 mod network;

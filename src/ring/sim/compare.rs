@@ -1,0 +1,256 @@
+//! The same scripts on the real kernel and on the simulated one.
+//!
+//! ```text
+//!   rows ──► script ──┬─► real kernel ──────────► trace ─┐
+//!                     └─► simulation, some seeds ► trace ┴──► equal, or the test fails
+//! ```
+//!
+//! What the real kernel leaves open (the order of completions of different sockets, how a stream
+//! is cut) is taken out of both traces before; each row says what that is by its [`Form`].
+
+use std::fmt::Write;
+use std::panic;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::ring::setup::RingOptions;
+use crate::ring::sim;
+use crate::ring::sim::Options;
+use crate::ring::sim::compare::stage::Stage;
+use crate::ring::sim::compare::trace::Form;
+use crate::ring::sim::compare::trace::normal_form;
+
+mod accept;
+mod cancel;
+mod descriptors;
+mod other;
+mod receive;
+mod send;
+mod stage;
+mod trace;
+
+/// How long nothing may happen on the real kernel before a step ends: loopback is nearly
+/// synchronous.
+const QUIET: Duration = Duration::from_millis(3);
+/// The same when a row differed: on a busy machine even loopback takes its time.
+const LONGER_QUIETS: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(400)];
+/// How long a step of the simulation waits, in its own time.
+const SIMULATED_QUIET: Duration = Duration::from_millis(3);
+/// Seeds of the simulation for each row.
+const SEEDS: u64 = 4;
+/// The same for a row of which the simulation draws one of several outcomes.
+const VARYING_SEEDS: u64 = 16;
+
+/// Sizes unless a row has its own.
+const OPTIONS: RingOptions = RingOptions {
+    sq_entries: 32,
+    cq_entries: 256,
+    buffers: 16,
+    buffer_bytes: 16,
+};
+
+/// One script.
+#[derive(Clone)]
+pub struct Row {
+    name: &'static str,
+    form: Form,
+    script: fn(&mut Stage),
+    options: RingOptions,
+    /// Why it does not run on the simulation.
+    real_only: Option<&'static str>,
+    /// Both kernels may do one of several things.
+    varies: bool,
+}
+
+/// A row with the usual sizes.
+const fn row(name: &'static str, form: Form, script: fn(&mut Stage)) -> Row {
+    Row {
+        name,
+        form,
+        script,
+        options: OPTIONS,
+        real_only: None,
+        varies: false,
+    }
+}
+
+impl Row {
+    /// With so many receive buffers of 16 bytes.
+    const fn buffers(mut self, count: u16) -> Row {
+        self.options.buffers = count;
+        self
+    }
+
+    /// Not for the simulation, and why.
+    const fn real_only(mut self, why: &'static str) -> Row {
+        self.real_only = Some(why);
+        self
+    }
+
+    /// The simulation draws one of several outcomes, and the real one is among them.
+    const fn varies(mut self) -> Row {
+        self.varies = true;
+        self
+    }
+
+    /// With so many entries in the queues.
+    const fn queues(mut self, sq_entries: u32, cq_entries: u32) -> Row {
+        self.options.sq_entries = sq_entries;
+        self.options.cq_entries = cq_entries;
+        self
+    }
+
+    /// What the script sees on the real kernel.
+    fn run_real(&self, quiet: Duration) -> Vec<String> {
+        let mut stage = Stage::new(self.options, quiet, None);
+        (self.script)(&mut stage);
+        normal_form(&stage.finish(), self.form)
+    }
+
+    /// What it sees on the simulated kernel, which must be left empty.
+    fn run_simulated(&self, options: Options) -> Vec<String> {
+        let installed = Rc::new(sim::install(options));
+        let mut stage = Stage::new(self.options, SIMULATED_QUIET, Some(Rc::clone(&installed)));
+        (self.script)(&mut stage);
+        let trace = normal_form(&stage.finish(), self.form);
+        assert_eq!(installed.in_flight(), 0, "{}: in flight", self.name);
+        assert_eq!(installed.descriptors(), 0, "{}: descriptors", self.name);
+        assert!(installed.violations().is_empty(), "{}", self.name);
+        trace
+    }
+
+    /// How the two differ, if they do.
+    fn difference(&self) -> Option<String> {
+        let seeds = if self.varies { VARYING_SEEDS } else { SEEDS };
+        let simulated: Vec<Vec<String>> = (0..seeds)
+            .map(|seed| self.run_simulated(Options::new(seed)))
+            .collect();
+        let wrong = |real: &Vec<String>| {
+            let first = simulated.iter().position(|trace| trace != real)?;
+            (!self.varies || !simulated.contains(real)).then_some(first)
+        };
+        // What comes too late may also leave the script without a socket that it counts on.
+        let hasty = panic::catch_unwind(|| self.run_real(QUIET));
+        if let Ok(real) = hasty {
+            wrong(&real)?;
+        }
+        let mut last = None;
+        for quiet in LONGER_QUIETS {
+            let real = self.run_real(quiet);
+            let seed = wrong(&real)?;
+            last = Some(side_by_side(
+                self.name,
+                seed as u64,
+                &real,
+                &simulated[seed],
+            ));
+        }
+        last
+    }
+}
+
+fn side_by_side(name: &str, seed: u64, real: &[String], simulated: &[String]) -> String {
+    let mut text = format!("### {name} (seed {seed})\n  real{:52}| simulated\n", "");
+    let empty = String::new();
+    for at in 0..real.len().max(simulated.len()) {
+        let left = real.get(at).unwrap_or(&empty);
+        let right = simulated.get(at).unwrap_or(&empty);
+        let mark = if left == right { ' ' } else { '!' };
+        let _ = writeln!(text, "{mark} {left:56}| {right}");
+    }
+    text
+}
+
+/// Compares all rows, and fails with everything that differs. So many rows are skipped.
+fn compare(area: &str, rows: &[&[Row]], skipped: usize) {
+    let rows = rows.concat();
+    let mut differences = Vec::new();
+    let mut count = 0;
+    for row in &rows {
+        if let Some(why) = row.real_only {
+            let real = row.run_real(LONGER_QUIETS[0]);
+            assert!(!real.is_empty(), "{}: no trace", row.name);
+            println!("{area}: skipped on the simulation: {}: {why}", row.name);
+            count += 1;
+        } else {
+            differences.extend(row.difference());
+        }
+    }
+    println!("{area}: {} rows, {count} of them skipped", rows.len());
+    assert_eq!(count, skipped, "{area}: skipped rows");
+    assert!(
+        differences.is_empty(),
+        "{area}: {} of {} rows differ\n{}",
+        differences.len(),
+        rows.len(),
+        differences.join("\n")
+    );
+}
+
+/// What is compared nowhere, and why.
+const LEFT_OUT: [(&str, &str); 5] = [
+    (
+        "connect to a listener whose queue is full",
+        "the queue holds thousands, and TCP tries again after seconds",
+    ),
+    (
+        "connect that is never answered",
+        "the real kernel gives up after two minutes, and loopback always answers",
+    ),
+    (
+        "keep-alive of a dead connection",
+        "takes minutes, and loopback has no dead connections",
+    ),
+    (
+        "a cancel that comes too late (EALREADY)",
+        "only work on threads of the kernel; a race that no script can win for sure",
+    ),
+    (
+        "an event notified by another thread",
+        "a simulation is one thread; the reactor's own tests do it on the real kernel",
+    ),
+];
+
+#[test]
+fn what_is_left_out_has_a_reason() {
+    for (what, why) in LEFT_OUT {
+        println!("left out on both: {what}: {why}");
+        assert!(!what.is_empty() && !why.is_empty());
+    }
+}
+
+#[test]
+fn receives() {
+    compare("receive", &receive::ROWS, 2);
+}
+
+#[test]
+fn accepts_and_connects() {
+    compare("accept", &accept::ROWS, 2);
+}
+
+#[test]
+fn sends_and_closes() {
+    compare("send", &send::ROWS, 0);
+}
+
+#[test]
+fn cancellations() {
+    compare("cancel", &cancel::ROWS, 0);
+}
+
+#[test]
+fn events_files_waits_and_queues() {
+    compare("other", &other::ROWS, 0);
+}
+
+#[test]
+fn a_difference_is_found() {
+    let row = row("kernel", Form::Exact, |stage| {
+        let simulated = stage.is_simulated().to_string();
+        stage.call("simulated", &simulated);
+    });
+    let found = row.difference().expect("they differ");
+    assert!(found.contains("! simulated = false"), "{found}");
+    assert!(row.varies().difference().is_some());
+}
