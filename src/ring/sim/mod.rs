@@ -19,6 +19,7 @@ mod choices;
 mod compare;
 mod faults;
 mod files;
+mod ledger;
 mod network;
 mod operations;
 mod peer;

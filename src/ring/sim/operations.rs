@@ -69,6 +69,12 @@ impl World {
         let fd = descriptor(op);
         let endpoint = self.endpoint_of(fd);
         let index = self.queues(ring).begin(op, token, endpoint);
+        if !self.queues(ring).ledger.lend(&op) {
+            let what = describe(op);
+            self.violation(format!(
+                "{what} uses memory that another operation writes to"
+            ));
+        }
         if calls::is_simulated(fd) && endpoint.is_none() {
             return self.finish(ring, index, -libc::EBADF);
         }

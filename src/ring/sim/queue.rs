@@ -22,6 +22,7 @@ use crate::ring::queue::RingCounters;
 use crate::ring::queue::Wait;
 use crate::ring::setup::RingOptions;
 use crate::ring::sim;
+use crate::ring::sim::ledger::Ledger;
 use crate::ring::sim::network::EndpointId;
 use crate::ring::sim::network::OperationRef;
 use crate::ring::sim::pick::BufferPicker;
@@ -189,6 +190,7 @@ pub(super) struct Queues {
     by_token: HashMap<u64, u32, BuildHasherDefault<TokenHasher>>,
     pub(super) work: VecDeque<u32>,
     pub(super) picker: BufferPicker,
+    pub(super) ledger: Ledger,
     in_flight: usize,
     idle_turns: u32,
 }
@@ -207,6 +209,7 @@ impl Queues {
             by_token: HashMap::default(),
             work: VecDeque::new(),
             picker,
+            ledger: Ledger::default(),
             in_flight: 0,
             idle_turns: 0,
         }
@@ -294,6 +297,7 @@ impl Queues {
         // Another operation may have the same token: that of the set-up, for one.
         let token = operation.token.user_data();
         let (op, endpoint) = (operation.op, operation.endpoint.take());
+        self.ledger.give_back(&op);
         if self.by_token.get(&token) == Some(&index) {
             self.by_token.remove(&token);
         }
