@@ -20,9 +20,9 @@ use bodies::Body;
 use bodies::splits::Random;
 
 /// Changed inputs of each target.
-const MUTATIONS: usize = 300;
+const MUTATIONS: usize = 400;
 /// Files of each target: enough to say something, few enough to run each time.
-const FILES: std::ops::RangeInclusive<usize> = 20..=300;
+const FILES: std::ops::RangeInclusive<usize> = 20..=250;
 /// Bytes of one file.
 const FILE_BYTES_MAX: usize = 4_096;
 

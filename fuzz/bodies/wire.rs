@@ -77,8 +77,10 @@ pub struct Wire<P> {
     pub keeps_output: bool,
     /// True when the peer has ended its side.
     pub is_half_closed: bool,
-    /// True when a standing receive was paused, and nothing came of it since.
-    was_standing: bool,
+    /// The receive in flight.
+    armed: Option<Receive>,
+    /// True when the receive that was in flight was standing, and has to end: the next one waits.
+    is_canceling: bool,
     woken: Arc<Flag>,
 }
 
@@ -97,14 +99,16 @@ impl<P: Protocol> Wire<P> {
         let woken = Arc::new(Flag::default());
         let mut io = Io::detached(start, WALL_SECONDS);
         io.set_waker(woken.waker());
+        let protocol = make(&mut io);
         Wire {
-            protocol: make(&mut io),
+            protocol,
+            armed: Some(io.receive()),
+            is_canceling: false,
             io,
             sent: Vec::new(),
             end: None,
             keeps_output: false,
             is_half_closed: false,
-            was_standing: false,
             woken,
         }
     }
@@ -116,17 +120,36 @@ impl<P: Protocol> Wire<P> {
 
     /// True while the peer's bytes are received.
     pub fn receives(&self) -> bool {
-        self.is_open() && !self.is_half_closed && self.io.receive() != Receive::Paused
+        self.is_open() && !self.is_half_closed && (self.armed.is_some() || self.is_canceling)
+    }
+
+    /// Brings the receive in flight in line with the mode: one is enough, and none is cut short,
+    /// but for a standing one.
+    fn arm(&mut self) {
+        match (self.armed, self.io.receive()) {
+            (Some(Receive::Standing), Receive::Paused | Receive::Body(_)) => {
+                self.armed = None;
+                self.is_canceling = true;
+            }
+            (None, mode) if mode != Receive::Paused && !self.is_canceling => {
+                self.armed = Some(mode);
+            }
+            _ => {}
+        }
+    }
+
+    /// The receive that had to end has ended.
+    fn end_canceling(&mut self) {
+        if std::mem::take(&mut self.is_canceling) {
+            self.arm();
+        }
     }
 
     /// One call of the protocol.
     fn call(&mut self, event: impl FnOnce(&mut P, &mut Io) -> Step) {
         assert!(self.is_open(), "nothing is called behind the end");
-        let before = self.io.receive();
         let step = event(&mut self.protocol, &mut self.io);
-        if before == Receive::Standing && self.io.receive() == Receive::Paused {
-            self.was_standing = !self.is_half_closed;
-        }
+        self.arm();
         let pending = self.io.pending_bytes();
         assert!(pending <= OUTPUT_BYTES_MAX, "{pending} bytes of output");
         match step {
@@ -143,48 +166,57 @@ impl<P: Protocol> Wire<P> {
         }
     }
 
-    /// The next bytes arrive, as the mode of receiving has it, with all that follows. How many.
+    /// The next bytes arrive, as the receive in flight takes them, with all that follows. How many.
     pub fn deliver(&mut self, bytes: &[u8]) -> usize {
+        self.end_canceling();
         if !self.receives() || bytes.is_empty() {
             return 0;
         }
-        let len = match self.io.receive() {
-            Receive::Body(wanted) => {
-                assert!(wanted > 0, "a receive of nothing would be an end");
-                let len = bytes.len().min(wanted);
-                let owned = BytesMut::from(&bytes[..len]);
-                self.io.set_receive(Receive::Paused);
-                self.call(|protocol, io| protocol.on_recv(io, Received::Owned(owned)));
-                len
-            }
-            _ => {
-                let len = bytes.len().min(RECV_BUFFER_BYTES as usize);
-                // The buffer is the kernel's again after the call.
-                let shared = bytes[..len].to_vec();
-                self.call(|protocol, io| protocol.on_recv(io, Received::Borrowed(&shared)));
-                len
-            }
+        let armed = self.armed.expect("a receive is in flight");
+        let max = match armed {
+            Receive::Body(wanted) => wanted,
+            _ => RECV_BUFFER_BYTES as usize,
         };
+        assert!(max > 0, "a receive of nothing would be an end");
+        if armed != Receive::Standing {
+            self.armed = None;
+        }
+        let bytes = &bytes[..bytes.len().min(max)];
+        if matches!(armed, Receive::Body(_)) {
+            // A body is asked for piece by piece. What else was asked for meanwhile stays.
+            if matches!(self.io.receive(), Receive::Body(_)) {
+                self.io.set_receive(Receive::Paused);
+            }
+            let owned = BytesMut::from(bytes);
+            self.call(|protocol, io| protocol.on_recv(io, Received::Owned(owned)));
+        } else {
+            self.call_borrowed(bytes);
+        }
         self.settle();
-        len
+        bytes.len()
     }
 
-    /// Bytes arrive that the kernel had delivered before receiving was paused. How many.
+    /// The buffer is the kernel's again after the call.
+    fn call_borrowed(&mut self, bytes: &[u8]) {
+        let shared = bytes.to_vec();
+        self.call(|protocol, io| protocol.on_recv(io, Received::Borrowed(&shared)));
+    }
+
+    /// Bytes arrive with a standing receive that has to end. How many.
     pub fn deliver_late(&mut self, bytes: &[u8]) -> usize {
-        let was_standing = std::mem::take(&mut self.was_standing);
-        if !was_standing || !self.is_open() || self.io.receive() != Receive::Paused {
+        if !self.is_canceling || !self.receives() || bytes.is_empty() {
             return 0;
         }
-        let late = bytes[..bytes.len().min(RECV_BUFFER_BYTES as usize)].to_vec();
-        if !late.is_empty() {
-            self.call(|protocol, io| protocol.on_recv(io, Received::Borrowed(&late)));
-            self.settle();
-        }
+        let late = &bytes[..bytes.len().min(RECV_BUFFER_BYTES as usize)];
+        self.call_borrowed(late);
+        self.end_canceling();
+        self.settle();
         late.len()
     }
 
     /// The peer ends its side. Only who receives can see it.
     pub fn end_input(&mut self) {
+        self.end_canceling();
         if self.receives() {
             self.is_half_closed = true;
             self.call(|protocol, io| protocol.on_eof(io));
