@@ -1,11 +1,19 @@
-//! The `Range` field.
+//! The `Range` field, and the conditions that stand beside it.
 //!
 //! ```text
 //!   value, length ──► select ──► Whole │ Part │ Unsatisfiable ◄── small reader
+//!   value ──► If-Match, If-None-Match, If-…-Since ──► answers that fit each other
 //! ```
 
 use std::ops::Range;
 
+use http::Method;
+use roundtrip::http::conditional::EntityTag;
+use roundtrip::http::conditional::Precondition;
+use roundtrip::http::conditional::Validators;
+use roundtrip::http::conditional::evaluate;
+use roundtrip::http::conditional::range_counts;
+use roundtrip::http::date;
 use roundtrip::http::headers::Headers;
 use roundtrip::http::range::Selection;
 use roundtrip::http::range::content_range;
@@ -18,6 +26,7 @@ use super::splits::Random;
 
 /// A value of the field, for representations of several lengths.
 pub fn range(data: &[u8]) {
+    check_conditions(data);
     let odd = Random::of(data).next();
     for length in [
         0,
@@ -53,6 +62,55 @@ pub fn range(data: &[u8]) {
             headers.append("range", "bytes=0-0").expect("a field");
             assert_eq!(select(&headers, length), Selection::Whole);
         }
+    }
+}
+
+/// The same value as a condition of each kind, for a file with this tag and time.
+fn check_conditions(data: &[u8]) {
+    const CHANGED: u64 = 784_111_777;
+    const NOW: u64 = CHANGED + 1_000_000;
+    let validators = Validators {
+        etag: EntityTag::strong("a"),
+        last_modified: Some(CHANGED),
+    };
+    let ask = |method: Method, name: &str| {
+        let mut headers = Headers::new();
+        headers.append(name, data).ok()?;
+        Some(evaluate(&method, &headers, validators, NOW))
+    };
+    let Some(by_match) = ask(Method::GET, "If-Match") else {
+        return;
+    };
+    let by_none = ask(Method::GET, "If-None-Match");
+    assert_ne!(by_match, Precondition::NotModified);
+    assert_ne!(by_none, Some(Precondition::Failed));
+    // Who has it by the strong comparison has it by the weak one.
+    let is_matched = by_match == Precondition::Proceed;
+    assert!(!is_matched || by_none == Some(Precondition::NotModified));
+    // A change is refused exactly where a reader would be told that it has it.
+    let by_put = ask(Method::PUT, "If-None-Match");
+    let is_had = by_none == Some(Precondition::NotModified);
+    assert_eq!(by_put == Some(Precondition::Failed), is_had);
+    let until = ask(Method::GET, "If-Unmodified-Since");
+    let since = ask(Method::GET, "If-Modified-Since");
+    assert_ne!(until, Some(Precondition::NotModified));
+    assert_ne!(since, Some(Precondition::Failed));
+    let is_changed = until == Some(Precondition::Failed);
+    assert!(!is_changed || since == Some(Precondition::Proceed));
+    let mut headers = Headers::new();
+    headers
+        .append("If-Range", data)
+        .expect("it was a field before");
+    let is_tag = EntityTag::parse(trim(data)).is_some();
+    let tag = validators.etag.expect("a tag");
+    if range_counts(&headers, validators, NOW) && is_tag {
+        assert_eq!(EntityTag::parse(trim(data)), Some(tag));
+    }
+    let text = std::str::from_utf8(data).unwrap_or_default();
+    if let Some(seconds) = date::parse(text, NOW) {
+        let again = date::format(seconds);
+        let again = std::str::from_utf8(&again).expect("ASCII");
+        assert_eq!(date::parse(again, NOW), Some(seconds), "{again}");
     }
 }
 
