@@ -411,6 +411,10 @@ impl Shared {
     fn adopt(&self, dial: Dial, slot: Rc<Slot>, connection: Option<ConnectionKey>, now: Instant) {
         let mut pool = self.pool.borrow_mut();
         let (entry, waiting) = pool.connected(dial, Rc::clone(&slot), now);
+        if self.is_closed.get() && waiting.is_none() {
+            // The client is gone, and nobody would close what rests.
+            pool.evict_idle();
+        }
         drop(pool);
         slot.set_keys(entry, connection);
         if let Some(exchange) = waiting {

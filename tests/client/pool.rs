@@ -398,3 +398,15 @@ fn a_dropped_request_disturbs_no_other() {
         Ok(())
     });
 }
+
+#[test]
+fn a_connection_for_a_client_that_is_gone_is_closed() {
+    let peer = Peer::answering(|_| ok("x"));
+    run(async {
+        // The dial is under way and goes on: its connection has nobody to rest for.
+        let request = Client::new().get(peer.url("/")).send();
+        assert!(runtime::timeout(Duration::ZERO, request).await.is_err());
+        until("it is closed", || peer.accepted() == 1 && peer.ended() == 1).await;
+        Ok(())
+    });
+}
