@@ -265,6 +265,7 @@ impl Simulation {
             Ok(Err(text)) => (None, Some(text)),
             Err(panic) => (None, Some(panic_text(&*panic))),
         };
+        running.kernel.finish_jobs();
         let failure = running
             .failure
             .take()

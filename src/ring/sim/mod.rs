@@ -127,6 +127,15 @@ impl Installed {
         self.world.borrow_mut().wake_peers();
     }
 
+    /// Work on other threads that is not done is done now: it outlives whoever asked for it.
+    pub fn finish_jobs(&self) {
+        loop {
+            let job = self.world.borrow_mut().take_job();
+            let Some(job) = job else { return };
+            job();
+        }
+    }
+
     /// Adds a file; its directories come by themselves.
     pub fn add_file(&self, path: impl AsRef<Path>, content: &[u8]) {
         self.world.borrow_mut().files.add(path.as_ref(), content);

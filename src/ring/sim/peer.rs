@@ -88,19 +88,19 @@ impl PeerIo<'_> {
 
     /// Listens; the peer is called when connections come. `None` when the address is taken.
     pub fn listen(&mut self, address: SocketAddr) -> Option<PeerSocket> {
-        let owner = Owner::Peer(self.peer);
-        let listener = self.world.net.listen(&Address::Tcp(address), false, owner);
-        let listener = listener.ok()?;
-        self.world.count_sockets(self.peer, 1);
-        Some(PeerSocket(listener))
+        self.listen_at(&Address::Tcp(address))
     }
 
     /// Listens on a Unix socket. `None` when somebody does.
     pub fn listen_unix(&mut self, path: impl Into<PathBuf>) -> Option<PeerSocket> {
+        self.listen_at(&Address::Unix(path.into()))
+    }
+
+    fn listen_at(&mut self, address: &Address) -> Option<PeerSocket> {
         let owner = Owner::Peer(self.peer);
-        let address = Address::Unix(path.into());
-        let listener = self.world.net.listen(&address, false, owner);
-        listener.ok().map(PeerSocket)
+        let listener = self.world.net.listen(address, false, owner).ok()?;
+        self.world.count_sockets(self.peer, 1);
+        Some(PeerSocket(listener))
     }
 
     /// The next connection of a listener.

@@ -25,6 +25,7 @@ use crate::ring::sim;
 use crate::ring::sim::ledger::Ledger;
 use crate::ring::sim::network::EndpointId;
 use crate::ring::sim::network::OperationRef;
+use crate::ring::sim::operations::describe;
 use crate::ring::sim::pick::BufferPicker;
 use crate::ring::sim::world::Step;
 use crate::ring::sim::world::World;
@@ -32,6 +33,9 @@ use crate::ring::token::Token;
 
 /// A turn that does nothing is no error; so many in a row are a loop without an end.
 const IDLE_TURNS_MAX: u32 = 10_000;
+
+/// In place of an index: the operation has been pushed, and the ring not entered since.
+const NOT_BEGUN: u32 = u32::MAX;
 
 /// The queues of one ring of the simulated kernel.
 pub struct SimulatedQueue {
@@ -59,6 +63,9 @@ impl SimulatedQueue {
         let has_room = queues.submissions.len() < queues.submissions_max;
         if has_room {
             queues.submissions.push((op, token));
+            if !matches!(op, Op::Cancel { .. } | Op::CancelAll) {
+                queues.by_token.insert(token.user_data(), NOT_BEGUN);
+            }
         }
         has_room
     }
@@ -122,12 +129,15 @@ impl SimulatedQueue {
     /// flight.
     pub fn release(&mut self, token: Token) {
         let mut world = self.world.borrow_mut();
-        if let Some(index) = world.queues(self.ring).find(token) {
-            let op = world.queues(self.ring).operations[index as usize].op;
-            world.violation(format!(
-                "memory of {op:?} was released while it is in flight"
-            ));
-        }
+        let queues = world.queues(self.ring);
+        let what = match queues.by_token.get(&token.user_data()) {
+            None => return,
+            Some(&NOT_BEGUN) => "an operation that is still to be submitted".to_owned(),
+            Some(&index) => describe(queues.operations[index as usize].op),
+        };
+        world.violation(format!(
+            "memory of {what} was released while it is in flight"
+        ));
     }
 }
 
@@ -243,7 +253,8 @@ impl Queues {
 
     /// The operation of a token, until its last completion has been taken.
     pub(super) fn find(&self, token: Token) -> Option<u32> {
-        self.by_token.get(&token.user_data()).copied()
+        let found = self.by_token.get(&token.user_data()).copied();
+        found.filter(|index| *index != NOT_BEGUN)
     }
 
     pub(super) fn is_pending(&self, operation: OperationRef) -> bool {

@@ -314,6 +314,13 @@ impl World {
         self.agenda.add(at, Event::Job(index as u32));
     }
 
+    /// Some work that is not done.
+    pub(super) fn take_job(&mut self) -> Option<Job> {
+        let job = self.jobs.iter_mut().find_map(Option::take)?;
+        self.note(|| "a job runs after the end".to_owned());
+        Some(job)
+    }
+
     pub(super) fn add_host(&mut self, name: &str, address: IpAddr) {
         self.hosts.entry(name.to_owned()).or_default().push(address);
     }
