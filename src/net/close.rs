@@ -78,6 +78,12 @@ impl Net {
                 // Without anything in flight close(2) says it all.
                 sys::shutdown(connection.socket.raw(), Shutdown::Both);
             }
+            if let Receiving::Standing(id) = connection.recv {
+                // It may sleep through the shutdown (liburing issue 1549, mended in 6.18 and later):
+                // the connection would wait for it for ever.
+                core.reactor().cancel(id);
+                connection.recv = Receiving::Canceling;
+            }
             self.settle_deadline(core, connection);
         }
         self.finish_if_idle(core, key);

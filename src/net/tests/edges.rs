@@ -386,6 +386,44 @@ fn a_reset_right_behind_data_is_seen() {
 }
 
 #[test]
+fn an_abort_of_what_the_peer_has_reset_ends() {
+    let runtime = Runtime::small().unwrap();
+    let is_first = Cell::new(true);
+    let events = Events {
+        on_ready: Some(Box::new(move |io| {
+            if is_first.take() {
+                // The peer does not read it: its end is a reset.
+                io.append_copy(b"hello");
+                io.pause();
+            } else {
+                io.set_receive(Receive::Standing);
+            }
+            Step::Continue
+        })),
+        ..Events::default()
+    };
+    runtime
+        .block_on(async {
+            let core = Core::current().unwrap();
+            let net = Net::of(&core);
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let mut peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let ours = Socket::from_owned(listener.accept().unwrap().0.into());
+            let key = net.open(&core, ours, Box::new(events));
+            sleep(Duration::from_millis(5)).await;
+            peer.write_all(&[7; 6_000]).unwrap();
+            drop(peer);
+            sleep(Duration::from_millis(5)).await;
+            net.wake(&core, key);
+            // In the same turn: the receive is queued, and the kernel has not seen it yet.
+            let aborting = (Rc::clone(&net), Rc::clone(&core));
+            drop(spawn(async move { aborting.0.abort(&aborting.1, key) }));
+            assert!(all_gone(&core).await, "its receive never comes back");
+        })
+        .unwrap();
+}
+
+#[test]
 fn a_peer_that_takes_nothing_is_not_waited_for() {
     let runtime = Runtime::small().unwrap();
     let events = Events {
