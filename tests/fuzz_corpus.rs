@@ -73,7 +73,7 @@ fn changed(random: &mut Random, input: &[u8], other: &[u8]) -> Vec<u8> {
         let at = random.below(bytes.len() + 1);
         let end = at + random.below(bytes.len() - at + 1).min(8);
         match random.below(6) {
-            0 if at < bytes.len() => bytes[at] = random.next() as u8,
+            0 if at < bytes.len() => bytes[at] = random.number() as u8,
             1 if at < bytes.len() => bytes[at] ^= 1 << random.below(8),
             2 => drop(bytes.drain(at..end)),
             3 => {

@@ -27,7 +27,7 @@ use super::splits::Random;
 /// A value of the field, for representations of several lengths.
 pub fn range(data: &[u8]) {
     check_conditions(data);
-    let odd = Random::of(data).next();
+    let odd = Random::of(data).number();
     for length in [
         0,
         1,
