@@ -176,7 +176,20 @@ impl fmt::Debug for Choices {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::ring::op::Op;
+    use crate::ring::queue::Ring;
+    use crate::ring::queue::Wait;
+    use crate::ring::setup::RingOptions;
+    use crate::ring::sim;
+    use crate::ring::sim::Fault;
+    use crate::ring::sim::Faults;
+    use crate::ring::sim::Options;
+    use crate::ring::sys;
+    use crate::ring::sys::Socket;
+    use crate::ring::token::Token;
 
     /// Chooses of two, and of three if that was the second, and of two.
     fn run(choices: &Choices) -> Vec<usize> {
@@ -232,5 +245,107 @@ mod tests {
         choices.start();
         choices.choose(2);
         choices.choose(5);
+    }
+
+    /// Everything that `script` comes to when `faults` may happen.
+    fn outcomes<T: Ord>(faults: &[Fault], script: impl Fn(&mut Ring) -> T) -> BTreeSet<T> {
+        let choices = Choices::new(usize::MAX);
+        let faults = faults.iter();
+        let mut options = Options::new(0);
+        options.faults = faults.fold(Faults::none(), |faults, fault| faults.with(*fault, 0.5));
+        options.choices = Some(choices.clone());
+        let mut outcomes = BTreeSet::new();
+        loop {
+            let installed = sim::install(options.clone());
+            let mut ring = Ring::new(RingOptions::SMALL).unwrap();
+            choices.start();
+            outcomes.insert(script(&mut ring));
+            drop((ring, installed));
+            if !choices.advance() {
+                return outcomes;
+            }
+        }
+    }
+
+    /// A receive into a byte that stays until the ring has been entered for the last time.
+    fn receive(ring: &mut Ring, socket: &Socket, byte: &mut u8, token: Token) {
+        let op = Op::Recv {
+            fd: socket.raw(),
+            start: byte,
+            bytes: 1,
+            poll_first: false,
+        };
+        // SAFETY: the caller keeps the byte, and nobody looks at it.
+        unsafe { ring.push(op, token) };
+    }
+
+    /// Slot and result of what completes in so many turns; a cancellation's slot is 99.
+    fn completed(ring: &mut Ring, turns: usize) -> Vec<(u32, i32)> {
+        let mut cqes = Vec::new();
+        for _ in 0..turns {
+            ring.enter(Wait::For(std::time::Duration::from_millis(10)))
+                .unwrap();
+            ring.completions(&mut cqes, usize::MAX);
+        }
+        let slot = |token: Token| match token {
+            Token::CANCEL => 99,
+            other => other.index(),
+        };
+        let seen = cqes.iter().map(|cqe| (slot(cqe.token), cqe.result));
+        seen.collect()
+    }
+
+    #[test]
+    fn completions_come_in_each_of_their_orders() {
+        for faults in [&[Fault::Reordered][..], &[Fault::Delayed]] {
+            let orders = outcomes(faults, |ring| {
+                let pairs = [(); 3].map(|()| sys::socket_pair().unwrap());
+                let mut bytes = [0; 3];
+                for ((index, (ours, theirs)), byte) in (0..).zip(&pairs).zip(&mut bytes) {
+                    sys::send_now(theirs.raw(), b"x").unwrap();
+                    receive(ring, ours, byte, Token::slot(index, 0));
+                }
+                let order = completed(ring, 3).into_iter().map(|(slot, _)| slot);
+                order.collect::<Vec<_>>()
+            });
+            let all = [
+                [0, 1, 2],
+                [0, 2, 1],
+                [1, 0, 2],
+                [1, 2, 0],
+                [2, 0, 1],
+                [2, 1, 0],
+            ];
+            let found: Vec<&[u32]> = orders.iter().map(Vec::as_slice).collect();
+            assert_eq!(found, all, "{faults:?}");
+        }
+    }
+
+    #[test]
+    fn a_cancellation_wins_or_is_late() {
+        let found = outcomes(&[Fault::CancelLate, Fault::Reordered], |ring| {
+            let (ours, theirs) = sys::socket_pair().unwrap();
+            let mut byte = 0;
+            receive(ring, &ours, &mut byte, Token::slot(0, 0));
+            ring.enter(Wait::Zero).unwrap();
+            // It is ready when it is to be cancelled.
+            sys::send_now(theirs.raw(), b"x").unwrap();
+            let target = Token::slot(0, 0);
+            // SAFETY: a cancellation points to no memory.
+            unsafe { ring.push(Op::Cancel { token: target }, Token::CANCEL) };
+            completed(ring, 2)
+        });
+        let both_ways = |cancel: i32, receive: i32| {
+            [
+                vec![(0, receive), (99, cancel)],
+                vec![(99, cancel), (0, receive)],
+            ]
+        };
+        let all = [
+            both_ways(0, -libc::ECANCELED),
+            both_ways(-libc::ENOENT, 1),
+            both_ways(-libc::EALREADY, 1),
+        ];
+        assert_eq!(found, all.concat().into_iter().collect());
     }
 }
