@@ -1,22 +1,21 @@
 //! Futures that are dropped wherever they may be, on the real kernel; and wake-ups from many threads.
 //!
 //! ```text
-//!   accept · connect · receive · send · large send · open · read · sleep · resolve
-//!      × dropped: before the first poll · after each poll · completed but not taken
-//!                 · with the runtime · after the runtime
+//!   dropping::SCENES × dropped: at every await point, beside others
+//!                             · with the runtime · after the runtime
 //!      ⇒ no descriptor, no operation, no touched memory is left
 //! ```
 
 use std::any::Any;
-use std::cell::RefCell;
 use std::fs;
-use std::future::Future;
 use std::future::poll_fn;
 use std::io::Read as _;
 use std::io::Write as _;
 use std::net;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::os::unix;
-use std::pin::Pin;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -27,311 +26,163 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::task::Context;
 use std::task::Poll;
-use std::task::Wake;
 use std::task::Waker;
 use std::thread;
 use std::time::Duration;
 use std::time::Instant;
 
-use bytes::Bytes;
-use bytes::BytesMut;
-use roundtrip::fs::Root;
-use roundtrip::fs::read_at;
-use roundtrip::net::TcpListener;
-use roundtrip::net::TcpStream;
-use roundtrip::net::UnixStream;
 use roundtrip::net::resolve;
-use roundtrip::runtime::Core;
 use roundtrip::runtime::Runtime;
 use roundtrip::runtime::sleep;
 use roundtrip::runtime::spawn;
 
-/// Bytes of one receive, and of the canaries around it.
-const RECEIVE_BYTES: usize = 4_096;
-/// More than any socket takes at once, so that the send waits.
-const LARGE_BYTES: usize = 12 << 20;
-/// What the peer sends, what canaries hold, what a sent buffer holds, what it holds when dropped.
-const RECEIVED: u8 = 0x5A;
-const CANARY: u8 = 0xA5;
-const SENT: u8 = 0x11;
-const POISON: u8 = 0xEE;
-/// Until then everything that was dropped must be gone.
-const SETTLED: Duration = Duration::from_secs(5);
+mod dropping;
 
-type Operation = Pin<Box<dyn Future<Output = ()>>>;
+use dropping::Beside;
+use dropping::Beyond;
+use dropping::Drops;
+use dropping::Far;
+use dropping::POLLS_MAX;
+use dropping::RECEIVE_BYTES;
+use dropping::SCENES;
+use dropping::SENT;
+use dropping::SETTLED;
+use dropping::Scene;
+use dropping::assert_untouched;
+use dropping::canaries;
+use dropping::drop_one;
 
-/// An operation that can be dropped, and the other side of it.
-struct Scene {
-    operation: Operation,
-    /// Makes the operation complete, or lets the kernel try if it was dropped.
-    act: Box<dyn FnOnce()>,
-    /// The peer and what else the operation needs.
-    kept: Box<dyn Any>,
+/// This machine: its loopback interface and a directory.
+struct Machine {
+    folder: tempfile::TempDir,
 }
 
-impl Scene {
-    fn new(operation: impl Future<Output = ()> + 'static) -> Scene {
-        Scene {
-            operation: Box::pin(operation),
-            act: Box::new(|| {}),
-            kept: Box::new(()),
-        }
-    }
+enum Listener {
+    Tcp(net::TcpListener),
+    Unix(unix::net::UnixListener),
 }
 
-/// Bytes that are overwritten when they are freed: whoever reads them later sees it.
-struct Poisoned(Vec<u8>);
+/// A connection of either kind: the calls are the same.
+struct Connection(net::TcpStream);
 
-impl AsRef<[u8]> for Poisoned {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
-    }
+/// A thread that answers requests until this is dropped.
+struct Answering {
+    address: SocketAddr,
+    is_over: Arc<AtomicBool>,
+    thread: Option<thread::JoinHandle<()>>,
 }
 
-impl Drop for Poisoned {
+impl Drop for Answering {
     fn drop(&mut self) {
-        self.0.fill(POISON);
-        std::hint::black_box(&self.0);
+        self.is_over.store(true, Ordering::SeqCst);
+        // Ends the accept that it waits in.
+        let _ = net::TcpStream::connect(self.address);
+        let thread = self.thread.take().expect("it is dropped once");
+        assert!(thread.join().is_ok(), "the answering thread panicked");
     }
 }
 
-const SCENES: &[&str] = &[
-    "accept",
-    "connect",
-    "connect_unix",
-    "receive",
-    "receive_unix",
-    "send",
-    "large_send",
-    "open",
-    "read",
-    "sleep",
-    "resolve",
-    "connect_by_name",
-];
-
-async fn scene(name: &str, folder: &std::path::Path) -> Scene {
-    match name {
-        "accept" => accept(),
-        "connect" => connect("127.0.0.1"),
-        "connect_by_name" => connect("localhost"),
-        "connect_unix" => connect_unix(folder),
-        "receive" => receive().await,
-        "receive_unix" => receive_unix(folder).await,
-        "send" => send(1_000).await,
-        "large_send" => send(LARGE_BYTES).await,
-        "open" => open(folder),
-        "read" => read(folder),
-        "sleep" => Scene::new(sleep(Duration::from_millis(3))),
-        "resolve" => Scene::new(async {
-            resolve("localhost", 80).await.unwrap();
-        }),
-        other => panic!("no scene {other}"),
+impl Machine {
+    fn new() -> Rc<Machine> {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("file"), [SENT; 2 * RECEIVE_BYTES]).unwrap();
+        Rc::new(Machine { folder })
     }
 }
 
-fn accept() -> Scene {
-    let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let address = listener.local_addr();
-    let clients = Rc::new(RefCell::new(Vec::new()));
-    let theirs = Rc::clone(&clients);
-    Scene {
-        operation: Box::pin(async move {
-            listener.accept().await.unwrap();
-        }),
-        // When the accept was dropped nobody may listen any more.
-        act: Box::new(move || theirs.borrow_mut().extend(net::TcpStream::connect(address))),
-        kept: Box::new(clients),
-    }
-}
+impl Beyond for Machine {
+    const LARGE_BYTES: usize = 12 << 20;
+    type Listener = Listener;
+    type Far = Connection;
 
-fn connect(host: &'static str) -> Scene {
-    let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    Scene {
-        kept: Box::new(listener),
-        ..Scene::new(async move {
-            TcpStream::connect(host, port).await.unwrap();
+    fn listen(&self) -> (Listener, SocketAddr) {
+        let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        (Listener::Tcp(listener), address)
+    }
+
+    fn listen_unix(&self, path: &Path) -> Listener {
+        Listener::Unix(unix::net::UnixListener::bind(path).unwrap())
+    }
+
+    async fn accept(&self, listener: &Listener) -> Connection {
+        Connection(match listener {
+            Listener::Tcp(listener) => listener.accept().unwrap().0,
+            Listener::Unix(listener) => OwnedFd::from(listener.accept().unwrap().0).into(),
         })
     }
-}
 
-fn connect_unix(folder: &std::path::Path) -> Scene {
-    let path = folder.join("connect");
-    let _ = fs::remove_file(&path);
-    let listener = unix::net::UnixListener::bind(&path).unwrap();
-    Scene {
-        kept: Box::new(listener),
-        ..Scene::new(async move {
-            UnixStream::connect(&path).await.unwrap();
-        })
-    }
-}
-
-async fn pair() -> (TcpStream, net::TcpStream) {
-    let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let ours = TcpStream::connect("127.0.0.1", port).await.unwrap();
-    (ours, listener.accept().unwrap().0)
-}
-
-async fn receive() -> Scene {
-    let (ours, mut peer) = pair().await;
-    let writer = peer.try_clone().unwrap();
-    Scene {
-        operation: Box::pin(async move {
-            let buffer = BytesMut::with_capacity(RECEIVE_BYTES);
-            let (result, buffer) = ours.read(buffer).await;
-            assert_eq!(result.unwrap(), RECEIVE_BYTES);
-            assert!(buffer.iter().all(|byte| *byte == RECEIVED));
-        }),
-        // A peer whose reader is gone may see a reset.
-        act: Box::new(move || drop(peer.write_all(&[RECEIVED; RECEIVE_BYTES]))),
-        kept: Box::new(writer),
-    }
-}
-
-async fn receive_unix(folder: &std::path::Path) -> Scene {
-    let path = folder.join("receive");
-    let _ = fs::remove_file(&path);
-    let listener = unix::net::UnixListener::bind(&path).unwrap();
-    let ours = UnixStream::connect(&path).await.unwrap();
-    let mut peer = listener.accept().unwrap().0;
-    let kept = peer.try_clone().unwrap();
-    Scene {
-        operation: Box::pin(async move {
-            let buffer = BytesMut::with_capacity(RECEIVE_BYTES);
-            let (result, _) = ours.read(buffer).await;
-            assert_eq!(result.unwrap(), RECEIVE_BYTES);
-        }),
-        act: Box::new(move || drop(peer.write_all(&[RECEIVED; RECEIVE_BYTES]))),
-        kept: Box::new(kept),
-    }
-}
-
-/// The peer reads to the end once asked to, and must see nothing but what was sent.
-struct Reader(Option<net::TcpStream>);
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        let mut bytes = Vec::new();
-        let mut peer = self.0.take().unwrap();
-        peer.set_read_timeout(Some(SETTLED)).unwrap();
-        // A socket that was closed with a send in flight may end with a reset.
-        let _ = peer.read_to_end(&mut bytes);
-        let freed = bytes.iter().position(|byte| *byte != SENT);
-        assert_eq!(freed, None, "the kernel sent memory that had been freed");
-    }
-}
-
-async fn send(bytes: usize) -> Scene {
-    let (ours, peer) = pair().await;
-    let mut reading = peer.try_clone().unwrap();
-    Scene {
-        operation: Box::pin(async move {
-            let bytes = Bytes::from_owner(Poisoned(vec![SENT; bytes]));
-            ours.write_all(bytes).await.unwrap();
-        }),
-        // Makes some room, whatever has arrived.
-        act: Box::new(move || {
-            reading.set_nonblocking(true).unwrap();
-            let mut room = vec![0; 1 << 20];
-            while let Ok(bytes @ 1..) = reading.read(&mut room) {
-                assert!(room[..bytes].iter().all(|byte| *byte == SENT));
+    fn answer(&self, listener: Listener, response: &'static [u8]) -> Box<dyn Any> {
+        let Listener::Tcp(listener) = listener else {
+            panic!("requests come over TCP")
+        };
+        let address = listener.local_addr().unwrap();
+        let is_over = Arc::new(AtomicBool::new(false));
+        let over = Arc::clone(&is_over);
+        let thread = thread::spawn(move || {
+            while let (mut connection, _) = listener.accept().unwrap()
+                && !over.load(Ordering::SeqCst)
+            {
+                connection.set_read_timeout(Some(SETTLED)).unwrap();
+                if matches!(connection.read(&mut [0; 1_024]), Ok(1..)) {
+                    let _ = connection.write_all(response);
+                    let _ = connection.read(&mut [0]);
+                }
             }
-            reading.set_nonblocking(false).unwrap();
-        }),
-        kept: Box::new(Reader(Some(peer))),
-    }
-}
-
-fn open(folder: &std::path::Path) -> Scene {
-    let root = Root::open(folder).unwrap();
-    Scene::new(async move {
-        root.open_beneath("file").await.unwrap();
-    })
-}
-
-fn read(folder: &std::path::Path) -> Scene {
-    let file = Arc::new(fs::File::open(folder.join("file")).unwrap());
-    Scene::new(async move {
-        let bytes = read_at(&file, 0, RECEIVE_BYTES).await.unwrap();
-        assert_eq!(bytes.len(), RECEIVE_BYTES);
-    })
-}
-
-// ---- dropping -------------------------------------------------------------------------------
-
-/// Where a future is dropped.
-#[derive(Clone, Copy, Debug)]
-enum Drops {
-    /// After so many polls.
-    Polled(usize),
-    /// After so many polls, and the wake-up for the next.
-    Woken(usize),
-}
-
-/// Notes a wake-up, and passes it on.
-struct Flag {
-    woken: AtomicBool,
-    to: Waker,
-}
-
-impl Wake for Flag {
-    fn wake(self: Arc<Self>) {
-        self.woken.store(true, Ordering::SeqCst);
-        self.to.wake_by_ref();
-    }
-}
-
-/// Polls `operation` as `drops` says, makes it complete with `act` when it waits, and drops it.
-/// True if it was done before.
-async fn run_and_drop(operation: Operation, act: impl FnOnce(), drops: Drops) -> bool {
-    let (polls_max, wants_wake) = match drops {
-        Drops::Polled(polls) => (polls, false),
-        Drops::Woken(polls) => (polls, true),
-    };
-    let mut operation = Some(operation);
-    let mut act = Some(act);
-    let mut polls = 0;
-    let mut flag: Option<Arc<Flag>> = None;
-    poll_fn(|context| {
-        let was_woken = flag
-            .as_ref()
-            .is_some_and(|flag| flag.woken.load(Ordering::SeqCst));
-        if polls == polls_max && (!wants_wake || was_woken) {
-            operation = None;
-            return Poll::Ready(false);
-        }
-        if polls > 0 && !was_woken {
-            return Poll::Pending;
-        }
-        polls += 1;
-        let fresh = Arc::new(Flag {
-            woken: AtomicBool::new(false),
-            to: context.waker().clone(),
         });
-        let waker = Waker::from(Arc::clone(&fresh));
-        flag = Some(fresh);
-        let future = operation.as_mut().expect("it is there until it is dropped");
-        if future
-            .as_mut()
-            .poll(&mut Context::from_waker(&waker))
-            .is_ready()
-        {
-            return Poll::Ready(true);
+        Box::new(Answering {
+            address,
+            is_over,
+            thread: Some(thread),
+        })
+    }
+
+    fn connect(&self, address: SocketAddr, bytes: &'static [u8]) -> Box<dyn Any> {
+        let connection = net::TcpStream::connect(address);
+        Box::new(connection.map(|mut connection| {
+            let _ = connection.write_all(bytes);
+            connection
+        }))
+    }
+
+    fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn descriptors(&self) -> usize {
+        descriptors()
+    }
+}
+
+impl Far for Connection {
+    fn send(&self, bytes: &[u8]) {
+        // A peer whose reader is gone may see a reset.
+        let _ = (&self.0).write_all(bytes);
+    }
+
+    fn make_room(&self) {
+        self.0.set_nonblocking(true).unwrap();
+        let mut room = vec![0; 1 << 20];
+        while let Ok(bytes @ 1..) = (&self.0).read(&mut room) {
+            assert_sent(&room[..bytes]);
         }
-        if polls < polls_max || wants_wake {
-            // It shall go on.
-            if let Some(act) = act.take() {
-                act();
-            }
-            return Poll::Pending;
-        }
-        operation = None;
-        Poll::Ready(false)
-    })
-    .await
+        self.0.set_nonblocking(false).unwrap();
+    }
+
+    fn read_to_end(&self) {
+        let mut bytes = Vec::new();
+        self.0.set_read_timeout(Some(SETTLED)).unwrap();
+        // A socket that was closed with a send in flight may end with a reset.
+        let _ = (&self.0).read_to_end(&mut bytes);
+        assert_sent(&bytes);
+    }
+}
+
+fn assert_sent(bytes: &[u8]) {
+    const BLOCK: [u8; 4_096] = [SENT; 4_096];
+    let mut blocks = bytes.chunks(BLOCK.len());
+    let is_sent = blocks.all(|block| *block == BLOCK[..block.len()]);
+    assert!(is_sent, "the kernel sent memory that had been freed");
 }
 
 /// Tests that count descriptors of the process run one after the other.
@@ -344,90 +195,27 @@ fn descriptors() -> usize {
     fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
-fn folder() -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("file"), [SENT; 2 * RECEIVE_BYTES]).unwrap();
-    folder
-}
-
-/// Fresh memory of the size classes that a receive uses, filled with a pattern.
-fn canaries() -> Vec<Vec<u8>> {
-    (0..64).map(|_| vec![CANARY; RECEIVE_BYTES]).collect()
-}
-
-fn assert_untouched(canaries: &[Vec<u8>], what: &str) {
-    let is_intact = |canary: &Vec<u8>| canary.iter().all(|byte| *byte == CANARY);
-    assert!(
-        canaries.iter().all(is_intact),
-        "{what}: memory was touched after the drop"
-    );
-}
-
-/// Waits until descriptors and operations are back to what they were.
-async fn settle(descriptors_before: usize, in_flight_before: u64, what: &str) {
-    let core = Core::current().unwrap();
-    let deadline = Instant::now() + SETTLED;
-    loop {
-        let now = (descriptors(), core.counters().in_flight);
-        if now.0 <= descriptors_before && now.1 == in_flight_before {
-            return;
-        }
-        assert!(
-            Instant::now() < deadline,
-            "{what}: (descriptors, operations) are {now:?}, not {:?}",
-            (descriptors_before, in_flight_before)
-        );
-        sleep(Duration::from_millis(1)).await;
-    }
-}
-
-/// One future, dropped in one place. True if it was done before.
-async fn drop_one(name: &str, folder: &std::path::Path, drops: Drops) -> bool {
-    let what = format!("{name}, {drops:?}");
-    let core = Core::current().unwrap();
-    let before = (descriptors(), core.counters().in_flight);
-    let Scene {
-        operation,
-        act,
-        kept,
-    } = scene(name, folder).await;
-    let act = Rc::new(RefCell::new(Some(act)));
-    let acting = Rc::clone(&act);
-    let act_once = move || {
-        if let Some(act) = acting.borrow_mut().take() {
-            act();
-        }
-    };
-    let was_done = run_and_drop(operation, act_once.clone(), drops).await;
-    let canaries = canaries();
-    // The peer goes on as if nobody had lost interest.
-    act_once();
-    sleep(Duration::from_millis(1)).await;
-    assert_untouched(&canaries, &what);
-    drop(act_once);
-    drop(act);
-    drop(kept);
-    settle(before.0, before.1, &what).await;
-    was_done
-}
-
 #[test]
 fn dropped_at_every_await_point() {
     let _alone = alone();
-    let folder = folder();
+    let machine = Machine::new();
     let runtime = Runtime::new().unwrap();
     let all = async {
         // The blocking pool's threads, and what the C library opens once.
         resolve("localhost", 80).await.unwrap();
         for name in SCENES {
             let mut polls = 0;
-            // Twice each: what a drop left behind would be in the way of the next.
-            while !(drop_one(name, folder.path(), Drops::Polled(polls)).await
-                && drop_one(name, folder.path(), Drops::Polled(polls)).await)
-                && polls < 8
-            {
+            while polls < POLLS_MAX {
+                let mut was_done = true;
+                // What a drop left behind would be in the way of the next.
+                for beside in [Beside::Nothing, Beside::Earlier, Beside::Later] {
+                    was_done &= drop_one(&machine, name, Drops::Polled(polls), beside).await;
+                }
+                if was_done {
+                    break;
+                }
                 if polls > 0 {
-                    drop_one(name, folder.path(), Drops::Woken(polls)).await;
+                    drop_one(&machine, name, Drops::Woken(polls), Beside::Later).await;
                 }
                 polls += 1;
             }
@@ -443,7 +231,7 @@ fn dropped_at_every_await_point() {
 #[test]
 fn dropped_with_the_runtime() {
     let _alone = alone();
-    let folder = folder();
+    let machine = Machine::new();
     Runtime::new()
         .unwrap()
         .block_on(resolve("localhost", 80))
@@ -453,24 +241,14 @@ fn dropped_with_the_runtime() {
         for turns in 0..3 {
             let before = descriptors();
             let runtime = Runtime::small().unwrap();
-            let started = async {
-                let Scene {
-                    operation,
-                    act,
-                    kept,
-                } = scene(name, folder.path()).await;
-                spawn(operation);
-                for _ in 0..turns {
-                    roundtrip::runtime::yield_now().await;
-                }
-                (act, kept)
-            };
+            let started = dropping::run_beside(&machine, name, turns);
             let (act, kept) = runtime.block_on(started).unwrap();
             drop(runtime);
             let canaries = canaries();
             act();
             thread::sleep(Duration::from_millis(1));
             assert_untouched(&canaries, name);
+            drop(act);
             drop(kept);
             assert_descriptors(before, name);
         }
@@ -480,7 +258,7 @@ fn dropped_with_the_runtime() {
 #[test]
 fn dropped_after_the_runtime() {
     let _alone = alone();
-    let folder = folder();
+    let machine = Machine::new();
     Runtime::new()
         .unwrap()
         .block_on(resolve("localhost", 80))
@@ -489,13 +267,7 @@ fn dropped_after_the_runtime() {
     for name in SCENES {
         let before = descriptors();
         let runtime = Runtime::small().unwrap();
-        let started = async {
-            let mut scene = scene(name, folder.path()).await;
-            let poll =
-                |context: &mut Context<'_>| Poll::Ready(scene.operation.as_mut().poll(context));
-            let _ = poll_fn(poll).await;
-            scene
-        };
+        let started = dropping::poll_once(&machine, name);
         let Scene {
             operation,
             act,
@@ -507,6 +279,7 @@ fn dropped_after_the_runtime() {
         thread::sleep(Duration::from_millis(1));
         drop(operation);
         assert_untouched(&canaries, name);
+        drop(act);
         drop(kept);
         assert_descriptors(before, name);
     }
