@@ -5,7 +5,7 @@ ADDR ?= 127.0.0.1:8080
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help run test asan fuzz interop bench bench-peers doc clean
+.PHONY: help run test asan soak fuzz interop bench bench-peers doc clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,11 +32,14 @@ ASAN = RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address -Cforce-frame-pointers=y
 	ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1 \
 	$(CARGO) test --target $(HOST) --target-dir target/asan --features cli
 ASAN_TESTS = cancellation canary_patterns canary_servers client client_allocations descriptors \
-	server_allocations server_exchange server_files server_limits server_malformed
+	server_allocations server_exchange server_files server_limits server_malformed soak
 
 asan: ## the library's tests and those on the real kernel, under AddressSanitizer
 	$(ASAN) --test sanitizer
 	$(ASAN) --lib $(ASAN_TESTS:%=--test %)
+
+soak: ## all of it at once on the real kernel for MINUTES (default: 10): what was used must come back
+	SOAK_MINUTES=$(or $(MINUTES),10) $(CARGO) test --release --test soak -- --ignored --nocapture
 
 # cargo-fuzz asks for AddressSanitizer and coverage by flags that only a nightly compiler takes, or a
 # stable one that is told so (RUSTC_BOOTSTRAP); the runtime of the sanitizer comes with both.

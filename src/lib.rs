@@ -55,9 +55,11 @@ pub use crate::server::files;
 #[doc = include_str!("../README.md")]
 pub mod readme {}
 
-/// For the benchmarks and fuzzers of this crate alone: no part of the API.
+/// For the benchmarks, fuzzers and tests of this crate alone: no part of the API.
 #[doc(hidden)]
 pub mod internals {
+    use crate::runtime::Core;
+
     pub use crate::client::detached::DetachedTransport;
     pub use crate::reactor::OwnerId;
     pub use crate::reactor::Reactor;
@@ -71,4 +73,9 @@ pub mod internals {
     pub use crate::ring::sys::pin_to;
     pub use crate::ring::sys::raise_soft_limits;
     pub use crate::server::files::named_beneath;
+
+    /// Shared receive buffers of a core that are not with the kernel.
+    pub fn leased(core: &Core) -> u16 {
+        core.reactor().leased()
+    }
 }
