@@ -227,7 +227,7 @@ impl Net {
                     endpoint.io.output.replace_file_part(buffer);
                     None
                 }
-                Err(Errno::EINTR | Errno::EAGAIN) => None,
+                Err(Errno::EINTR | Errno::EAGAIN | Errno::ECANCELED) => None,
                 Err(errno) => Some(errno),
             }
         };
