@@ -25,13 +25,13 @@
 //!
 //! let report = Simulation::new(7).faults(Faults::all()).run(async {
 //!     let router = Router::new().get("/", |_: &Request| "Hello, World!");
-//!     let server = Server::new(router).bind("10.0.0.1:80")?;
+//!     let server = Server::new(router).bind("127.0.0.1:80")?;
 //!     let handle = server.handle();
 //!     let serving = roundtrip::runtime::spawn(server.run_here());
 //!     let client = Client::new();
 //!     for _ in 0..100 {
 //!         // Faults include connections that are reset: what must hold is that no answer is wrong.
-//!         if let Ok(response) = client.get("http://10.0.0.1/").send().await
+//!         if let Ok(response) = client.get("http://127.0.0.1/").send().await
 //!             && let Ok(text) = response.text().await
 //!         {
 //!             assert_eq!(text, "Hello, World!");
@@ -309,10 +309,10 @@ fn run_on_core<F: Future>(
 }
 
 impl Running {
+    /// Within the call of a peer nothing of the kernel may be asked.
     fn fail(&self, text: String) {
         let mut failure = self.failure.borrow_mut();
         if failure.is_none() {
-            self.kernel.note(|| format!("FAILURE {text}"));
             *failure = Some(text);
         }
     }
@@ -405,6 +405,15 @@ pub fn wake_peers() {
 /// No simulation runs on this thread.
 pub fn descriptors() -> usize {
     current().kernel.descriptors()
+}
+
+/// How often each fault has happened.
+///
+/// # Panics
+///
+/// No simulation runs on this thread.
+pub fn fired() -> Fired {
+    current().kernel.fired()
 }
 
 /// The virtual time, now. Within a turn it can be later than the time of the turn.

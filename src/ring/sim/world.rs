@@ -202,7 +202,7 @@ impl World {
             Event::Peer(peer) => self.act(peer),
             Event::Job(index) => {
                 self.note(|| format!("job {index} runs"));
-                return self.jobs[index as usize].take();
+                return self.jobs.get_mut(index as usize)?.take();
             }
         }
         None
