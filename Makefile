@@ -5,7 +5,7 @@ ADDR ?= 127.0.0.1:8080
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help run test asan soak fuzz interop bench bench-peers doc clean
+.PHONY: help run test simulate asan soak fuzz interop bench bench-peers doc clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,17 @@ test: ## format, lints, docs, all tests, all examples: needs the toolchain alone
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --all-features
 	$(CARGO) build --examples
 	$(CARGO) test --all-features
+	$(SIMULATION)
+	$(SIMULATION) -- --canaries
+
+# Many seeds are quick in a profile of their own only.
+SIMULATION = $(CARGO) test --quiet --profile simulation --features simulation --test simulation
+
+simulate: ## one SEED step by step (CLIENTS, REQUESTS, PEERS, HOSTS, FAULTS), or fresh ones for MINUTES
+	$(SIMULATION) -- $(if $(SEED),--seed $(SEED)) $(if $(CLIENTS),--clients $(CLIENTS)) \
+		$(if $(REQUESTS),--requests $(REQUESTS)) $(if $(PEERS),--peers $(PEERS)) \
+		$(if $(HOSTS),--hosts $(HOSTS)) $(if $(FAULTS),--faults $(FAULTS)) \
+		$(if $(MINUTES),--minutes $(MINUTES))
 
 # The sanitizer's compiler is the stable one: its runtime (librustc-stable_rt.asan.a) comes with the
 # toolchain, and RUSTC_BOOTSTRAP=1 admits the flag that asks for it. --target keeps build scripts and

@@ -1,0 +1,259 @@
+//! The server's side: handlers of every sort, which check what they are given.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use roundtrip::Body;
+use roundtrip::Request;
+use roundtrip::Response;
+use roundtrip::Router;
+use roundtrip::files;
+use roundtrip::runtime;
+use roundtrip::server::Handler;
+use roundtrip::server::handler::Endpoint;
+use roundtrip::simulation;
+use roundtrip::simulation::Random;
+
+use crate::ask;
+use crate::ask::Ask;
+use crate::content;
+use crate::content::Way;
+use crate::ledger;
+use crate::pieces;
+use crate::pieces::End;
+use crate::pieces::Pieces;
+use crate::pieces::Read;
+
+/// Where the files are, in the simulated machine.
+pub const DIRECTORY: &str = "/srv/files";
+/// Their lengths; the name is `f` and the index.
+pub const FILES: [usize; 7] = [0, 1, 100, 4_096, 5_000, 70_000, 200_000];
+
+/// What `/take` does with the body it is given.
+pub mod manner {
+    /// Reads it chunk by chunk.
+    pub const READ: u8 = 0;
+    /// Reads it with pauses.
+    pub const READ_SLOWLY: u8 = 1;
+    /// Reads one chunk of it.
+    pub const READ_ONE: u8 = 2;
+    /// Does not read it.
+    pub const IGNORE: u8 = 3;
+    /// Collects it.
+    pub const COLLECT: u8 = 4;
+    /// How many there are.
+    pub const COUNT: u64 = 5;
+}
+
+/// When `/panic-later` and `/stream` fail.
+pub mod failing {
+    /// In the first poll.
+    pub const AT_ONCE: u8 = 1;
+    /// After waiting.
+    pub const LATER: u8 = 2;
+    /// In the body of the response.
+    pub const IN_BODY: u8 = 3;
+    /// The body ends with an error.
+    pub const BODY_ERROR: u8 = 4;
+}
+
+/// All routes.
+pub fn router() -> Router {
+    Router::new()
+        .get("/now", now)
+        .get("/later", later)
+        .get("/slow", slow)
+        .get("/stream", stream)
+        .get("/wait", wait)
+        .get("/panic", panic_now)
+        .get("/panic-later", panic_later)
+        .any("/take", take)
+        .any("/echo", echo)
+        .any("/redirect/{status}", redirect)
+        .route("GET /files/{path...}", counted(files::serve(DIRECTORY)))
+        .any("/{path...}", other)
+}
+
+/// The description of a request that arrived; its number is noted.
+fn arrived(request: &Request) -> Option<Ask> {
+    ledger::count(|counts| counts.handled += 1);
+    let ask = Ask::of(request)?;
+    simulation::note(|| format!("handler {} of request {}", request.path(), ask.id));
+    ledger::saw(&ask);
+    Some(ask)
+}
+
+fn answer(ask: &Ask, body: impl Into<Body>) -> Response {
+    Response::new()
+        .header(ask::FIELD, ask.id_value())
+        .body(body)
+}
+
+fn whole(ask: &Ask) -> Response {
+    let body = content::of(ask.id, Way::Down, ask.down as usize);
+    // Copied behind the head, shared, or owned: each goes its own way through the output.
+    match ask.id % 2 {
+        0 => answer(ask, body),
+        _ => answer(ask, body.to_vec()),
+    }
+}
+
+fn nothing_asked() -> Response {
+    Response::new().status(::http::StatusCode::NOT_FOUND)
+}
+
+fn now(request: &Request) -> Response {
+    arrived(request).map_or_else(nothing_asked, |ask| whole(&ask))
+}
+
+async fn later(request: Request) -> Response {
+    let Some(ask) = arrived(&request) else {
+        return nothing_asked();
+    };
+    for _ in 0..ask.id % 3 {
+        runtime::yield_now().await;
+    }
+    whole(&ask)
+}
+
+async fn slow(request: Request) -> Response {
+    let Some(ask) = arrived(&request) else {
+        return nothing_asked();
+    };
+    runtime::sleep(Duration::from_millis(u64::from(ask.delay))).await;
+    whole(&ask)
+}
+
+async fn stream(request: Request) -> Response {
+    let Some(ask) = arrived(&request) else {
+        return nothing_asked();
+    };
+    let end = match ask.manner {
+        failing::IN_BODY => End::Panic,
+        failing::BODY_ERROR => End::Error,
+        _ => End::Whole,
+    };
+    let pause = Duration::from_millis(u64::from(ask.delay));
+    let pieces = Pieces::new(ask.id, Way::Down, ask.down as usize, pause, end);
+    let response = answer(&ask, Body::stream(pieces));
+    match ask.id % 4 {
+        0 => response.trailer("x-end", ask.id_value()),
+        _ => response,
+    }
+}
+
+/// Waits until its client is gone, or for as long as it is asked to.
+async fn wait(request: Request) -> Response {
+    let Some(ask) = arrived(&request) else {
+        return nothing_asked();
+    };
+    let time = Duration::from_millis(u64::from(ask.delay));
+    let gone = runtime::timeout(time, request.disconnected()).await;
+    ledger::event(2, u32::from(gone.is_ok()));
+    whole(&ask)
+}
+
+fn panic_now(request: &Request) -> Response {
+    if arrived(request).is_none() {
+        return nothing_asked();
+    }
+    ledger::count(|counts| counts.panicked += 1);
+    std::panic::resume_unwind(Box::new("a handler that panics on purpose"));
+}
+
+async fn panic_later(request: Request) -> Response {
+    let Some(ask) = arrived(&request) else {
+        return nothing_asked();
+    };
+    if ask.manner != failing::AT_ONCE {
+        runtime::sleep(Duration::from_millis(u64::from(ask.delay))).await;
+    }
+    ledger::count(|counts| counts.panicked += 1);
+    std::panic::resume_unwind(Box::new("a handler that panics on purpose"));
+}
+
+/// Takes a body in, and checks every byte of it.
+async fn take(request: Request) -> Response {
+    let Some(ask) = arrived(&request) else {
+        return nothing_asked();
+    };
+    let expected = content::of(ask.id, Way::Up, ask.up as usize);
+    let mut body = request.into_body();
+    let read = match ask.manner {
+        manner::READ => pieces::read(&mut body, expected, Duration::ZERO, usize::MAX).await,
+        manner::READ_SLOWLY => {
+            let pause = Duration::from_millis(u64::from(ask.delay));
+            pieces::read(&mut body, expected, pause, usize::MAX).await
+        }
+        manner::READ_ONE => pieces::read(&mut body, expected, Duration::ZERO, 1).await,
+        manner::IGNORE => Read::Left,
+        _ => match body.bytes().await {
+            Ok(bytes) if bytes == expected => Read::Whole,
+            Ok(_) => Read::Wrong("it differs".to_owned()),
+            Err(error) => Read::Failed(error),
+        },
+    };
+    match read {
+        Read::Whole | Read::Left => whole(&ask),
+        Read::Failed(_) => {
+            ledger::event(3, ask.id);
+            Response::new().status(::http::StatusCode::BAD_REQUEST)
+        }
+        Read::Wrong(wrong) => {
+            simulation::fail(format!(
+                "the body of request {} at its handler: {wrong}",
+                ask.id
+            ));
+            nothing_asked()
+        }
+    }
+}
+
+async fn echo(request: Request) -> Response {
+    let Some(ask) = arrived(&request) else {
+        return nothing_asked();
+    };
+    answer(&ask, request.into_body())
+}
+
+/// To `/now` or `/take` with the same description, by a status of its own.
+async fn redirect(request: Request) -> Response {
+    let Some(ask) = arrived(&request) else {
+        return nothing_asked();
+    };
+    let status = request.param("status").parse().unwrap_or(302);
+    let location = match ask.up {
+        0 => "/now",
+        _ => "/take",
+    };
+    answer(&ask, Body::empty())
+        .status(::http::StatusCode::from_u16(status).expect("three digits"))
+        .header("Location", location)
+}
+
+fn other(request: &Request) -> Response {
+    arrived(request);
+    nothing_asked()
+}
+
+/// Files, with their requests counted.
+fn counted<M>(handler: impl Handler<M>) -> Endpoint {
+    let Endpoint::Deferred(handler) = handler.into_endpoint() else {
+        panic!("files are served asynchronously")
+    };
+    let counting = async move |request: Request| {
+        arrived(&request);
+        Arc::clone(&handler).start(request).await
+    };
+    counting.into_endpoint()
+}
+
+/// The content of a file.
+pub fn file_content(index: usize) -> &'static [u8] {
+    content::of(ledger::FILE_IDS + index as u32, Way::Down, FILES[index])
+}
+
+/// One of the files.
+pub fn draw_file(random: &mut Random) -> usize {
+    random.index(FILES.len())
+}

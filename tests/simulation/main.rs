@@ -1,0 +1,60 @@
+//! The simulated kernel's scenario: a server, clients and peers of every sort in one process, under
+//! every fault, from one seed.
+//!
+//! ```text
+//!   (nothing)       the fixed set of seeds, and those that once found something
+//!   --seed N        one seed, with every step
+//!   --minutes M     fresh seeds, until the time is over
+//!   --canaries      known bugs, planted: is each found?
+//! ```
+
+mod arguments;
+mod ask;
+mod canaries;
+mod client;
+mod content;
+mod fixed;
+mod handlers;
+mod host;
+mod job;
+mod ledger;
+mod pieces;
+mod plan;
+mod raw;
+mod replay;
+mod run;
+mod script;
+mod search;
+mod shrink;
+mod totals;
+mod wire;
+
+use std::process::ExitCode;
+
+use arguments::Mode;
+
+fn main() -> ExitCode {
+    let arguments = match arguments::parse(std::env::args().skip(1)) {
+        Ok(arguments) => arguments,
+        Err(wrong) => {
+            eprintln!("{wrong}\n{}", arguments::HELP);
+            return ExitCode::FAILURE;
+        }
+    };
+    run::silence_panics();
+    let is_good = match arguments.mode {
+        Mode::Help => {
+            println!("{}", arguments::HELP);
+            true
+        }
+        Mode::Fixed(count) => fixed::run(count),
+        Mode::Seed(seed) => replay::run(seed, &arguments.overrides, arguments.is_quiet),
+        Mode::Minutes(minutes) => search::run(minutes, arguments.first),
+        Mode::Canaries(name) => canaries::run(name.as_deref()),
+    };
+    if is_good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
