@@ -166,6 +166,12 @@ impl Reactor {
         self.slots.in_flight()
     }
 
+    /// Operations that the simulated kernel knows of, and those that wait to be submitted.
+    #[cfg(feature = "simulation")]
+    pub fn known(&self) -> usize {
+        self.ring.known()
+    }
+
     /// Receive buffers that are not with the kernel; zero between turns.
     pub fn leased(&self) -> u16 {
         self.ring.buffers().leased()

@@ -20,6 +20,8 @@ use crate::ring::op::Op;
 use crate::ring::setup::Features;
 #[cfg(feature = "simulation")]
 use crate::ring::sim::queue::SimulatedQueue;
+#[cfg(feature = "simulation")]
+use crate::ring::sim::queue::count_operations;
 use crate::ring::token::Token;
 
 /// How long one enter may sleep.
@@ -143,6 +145,15 @@ impl Ring {
             Backend::Kernel(queue) => queue.has_registered_descriptor(),
             #[cfg(feature = "simulation")]
             Backend::Simulated(_) => false,
+        }
+    }
+
+    /// Operations that a simulated kernel knows of, and those that wait to be submitted.
+    #[cfg(feature = "simulation")]
+    pub fn known(&self) -> usize {
+        match &self.backend {
+            Backend::Kernel(_) => 0,
+            Backend::Simulated(queue) => queue.known() + count_operations(&self.spill),
         }
     }
 

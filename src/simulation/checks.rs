@@ -60,7 +60,7 @@ impl Checks {
     pub(super) fn after_turn(&mut self, core: &Rc<Core>, kernel: &Installed) -> Result<(), String> {
         let counters = core.counters();
         let now = kernel.now();
-        self.check_operations(core, kernel, &counters)?;
+        self.check_operations(core, &counters)?;
         let has_slept = (now - self.last).as_nanos() > u128::from(AWAKE_NANOSECONDS);
         if has_slept || counters.completions > self.counters.completions {
             self.idle_turns = 0;
@@ -81,12 +81,7 @@ impl Checks {
         Ok(())
     }
 
-    fn check_operations(
-        &self,
-        core: &Rc<Core>,
-        kernel: &Installed,
-        counters: &Counters,
-    ) -> Result<(), String> {
+    fn check_operations(&self, core: &Rc<Core>, counters: &Counters) -> Result<(), String> {
         let leased = core.reactor().leased();
         if leased > 0 {
             return Err(format!(
@@ -96,10 +91,10 @@ impl Checks {
         if counters.stale > self.counters.stale {
             return Err("a completion came for a slot that was used again".to_owned());
         }
-        let (slots, operations) = (counters.in_flight, kernel.in_flight() as u64);
-        if slots < operations {
+        let (slots, operations) = (counters.in_flight, core.reactor().known() as u64);
+        if slots != operations {
             return Err(format!(
-                "{slots} slots for {operations} operations in flight"
+                "{slots} slots in use for {operations} operations that the kernel knows of"
             ));
         }
         Ok(())

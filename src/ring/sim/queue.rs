@@ -29,6 +29,7 @@ use crate::ring::sim::operations::describe;
 use crate::ring::sim::pick::BufferPicker;
 use crate::ring::sim::world::Step;
 use crate::ring::sim::world::World;
+use crate::ring::token::Kind;
 use crate::ring::token::Token;
 
 /// A turn that does nothing is no error; so many in a row are a loop without an end.
@@ -102,6 +103,13 @@ impl SimulatedQueue {
                 }
             }
         }
+    }
+
+    /// Operations that the queues know of: submitted or not, until their last completion is taken.
+    pub fn known(&self) -> usize {
+        let mut world = self.world.borrow_mut();
+        let queues = world.queues(self.ring);
+        queues.in_flight() + queues.queued()
     }
 
     /// Copies up to `max` completions out; returns how many are left.
@@ -228,6 +236,11 @@ impl Queues {
     /// Operations whose last completion has not been taken.
     pub(super) fn in_flight(&self) -> usize {
         self.in_flight
+    }
+
+    /// Operations that wait to be submitted.
+    pub(super) fn queued(&self) -> usize {
+        count_operations(&self.submissions)
     }
 
     /// What the queues hold on the heap, in bytes.
@@ -405,4 +418,10 @@ impl Hasher for TokenHasher {
         let mixed = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         self.0 = mixed ^ (mixed >> 32);
     }
+}
+
+/// How many of them are operations with memory, and no cancellations.
+pub fn count_operations<'a>(list: impl IntoIterator<Item = &'a (Op, Token)>) -> usize {
+    let list = list.into_iter();
+    list.filter(|(_, token)| token.kind() == Some(Kind::Slot)).count()
 }
