@@ -1,5 +1,6 @@
 //! What goes over the wire, against real sockets.
 
+use std::io::Read;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -339,4 +340,27 @@ fn nobody_is_promised_a_tunnel() {
     assert!(answer.status >= 400, "{}", answer.status);
     assert_eq!(answer.field("connection"), Some("close"));
     assert!(peer.is_closed());
+}
+
+/// Where the end of the connection is the end of the body, an orderly end would make a part look
+/// like the whole.
+#[test]
+fn a_body_that_fails_before_its_end_resets_the_connection() {
+    let router = Router::new().get("/", async |_: Request| {
+        let (mut sender, body) = Body::incoming(None);
+        drop(runtime::spawn(async move {
+            sender.push("a part".into());
+            runtime::sleep(Duration::from_millis(20)).await;
+            // Without `finish` this is an error.
+            drop(sender);
+        }));
+        Response::new().body(body)
+    });
+    let serving = Serving::start(router);
+    let mut peer = serving.peer();
+    peer.send("GET / HTTP/1.0\r\n\r\n");
+    let mut all = Vec::new();
+    let error = peer.stream.read_to_end(&mut all).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    assert!(all.ends_with(b"a part"));
 }

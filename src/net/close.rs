@@ -97,10 +97,14 @@ impl Net {
                 return;
             };
             // A connection that only waits for the peer's end has said all it wanted to.
-            if matches!(connection.close, Closing::Open | Closing::Flushing) {
+            let is_early = matches!(connection.close, Closing::Open | Closing::Flushing);
+            if is_early {
                 connection.cause = connection.cause.or(Some(errno));
             }
             if let Some(endpoint) = &mut connection.endpoint {
+                if is_early && endpoint.io.resets {
+                    sys::reset(connection.socket.raw());
+                }
                 endpoint.io.output.clear(&mut self.spent.borrow_mut());
             }
         }

@@ -136,6 +136,8 @@ pub struct Io {
     sent_mark_bytes: u32,
     /// False when everything that the peer sent has been read, so that closing resets nothing.
     pub(super) linger: bool,
+    /// True exactly when an end before the last byte of output must not look like an end.
+    pub(super) resets: bool,
     /// Where wake-ups of this connection go; `None` for a detached one.
     pub(super) origin: Option<Origin>,
     pub(super) waker: Option<Box<ConnectionWaker>>,
@@ -183,6 +185,7 @@ impl Io {
             receive: Receive::Once,
             sent_mark_bytes: 0,
             linger: true,
+            resets: false,
             origin,
             waker: None,
             addresses: None,
@@ -278,6 +281,12 @@ impl Io {
     /// Says that everything the peer sent has been read: closing need not wait for the peer.
     pub fn set_linger(&mut self, linger: bool) {
         self.linger = linger;
+    }
+
+    /// Says that the end of the connection is the end of what is being sent: one that comes too
+    /// early has to be a reset then.
+    pub fn set_resets(&mut self, resets: bool) {
+        self.resets = resets;
     }
 
     /// Sets how to receive from here on.

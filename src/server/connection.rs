@@ -399,6 +399,7 @@ impl Connection {
             Sends::Nothing => guarded_drop(body),
             Sends::Whole => self.send_whole(io, body),
             Sends::Chunks => {
+                io.set_resets(self.exchange.ends_with_connection());
                 self.work = Work::Body(Box::new(Streamed { body, trailers }));
                 return;
             }

@@ -199,6 +199,15 @@ pub fn shutdown(fd: RawFd, how: Shutdown) {
     });
 }
 
+/// connect(2) to no address: a reset to the other side.
+pub fn reset(fd: RawFd) {
+    let _ = on_socket(fd, |world, endpoint| {
+        world.note(|| format!("reset {}", name_of(fd)));
+        world.disconnect(endpoint);
+        Ok(())
+    });
+}
+
 /// getsockname(2).
 pub fn local_addr(fd: RawFd) -> Option<SocketAddr> {
     place(fd, |world, endpoint| {

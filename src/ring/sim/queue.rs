@@ -423,5 +423,6 @@ impl Hasher for TokenHasher {
 /// How many of them are operations with memory, and no cancellations.
 pub fn count_operations<'a>(list: impl IntoIterator<Item = &'a (Op, Token)>) -> usize {
     let list = list.into_iter();
-    list.filter(|(_, token)| token.kind() == Some(Kind::Slot)).count()
+    list.filter(|(_, token)| token.kind() == Some(Kind::Slot))
+        .count()
 }

@@ -445,6 +445,23 @@ impl World {
         }
     }
 
+    /// connect(2) of a TCP connection to no address: the other side is reset, what has arrived here
+    /// is thrown away, and what waits here gets an error (tcp_disconnect).
+    pub(super) fn disconnect(&mut self, id: EndpointId) {
+        let Some(endpoint) = self.net.get_mut(id) else {
+            return;
+        };
+        if endpoint.is_unix || !matches!(endpoint.kind, Kind::Stream) {
+            return;
+        }
+        endpoint.inbox.clear();
+        endpoint.arrived = 0;
+        if let Link::To(other) = endpoint.link {
+            self.send_reset(other);
+        }
+        self.break_here(id);
+    }
+
     /// The last reference to a socket is gone. With `reset`, or with something unread, the other
     /// side is reset (RFC 1122 4.2.2.13); otherwise it sees the end.
     pub(super) fn close_endpoint(&mut self, id: EndpointId, reset: bool) {

@@ -33,6 +33,7 @@ pub use socket::look_up;
 pub use socket::new_socket;
 pub use socket::peer_addr;
 pub use socket::remove_socket_file;
+pub use socket::reset;
 pub use socket::send_now;
 pub use socket::send_pieces_now;
 pub use socket::set_tcp_options;

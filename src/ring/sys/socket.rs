@@ -370,6 +370,21 @@ pub fn shutdown(fd: RawFd, how: Shutdown) {
     let _ = nix_socket::shutdown(fd, how);
 }
 
+/// Resets a TCP connection at once: what is on its way is lost, everything in flight completes, and
+/// the other side gets an error instead of an end. connect(2) to no address is how: closing with
+/// SO_LINGER would have to wait for what is in flight.
+pub fn reset(fd: RawFd) {
+    simulated!(for fd => calls::reset(fd));
+    let nowhere = libc::sockaddr {
+        sa_family: libc::AF_UNSPEC as libc::sa_family_t,
+        sa_data: [0; 14],
+    };
+    let bytes = size_of::<libc::sockaddr>() as libc::socklen_t;
+    // SAFETY: the address is initialised, as long as is said, and only read during the call.
+    // Sockets that are not TCP, or not connected any more, refuse: nothing is left to do then.
+    let _ = unsafe { libc::connect(fd, &raw const nowhere, bytes) };
+}
+
 /// Our address; `None` for sockets that are not TCP.
 pub fn local_addr(fd: RawFd) -> Option<SocketAddr> {
     simulated!(for fd => calls::local_addr(fd));
