@@ -7,6 +7,8 @@
 //!   (StatusCode, T), Option<T>, Result<T, E>, Error, Response
 //! ```
 
+use std::error::Error as _;
+
 use ::http::StatusCode;
 use bytes::Bytes;
 
@@ -126,7 +128,15 @@ fn octets(body: impl Into<Body>) -> Response {
 }
 
 fn status_of(error: &Error) -> StatusCode {
-    if error.phase() == Some(Phase::RequestBody) {
+    // Errors of the client name their URL. What failed while a body was passed on is the body, if
+    // that is the cause, and the other server otherwise.
+    let passed_on = error
+        .source()
+        .and_then(|source| source.downcast_ref::<Error>());
+    if let (Some(_), Some(body)) = (error.url(), passed_on) {
+        return status_of(body);
+    }
+    if error.phase() == Some(Phase::RequestBody) && error.url().is_none() {
         return match error.kind() {
             ErrorKind::Timeout => StatusCode::REQUEST_TIMEOUT,
             ErrorKind::Limit => StatusCode::PAYLOAD_TOO_LARGE,
@@ -140,8 +150,7 @@ fn status_of(error: &Error) -> StatusCode {
         | ErrorKind::Closed
         | ErrorKind::Protocol
         | ErrorKind::Status => StatusCode::BAD_GATEWAY,
-        // Errors of the client name their URL; without one it is the request's body that was
-        // collected.
+        // Without a URL it is the request's body that was collected.
         ErrorKind::Limit if error.url().is_some() => StatusCode::BAD_GATEWAY,
         ErrorKind::Limit => StatusCode::PAYLOAD_TOO_LARGE,
         ErrorKind::Canceled | ErrorKind::Shutdown => StatusCode::SERVICE_UNAVAILABLE,
@@ -207,5 +216,24 @@ mod tests {
         }
         let error = Error::new(ErrorKind::Limit, "").for_url("http://a/");
         assert_eq!(error.into_response().status_code(), 502);
+    }
+
+    #[test]
+    fn a_body_that_is_passed_on_fails_at_either_end() {
+        let passed = |kind| {
+            let error = Error::new(kind, "").in_phase(Phase::RequestBody);
+            error.for_url("http://a/")
+        };
+        let status = |error: Error| error.into_response().status_code();
+        // The other server went, or was too slow.
+        assert_eq!(status(passed(ErrorKind::Closed)), 502);
+        assert_eq!(status(passed(ErrorKind::Timeout)), 504);
+        let reset = std::io::Error::from_raw_os_error(104);
+        assert_eq!(status(passed(ErrorKind::Closed).because(reset)), 502);
+        // Our own client went.
+        for (kind, expected) in [(ErrorKind::Closed, 400), (ErrorKind::Timeout, 408)] {
+            let own = Error::new(kind, "").in_phase(Phase::RequestBody);
+            assert_eq!(status(passed(kind).because(own)), expected);
+        }
     }
 }
