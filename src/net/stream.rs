@@ -60,8 +60,13 @@ impl Stream {
             buffer = returned;
             match completion.result {
                 Ok(bytes) => return (Ok(bytes as usize), buffer),
-                Err(errno) if recv_failure(errno) == RecvFailure::Retry => {}
-                Err(errno) => return (Err(errno.into()), buffer),
+                Err(errno) => match recv_failure(errno) {
+                    // Who would cancel it is who waits for it.
+                    RecvFailure::Retry | RecvFailure::Canceled => {}
+                    RecvFailure::Starved | RecvFailure::Broken(_) => {
+                        return (Err(errno.into()), buffer);
+                    }
+                },
             }
         }
     }
@@ -80,8 +85,8 @@ impl Stream {
                 .map_err(|errno| (errno, send_failure(errno)))
             {
                 Ok(sent) => drop(rest.split_to(sent as usize)),
-                Err((_, SendFailure::Retry)) => {}
-                Err((errno, _)) => return Err(errno.into()),
+                Err((_, SendFailure::Retry | SendFailure::Canceled)) => {}
+                Err((errno, SendFailure::Broken(_))) => return Err(errno.into()),
             }
         }
         Ok(())
@@ -215,8 +220,12 @@ impl Listening {
                 return Ok(self.stream(socket));
             }
             match completion.result {
-                Err(errno) if accept_failure(errno) == AcceptFailure::Skip => {}
-                Err(errno) => return Err(errno.into()),
+                Err(errno) => match accept_failure(errno) {
+                    AcceptFailure::Skip | AcceptFailure::Canceled => {}
+                    AcceptFailure::Exhausted | AcceptFailure::Fatal(_) => {
+                        return Err(errno.into());
+                    }
+                },
                 Ok(_) => return Err(Errno::EIO.into()),
             }
         }
