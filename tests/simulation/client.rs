@@ -49,7 +49,7 @@ const HANG: Duration = Duration::from_secs(600);
 pub struct Clients {
     plan: Rc<Plan>,
     clients: Vec<Client>,
-    now: [Url; 2],
+    now: [Url; 3],
 }
 
 /// How a request ended.
@@ -70,17 +70,37 @@ impl Clients {
         Rc::new(Clients {
             plan: Rc::clone(plan),
             clients: (0..plan.clients).map(make).collect(),
-            now: [url("http://127.0.0.1/now"), url("http://server.test/now")],
+            now: [
+                url("http://127.0.0.1/now"),
+                url("http://server.test/now"),
+                url("http://double.test/now"),
+            ],
         })
+    }
+
+    /// What is wrong with the counts of the clients, when all is over.
+    pub fn check_counts(&self) -> Option<String> {
+        let mut stats = self.clients.iter().filter_map(Client::stats);
+        let wrong = stats.find(|stats| stats.pool.waiting > 0);
+        wrong.map(|stats| format!("requests wait that nobody has made: {stats:?}"))
     }
 
     /// One task: `requests` of them, with pauses.
     pub async fn run_task(self: Rc<Clients>, index: usize, requests: usize) {
         let mut random = self.plan.stream(Part::Task, index);
         for _ in 0..requests {
-            let client = &self.clients[random.index(self.clients.len())];
+            let shared = &self.clients[random.index(self.clients.len())];
             let job = Job::draw(&mut random, &self.plan);
             simulation::note(|| format!("request {}: {job:?}", job.ask.id));
+            let client = match random.index(100) {
+                // One that is gone when its response is.
+                0 | 1 => settings(&self.plan, &mut random),
+                2 => {
+                    shared.close_idle();
+                    shared.clone()
+                }
+                _ => shared.clone(),
+            };
             let ended = runtime::timeout(HANG, self.run_job(client, &job)).await;
             if ended.is_err() {
                 simulation::fail(format!("request {} has no end: {job:?}", job.ask.id));
@@ -94,10 +114,10 @@ impl Clients {
         }
     }
 
-    async fn run_job(&self, client: &Client, job: &Job) {
+    async fn run_job(&self, client: Client, job: &Job) {
         let core = Core::current().expect("tasks run on a core");
         let started = core.now();
-        let ended = self.perform(client, job).await;
+        let ended = self.perform(&client, job).await;
         let took = core.now() - started;
         let wrong = self.judge(job, ended, took);
         if let Some(wrong) = wrong {
@@ -114,7 +134,9 @@ impl Clients {
             };
             return Url::parse(&text).expect("a URL");
         }
-        let mut url = self.now[usize::from(job.by_name)].clone();
+        // The other name has a second address, where nobody listens.
+        let names = if job.ask.id.is_multiple_of(8) { 2 } else { 1 };
+        let mut url = self.now[usize::from(job.by_name) * names].clone();
         if job.work != Work::Get("/now") {
             url.set_path(&job.path());
         }
@@ -132,6 +154,9 @@ impl Clients {
             .header(ask::FIELD, job.ask.value());
         if let Work::File(_, Some((first, len))) = job.work {
             request = request.header("Range", format!("bytes={first}-{}", first + len - 1));
+        }
+        if job.is_repeatable {
+            request = request.header("Idempotency-Key", job.ask.value());
         }
         if let Some(timeout) = job.timeout {
             request = request.timeout(timeout);
@@ -167,7 +192,10 @@ impl Clients {
         let has_id = matches!(status, 200 | 204)
             && !matches!(
                 job.work,
-                Work::File(..) | Work::Listing | Work::Host(_, Manner::Garbage)
+                Work::File(..)
+                    | Work::Listing
+                    | Work::Host(_, Manner::Garbage)
+                    | Work::Proxy(Some((_, Manner::Garbage)))
             );
         if has_id && id != Some(&job.ask.id_value()) {
             let other = id.and_then(ask::parse_hex);
@@ -182,6 +210,9 @@ impl Clients {
             return listing(body).await;
         }
         match pieces::read(&mut body, job.body.0, job.reading_pause, chunks_max).await {
+            Read::Whole if lacks_trailer(job, &mut body) => {
+                Ended::Wrong("its trailer is not there".to_owned())
+            }
             Read::Whole => Ended::Answered,
             Read::Failed(error) => Ended::Failed(error),
             Read::Left => Ended::Dropped,
@@ -191,13 +222,15 @@ impl Clients {
 
     /// True when only a fault, or a time-out of the server, can have made this answer.
     fn is_excused(&self, job: &Job, status: u16) -> bool {
-        if self.plan.is_harmless() && job.verdict == Verdict::Answer {
+        let has_excuse = !self.plan.is_harmless() || ledger::is_shutting_down();
+        if job.verdict == Verdict::Answer && !has_excuse {
             return false;
         }
         match job.work {
             Work::File(..) | Work::Listing => matches!(status, 403 | 404 | 408 | 500 | 503),
             Work::Take => matches!(status, 400 | 408),
             Work::Host(_, manner) => manner == Manner::Redirect && status == 408,
+            Work::Proxy(_) => matches!(status, 408 | 500 | 502 | 503 | 504),
             _ => status == 408,
         }
     }
@@ -218,8 +251,7 @@ impl Clients {
             Ended::Answered => {
                 ledger::count(|counts| counts.answered += 1);
                 ledger::event(10, job.ask.id);
-                let is_listed = matches!(job.work, Work::Host(..)) || ledger::was_seen(job.ask.id);
-                if !is_listed {
+                if !ledger::was_seen(job.ask.id) && !job.is_hostile {
                     return Some("was answered, and never arrived".to_owned());
                 }
                 (job.verdict == Verdict::Error).then(|| "was answered after all".to_owned())
@@ -302,6 +334,18 @@ fn settings(plan: &Plan, random: &mut Random) -> Client {
             .body_timeout(time(random));
     }
     builder.build()
+}
+
+/// True when a trailer has to be there, and is not.
+fn lacks_trailer(job: &Job, body: &mut Body) -> bool {
+    if job.work != Work::Get("/stream") || !job.ask.id.is_multiple_of(4) {
+        return false;
+    }
+    let trailers = body.take_trailers();
+    let found = trailers
+        .as_ref()
+        .and_then(|trailers| trailers.get_bytes("x-end"));
+    found != Some(&job.ask.id_value())
 }
 
 async fn listing(body: Body) -> Ended {

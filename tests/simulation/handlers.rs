@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use roundtrip::Body;
+use roundtrip::Client;
+use roundtrip::Error;
 use roundtrip::Request;
 use roundtrip::Response;
 use roundtrip::Router;
@@ -45,6 +47,9 @@ pub mod manner {
     pub const COUNT: u64 = 5;
 }
 
+/// What is passed on is answered within this, or not at all.
+pub const PROXY_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// When `/panic-later` and `/stream` fail.
 pub mod failing {
     /// In the first poll.
@@ -57,9 +62,11 @@ pub mod failing {
     pub const BODY_ERROR: u8 = 4;
 }
 
-/// All routes.
-pub fn router() -> Router {
+/// All routes. `client` asks the others for those that are passed on.
+pub fn router(client: Client) -> Router {
+    let proxy = async move |request: Request| proxy(&client, request).await;
     Router::new()
+        .any("/proxy/{to}", proxy)
         .get("/now", now)
         .get("/later", later)
         .get("/slow", slow)
@@ -229,6 +236,34 @@ async fn redirect(request: Request) -> Response {
     answer(&ask, Body::empty())
         .status(::http::StatusCode::from_u16(status).expect("three digits"))
         .header("Location", location)
+}
+
+/// Passes a request on to our own server, or to a host, and its answer back.
+async fn proxy(client: &Client, mut request: Request) -> Result<Response, Error> {
+    let Some(ask) = arrived(&request) else {
+        return Ok(nothing_asked());
+    };
+    let url = match request.param("to") {
+        "own" => "http://127.0.0.1/later".to_owned(),
+        index => format!("http://127.0.1.{index}/"),
+    };
+    let method = request.method().clone();
+    let mut passed = client.request(method, url).header(ask::FIELD, ask.value());
+    if ask.up > 0 {
+        passed = passed.body(request.take_body());
+    }
+    let mut answer = passed.timeout(PROXY_TIMEOUT).send().await?;
+    let status = answer.status_code();
+    let id = answer
+        .headers()
+        .get_bytes(ask::FIELD)
+        .map(<[u8]>::to_vec)
+        .unwrap_or_default();
+    let body = answer.take_body();
+    Ok(Response::new()
+        .status(status)
+        .header(ask::FIELD, id)
+        .body(body))
 }
 
 fn other(request: &Request) -> Response {

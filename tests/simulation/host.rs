@@ -369,10 +369,10 @@ impl Connection {
         let is_whole = head.body.is_some();
         if !self.is_answered && (is_whole || manner == Manner::Early) {
             self.is_answered = true;
+            ledger::saw(&ask);
             self.answer(io, random, &ask, manner);
         }
         if let Some(body) = &head.body {
-            ledger::saw(&ask);
             check_body(&head, body, &ask);
             self.progress = Progress::default();
             self.is_answered = false;

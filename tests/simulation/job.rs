@@ -43,6 +43,8 @@ pub enum Work {
     Redirect(u16),
     /// A host, by its index and manner.
     Host(usize, Manner),
+    /// Our server, which passes it on: to itself, or to a host.
+    Proxy(Option<(usize, Manner)>),
 }
 
 /// What is sent beside the head.
@@ -96,6 +98,8 @@ pub struct Job {
     pub work: Work,
     pub ask: Ask,
     pub is_post: bool,
+    /// A POST that may be sent twice, and says so.
+    pub is_repeatable: bool,
     pub upload: Upload,
     pub timeout: Option<Duration>,
     pub leave: Leave,
@@ -116,7 +120,7 @@ impl Job {
         let mut job = if plan.is_quick {
             quick(random)
         } else {
-            match random.index(if plan.hosts > 0 { 14 } else { 9 }) {
+            match random.index(if plan.hosts > 0 { 17 } else { 10 }) {
                 0 => quick(random),
                 1 => get(random),
                 2 => panicking(random),
@@ -124,6 +128,11 @@ impl Job {
                 5 => echo(random),
                 6 | 7 => file(random),
                 8 => redirect(random),
+                9 => {
+                    let job = blank(Work::Proxy(None), Rule::Often);
+                    answered(job, draw_bytes(random, 100_000))
+                }
+                10 | 11 => proxied(host(random, plan.hosts)),
                 _ => host(random, plan.hosts),
             }
         };
@@ -154,6 +163,8 @@ impl Job {
             Work::Listing => "/files/".to_owned(),
             Work::Redirect(status) => format!("/redirect/{status}"),
             Work::Host(..) => "/".to_owned(),
+            Work::Proxy(None) => "/proxy/own".to_owned(),
+            Work::Proxy(Some((index, _))) => format!("/proxy/{index}"),
         }
     }
 }
@@ -166,6 +177,7 @@ fn blank(work: Work, rule: Rule) -> Job {
             ..Ask::default()
         },
         is_post: false,
+        is_repeatable: false,
         upload: Upload::Nothing,
         timeout: None,
         leave: Leave::Never,
@@ -334,8 +346,11 @@ fn host(random: &mut Random, hosts: usize) -> Job {
     };
     if manner != Manner::Redirect && random.chance(0.3) {
         draw_upload(random, &mut job);
-        // Hosts close what rests, and a POST is not repeated.
-        job.verdict = Verdict::Either;
+        // Hosts close what rests, and a POST is not repeated, unless it allows that and can be.
+        job.is_repeatable = random.chance(0.3);
+        if !job.is_repeatable || job.upload != Upload::Bytes {
+            job.verdict = Verdict::Either;
+        }
     }
     if manner.is_cut() {
         job.verdict = Verdict::Error;
@@ -347,4 +362,19 @@ fn host(random: &mut Random, hosts: usize) -> Job {
         job.timeout = Some(random.duration(Duration::from_millis(50)..Duration::from_secs(5)));
     }
     answered(job, len)
+}
+
+/// The same through our server.
+fn proxied(mut job: Job) -> Job {
+    let Work::Host(index, manner) = job.work else {
+        panic!("hosts are passed on to")
+    };
+    job.work = Work::Proxy(Some((index, manner)));
+    job.is_hostile = false;
+    if job.verdict == Verdict::Error || job.is_post {
+        // Without a head it is the proxy that answers; and it does not say that a POST may be sent
+        // twice.
+        job.verdict = Verdict::Either;
+    }
+    job
 }

@@ -26,6 +26,7 @@ mod run;
 mod script;
 mod search;
 mod shrink;
+mod streams;
 mod totals;
 mod wire;
 

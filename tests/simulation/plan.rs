@@ -28,6 +28,8 @@ pub enum Part {
     Host,
     /// A client's settings.
     Client,
+    /// A task with a socket of its own.
+    Stream,
 }
 
 /// The kind of a seed.
@@ -117,6 +119,8 @@ pub struct Plan {
     pub raw: usize,
     /// Raw servers for our clients.
     pub hosts: usize,
+    /// Tasks with sockets of their own.
+    pub streams: usize,
     /// Time-outs are short.
     pub is_impatient: bool,
     /// The server's.
@@ -196,6 +200,7 @@ impl Plan {
             clients: 1 + random.index(3),
             raw: overrides.raw.unwrap_or(8 + random.index(10)),
             hosts: overrides.hosts.unwrap_or(1 + random.index(3)),
+            streams: if is_quick { 0 } else { random.index(5) },
             is_impatient,
             times: Times::draw(is_impatient, random),
             shutdown_after: random

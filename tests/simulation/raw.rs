@@ -368,7 +368,11 @@ impl Running {
     /// The connection ended before its time: what has come must be right as far as it goes.
     fn cut(&mut self) -> Played {
         self.take_messages()?;
-        let is_over = matches!(self.script.after, After::Starved);
+        let is_over = match self.script.after {
+            After::Starved => true,
+            After::Reset => self.is_gone,
+            _ => false,
+        };
         let step = if is_over { Step::Done } else { Step::Cut };
         let Some(expected) = self.script.expects.front() else {
             return Ok(step);

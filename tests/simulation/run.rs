@@ -16,6 +16,7 @@ use std::thread;
 use std::time::Duration;
 use std::time::Instant;
 
+use roundtrip::Client;
 use roundtrip::Server;
 use roundtrip::error::ErrorKind;
 use roundtrip::net::Net;
@@ -37,6 +38,7 @@ use crate::plan::Overrides;
 use crate::plan::Part;
 use crate::plan::Plan;
 use crate::raw::Raw;
+use crate::streams;
 
 /// Stack of a seed's thread.
 const STACK_BYTES: usize = 4 * 1024 * 1024;
@@ -183,7 +185,9 @@ fn machine(plan: &Plan) -> Simulation {
         .ring(plan.ring)
         .latency(plan.latency.0, plan.latency.1)
         .socket_buffer_bytes(plan.socket_buffer_bytes)
-        .host("server.test", ip("127.0.0.1"));
+        .host("server.test", ip("127.0.0.1"))
+        .host("double.test", ip("127.0.0.9"))
+        .host("double.test", ip("127.0.0.1"));
     for index in 0..plan.hosts {
         simulation = simulation.host(
             format!("host-{index}.test"),
@@ -219,13 +223,24 @@ async fn scenario(plan: Rc<Plan>) {
         }));
     }
     let clients = Clients::new(&plan);
+    let echoes = if plan.streams > 0 {
+        streams::serve().await
+    } else {
+        Vec::new()
+    };
     let tasks: Vec<_> = (0..plan.tasks)
         .map(|index| runtime::spawn(Rc::clone(&clients).run_task(index, plan.requests)))
         .collect();
-    for task in tasks {
+    let streams: Vec<_> = (0..plan.streams)
+        .map(|index| runtime::spawn(streams::run_task(Rc::clone(&plan), index)))
+        .collect();
+    for task in tasks.into_iter().chain(streams) {
         if let Err(error) = task.await {
             simulation::fail(error.to_string());
         }
+    }
+    if let Some(wrong) = clients.check_counts() {
+        simulation::fail(wrong);
     }
     drop(clients);
     await_raw().await;
@@ -241,6 +256,9 @@ async fn scenario(plan: Rc<Plan>) {
     }
     if stats.connections_open != 0 || stats.invalid_responses != 0 {
         simulation::fail(format!("at the end the server has counted {stats:?}"));
+    }
+    for echo in echoes {
+        echo.abort();
     }
     await_closing(&core).await;
 }
@@ -269,7 +287,7 @@ async fn add_requests(plan: &Rc<Plan>, handle: &ServerHandle) {
 async fn serve(plan: &Plan) -> (ServerHandle, JoinHandle<roundtrip::Result<()>>) {
     loop {
         let times = &plan.times;
-        let server = Server::new(handlers::router())
+        let server = Server::new(handlers::router(Client::new()))
             .header_timeout(times.header)
             .idle_timeout(times.idle)
             .body_timeout(times.body)

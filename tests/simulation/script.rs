@@ -9,6 +9,7 @@ use crate::ask::Ask;
 use crate::content;
 use crate::content::Way;
 use crate::handlers;
+use crate::handlers::failing;
 use crate::handlers::manner;
 use crate::job::draw_bytes;
 use crate::ledger;
@@ -64,6 +65,8 @@ pub enum After {
     Vanish { reset: bool },
     /// The server closes since nobody reads, or has sent all of it.
     Starved,
+    /// The server resets before the last response is whole.
+    Reset,
 }
 
 /// Statuses with which nonsense is answered.
@@ -74,7 +77,7 @@ const AT_ONCE: Duration = Duration::from_millis(2_500);
 
 /// Draws a script.
 pub fn draw(random: &mut Random, plan: &Plan) -> Script {
-    let mut script = match random.index(14) {
+    let mut script = match random.index(15) {
         0..=3 => pipeline(random, plan),
         4 => slow_reader(random, plan),
         5 => vanishing(random, plan),
@@ -85,6 +88,7 @@ pub fn draw(random: &mut Random, plan: &Plan) -> Script {
         10 => deaf(random, plan),
         11 => expecting(random, plan),
         12 => old(random, plan),
+        13 => bad_chunks(random, plan),
         _ => nonsense(random, plan),
     };
     if script.out.len() < 3_000 && random.chance(0.3) {
@@ -355,10 +359,19 @@ fn expecting(random: &mut Random, plan: &Plan) -> Script {
 
 fn old(random: &mut Random, plan: &Plan) -> Script {
     let mut script = blank("old", plan);
-    let ask = draw_ask(random, 50_000, Rule::Once);
+    let mut ask = draw_ask(random, 50_000, Rule::Once);
     let path = *random.choose(&["now", "stream"]);
+    let fails = path == "stream" && random.chance(0.3);
+    if fails {
+        ask.manner = *random.choose(&[failing::IN_BODY, failing::BODY_ERROR]);
+    }
     head(&mut script.out, &format!("GET /{path} HTTP/1.0"), &ask, "");
     script.expects.push_back(answer(&ask));
+    if fails {
+        // The part must not look like the whole.
+        script.after = After::Reset;
+        return script;
+    }
     script.after = After::AwaitEnd {
         not_before: None,
         within: AT_ONCE,
@@ -393,6 +406,41 @@ const NONSENSE: &[&str] = &[
     "G(T /now HTTP/1.1\r\nHost: a\r\nx-ask: {ask}\r\n\r\n",
     "\u{16}\u{3}\u{1}\u{2}{ask}\r\n\r\n",
 ];
+
+/// Chunks that are none.
+const BAD_CHUNKS: &[&str] = &[
+    "xyz\r\n",
+    "5\nhello\r\n0\r\n\r\n",
+    "+5\r\nhello\r\n0\r\n\r\n",
+    "5\r\nhello!\r\n0\r\n\r\n",
+    "5\r\nhelloX0\r\n\r\n",
+    "ffffffffffffffffff\r\nhello\r\n",
+    "\r\n",
+    "0x5\r\nhello\r\n0\r\n\r\n",
+];
+
+fn bad_chunks(random: &mut Random, plan: &Plan) -> Script {
+    let mut script = blank("bad chunks", plan);
+    let mut ask = draw_ask(random, 10, Rule::Once);
+    ask.manner = manner::COLLECT;
+    head(
+        &mut script.out,
+        "POST /take HTTP/1.1",
+        &ask,
+        "Transfer-Encoding: chunked\r\n",
+    );
+    script
+        .out
+        .extend_from_slice(random.choose(BAD_CHUNKS).as_bytes());
+    let hidden = draw_ask(random, 10, Rule::Never);
+    head(&mut script.out, "GET /now HTTP/1.1", &hidden, "");
+    script.expects.push_back(refused(&[400]));
+    script.after = After::AwaitEnd {
+        not_before: None,
+        within: AT_ONCE,
+    };
+    script
+}
 
 fn nonsense(random: &mut Random, plan: &Plan) -> Script {
     let mut script = blank("nonsense", plan);
