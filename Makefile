@@ -41,9 +41,10 @@ simulate: ## one SEED step by step (CLIENTS, REQUESTS, PEERS, HOSTS, FAULTS), or
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 ASAN = RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address -Cforce-frame-pointers=yes" \
 	ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1 \
-	$(CARGO) test --target $(HOST) --target-dir target/asan --features cli
-ASAN_TESTS = cancellation canary_patterns canary_servers client client_allocations descriptors \
-	server_allocations server_exchange server_files server_limits server_malformed soak
+	$(CARGO) test --target $(HOST) --target-dir target/asan --features cli,simulation
+ASAN_TESTS = cancellation cancellation_simulated canary_patterns canary_servers client \
+	client_allocations descriptors fuzz_corpus server_allocations server_exchange server_files \
+	server_here server_limits server_malformed soak
 
 asan: ## the library's tests and those on the real kernel, under AddressSanitizer
 	$(ASAN) --test sanitizer
