@@ -173,7 +173,7 @@ impl<T> Future for Blocking<T> {
             let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
             let result = shared.result.take();
             if result.is_none() {
-                std::mem::swap(&mut shared.waker, &mut waker);
+                mem::swap(&mut shared.waker, &mut waker);
             }
             result
         };

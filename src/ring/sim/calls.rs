@@ -55,7 +55,10 @@ fn on_socket<T>(
     call: impl FnOnce(&mut World, EndpointId) -> Result<T, i32>,
 ) -> io::Result<T> {
     let result = sim::with(|world| {
-        let endpoint = world.endpoint_of(fd).ok_or(libc::EBADF)?;
+        let Some(endpoint) = world.endpoint_of(fd) else {
+            world.see_closed(fd, || "a call".to_owned());
+            return Err(libc::EBADF);
+        };
         call(world, endpoint)
     });
     // A descriptor may outlive its simulation.
@@ -174,6 +177,13 @@ pub fn send_pieces_now(fd: RawFd, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
 
 fn send(fd: RawFd, pieces: &[&[u8]]) -> io::Result<usize> {
     on_socket(fd, |world, endpoint| {
+        let is_sending = world.net.get(endpoint).is_some_and(|found| found.sends > 0);
+        if is_sending && world.is_strict {
+            let socket = name_of(fd);
+            world.violation(format!(
+                "send at once on {socket} while a send is in flight"
+            ));
+        }
         if world.chaos.strikes(Fault::WouldBlock) {
             return Err(libc::EAGAIN);
         }

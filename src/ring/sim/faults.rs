@@ -20,7 +20,7 @@ pub enum Fault {
     ShortReceive,
     /// A send takes less than there is room for.
     ShortSend,
-    /// An operation ends with EINTR and has done nothing.
+    /// An operation ends with EINTR and has done nothing; so does a wait for completions.
     Interrupted,
     /// A connection is reset by something between its ends.
     Reset,

@@ -2,10 +2,13 @@
 //! holds a real one, and nothing touches a disk.
 
 use std::collections::BTreeMap;
-use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::fs;
 use std::io;
 use std::io::Write;
+use std::os::fd::AsRawFd;
+use std::os::fd::RawFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::Component;
 use std::path::Path;
 use std::path::PathBuf;
@@ -24,6 +27,8 @@ const MODIFIED_SECONDS: u64 = 1_700_000_000;
 #[derive(Default)]
 pub(super) struct Files {
     entries: BTreeMap<PathBuf, Entry>,
+    /// The real descriptors that were handed out, and the memory file of each.
+    opened: BTreeMap<RawFd, u64>,
 }
 
 enum Entry {
@@ -48,7 +53,11 @@ impl Files {
     }
 
     /// openat2(2) with RESOLVE_BENEATH.
-    pub(super) fn open(&self, directory: &Path, relative: &Path) -> io::Result<(File, Metadata)> {
+    pub(super) fn open(
+        &mut self,
+        directory: &Path,
+        relative: &Path,
+    ) -> io::Result<(File, Metadata)> {
         let path = beneath(directory, relative)?;
         let (inode, entry) = self
             .entries
@@ -60,7 +69,19 @@ impl Files {
         let file = match entry {
             Entry::Directory(file) | Entry::File(file, _) => file.try_clone()?,
         };
+        let memory = file.metadata()?.ino();
+        self.opened.insert(file.as_raw_fd(), memory);
         Ok((file, metadata(entry, inode)))
+    }
+
+    /// How many of the files that were opened are open. A number that has another file by now was
+    /// closed.
+    pub(super) fn open_count(&self) -> usize {
+        let is_open = |(fd, memory): &(&RawFd, &u64)| {
+            let found = fs::metadata(format!("/proc/self/fd/{fd}"));
+            found.is_ok_and(|found| found.ino() == **memory)
+        };
+        self.opened.iter().filter(is_open).count()
     }
 
     /// The entries of a directory.
@@ -74,13 +95,11 @@ impl Files {
         if !self.is_directory(&path) {
             return Err(io::Error::from_raw_os_error(libc::ENOTDIR));
         }
-        let mut seen = BTreeSet::new();
-        let is_child = |name: &Path| name.parent() == Some(&path);
         let children = self
             .entries
             .iter()
             .enumerate()
-            .filter(|(_, (name, _))| is_child(name) && seen.insert(name.to_path_buf()));
+            .filter(|(_, (name, _))| name.parent() == Some(&path));
         let entries = children.map(|(inode, (name, entry))| DirEntry {
             name: name.file_name().map(OsString::from).unwrap_or_default(),
             metadata: metadata(entry, inode as u64 + 1),

@@ -27,6 +27,8 @@ mod pick;
 pub mod queue;
 mod random;
 mod sockets;
+#[cfg(test)]
+mod tests;
 mod world;
 
 use std::cell::RefCell;
@@ -107,12 +109,12 @@ pub struct Installed {
 ///
 /// There is one already.
 pub fn install(options: Options) -> Installed {
-    let world = Rc::new(RefCell::new(World::new(options)));
-    let before = WORLD.with_borrow_mut(|current| current.replace(Rc::clone(&world)));
     assert!(
-        before.is_none(),
+        current().is_none(),
         "this thread has a simulated kernel already"
     );
+    let world = Rc::new(RefCell::new(World::new(options)));
+    WORLD.set(Some(Rc::clone(&world)));
     Installed { world }
 }
 
@@ -166,6 +168,11 @@ impl Installed {
         self.world.borrow().descriptor_count()
     }
 
+    /// Simulated files that are open.
+    pub fn files_open(&self) -> usize {
+        self.world.borrow().files.open_count()
+    }
+
     /// What was done that must never be done, in words.
     pub fn violations(&self) -> Vec<String> {
         self.world.borrow().violations.clone()
@@ -184,6 +191,11 @@ impl Installed {
     /// What the simulated kernel holds on the heap, in bytes: not the program's.
     pub fn memory_bytes(&self) -> usize {
         self.world.borrow().memory_bytes()
+    }
+
+    /// Receive buffers of all rings that the program has taken and not returned.
+    pub fn buffers_out(&self) -> usize {
+        self.world.borrow().buffers_out()
     }
 
     /// Operations in flight on all rings, for the end of a run.

@@ -9,6 +9,10 @@
 use std::collections::HashMap;
 use std::collections::VecDeque;
 use std::mem;
+use std::net::IpAddr;
+use std::net::Ipv4Addr;
+use std::net::Ipv6Addr;
+use std::net::SocketAddr;
 
 use crate::ring::clock::Instant;
 use crate::ring::sim::peer::PeerId;
@@ -273,7 +277,7 @@ impl Network {
             + held.sum::<usize>()
     }
 
-    /// A port that nobody listens on, as the kernel takes them for port 0 and for clients.
+    /// The next of the ports that the kernel takes for port 0 and for clients.
     pub(super) fn ephemeral_port(&mut self) -> u16 {
         const FIRST: u16 = 32_768;
         const COUNT: u16 = 28_232;
@@ -291,10 +295,8 @@ impl Network {
         owner: Owner,
     ) -> Result<EndpointId, i32> {
         let mut address = address.clone();
-        if let Address::Tcp(address) = &mut address
-            && address.port() == 0
-        {
-            address.set_port(self.ephemeral_port());
+        if matches!(&address, Address::Tcp(address) if address.port() == 0) {
+            address = self.with_free_port(&address);
         }
         let mut others = self.listeners.get(&address).into_iter().flatten();
         let may_share = |id: &EndpointId| self.get(*id).is_some_and(|other| other.shares_address);
@@ -310,30 +312,46 @@ impl Network {
         Ok(id)
     }
 
-    /// Everybody who listens on an address, that of all interfaces included.
+    /// An address with a port that nobody listens on.
+    fn with_free_port(&mut self, address: &Address) -> Address {
+        let mut address = address.clone();
+        loop {
+            if let Address::Tcp(address) = &mut address {
+                address.set_port(self.ephemeral_port());
+            }
+            if !self.listeners.contains_key(&address) {
+                return address;
+            }
+        }
+    }
+
+    /// Everybody who listens on an address; if nobody does, on that of all interfaces. That of
+    /// IPv6 is for IPv4 as well (ipv6(7), IPV6_V6ONLY).
     pub(super) fn listeners(&self, address: &Address) -> &[EndpointId] {
-        let exact = self
-            .listeners
-            .get(address)
-            .filter(|found| !found.is_empty());
-        let everywhere = || {
-            let Address::Tcp(address) = address else {
-                return None;
-            };
-            let mut everywhere = *address;
-            everywhere.set_ip(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED));
-            self.listeners.get(&Address::Tcp(everywhere))
+        let everywhere = |ip: IpAddr| match address {
+            Address::Tcp(address) => {
+                let everywhere = SocketAddr::new(ip, address.port());
+                self.listeners.get(&Address::Tcp(everywhere))
+            }
+            Address::Unix(_) => None,
         };
-        exact.or_else(everywhere).map_or(&[], Vec::as_slice)
+        self.listeners
+            .get(address)
+            .or_else(|| everywhere(Ipv4Addr::UNSPECIFIED.into()))
+            .or_else(|| everywhere(Ipv6Addr::UNSPECIFIED.into()))
+            .map_or(&[], Vec::as_slice)
     }
 
     pub(super) fn remove_listener(&mut self, id: EndpointId, address: &Address) {
         if let Some(listeners) = self.listeners.get_mut(address) {
             listeners.retain(|other| *other != id);
+            if listeners.is_empty() {
+                self.listeners.remove(address);
+            }
         }
     }
 
-    /// The next connection that waits to be accepted and was not reset meanwhile.
+    /// The next connection that waits to be accepted, whatever became of it meanwhile.
     pub(super) fn take_accepted(&mut self, listener: EndpointId) -> Option<EndpointId> {
         match &mut self.get_mut(listener)?.kind {
             Kind::Listener(queue) => queue.pop_front(),

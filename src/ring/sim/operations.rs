@@ -76,6 +76,7 @@ impl World {
             ));
         }
         if calls::is_simulated(fd) && endpoint.is_none() {
+            self.see_closed(fd, || describe(op));
             return self.finish(ring, index, -libc::EBADF);
         }
         if let Some(endpoint) = endpoint {
@@ -147,7 +148,8 @@ impl World {
     fn attempt(&mut self, ring: usize, index: u32) {
         let operation = &self.queues(ring).operations[index as usize];
         let (op, endpoint) = (operation.op, operation.endpoint);
-        if operation.is_canceled {
+        // After a violation the memory may be gone: nothing of it is touched any more.
+        if operation.is_canceled || !self.violations.is_empty() {
             return self.finish(ring, index, -libc::ECANCELED);
         }
         if !matches!(op, Op::Connect { .. }) {
@@ -211,8 +213,8 @@ impl World {
             )
         });
         self.queues(ring).post(cqe, index, is_last);
-        let steps_max = self.queues(ring).overtakable();
-        if steps_max > 0 && self.chaos.strikes(Fault::Reordered) {
+        if self.queues(ring).may_overtake() && self.chaos.strikes(Fault::Reordered) {
+            let steps_max = self.queues(ring).count_overtakable();
             let steps = 1 + self.chaos.pick(steps_max);
             self.queues(ring).overtake(steps);
         }
@@ -437,7 +439,7 @@ impl World {
                 Ok(0) => return self.finish(ring, index, 0),
                 Ok(bytes) => {
                     if buffer.is_some() {
-                        self.queues(ring).picker.take();
+                        self.queues(ring).picker.take(bytes);
                     }
                     if !matches!(op, Op::RecvMulti { .. }) {
                         return self.finish_with(ring, index, bytes as i32, buffer);

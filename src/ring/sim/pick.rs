@@ -1,5 +1,6 @@
 //! The kernel's half of a buffer ring: picks free buffers in order, and watches who has which.
 
+use std::mem;
 use std::ptr;
 use std::rc::Rc;
 use std::sync::atomic::AtomicU16;
@@ -9,10 +10,9 @@ use io_uring::types::BufRingEntry;
 
 use crate::ring::buffers::BufferRing;
 
-/// What a returned buffer is overwritten with, so that who still reads it is found.
+/// What was received is overwritten with it when its buffer returns, so that who still reads it is
+/// found.
 const SCRIBBLE: u8 = 0xd5;
-/// How much of it; what was received begins there.
-const SCRIBBLE_BYTES: usize = 128;
 
 /// Reads the ring of free buffers as the kernel does.
 pub(super) struct BufferPicker {
@@ -22,8 +22,18 @@ pub(super) struct BufferPicker {
     head: u16,
     /// The tail as it was last seen.
     tail: u16,
-    /// True for each buffer that the kernel has.
-    is_free: Vec<bool>,
+    /// For each buffer who has it.
+    states: Vec<State>,
+    /// Buffers that were filled and have not been seen to return.
+    held: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// The kernel.
+    Free,
+    /// The program: so many bytes were received.
+    Filled(usize),
 }
 
 /// A free buffer.
@@ -40,27 +50,25 @@ impl BufferPicker {
             ring: Rc::clone(ring),
             head: 0,
             tail: 0,
-            is_free: vec![false; usize::from(ring.count())],
+            states: vec![State::Filled(0); usize::from(ring.count())],
+            held: usize::from(ring.count()),
         }
     }
 
     /// Sees what was returned since. An error names a buffer that nobody had.
     pub(super) fn look(&mut self) -> Result<(), String> {
-        let base = self.entries();
-        // SAFETY: the tail lies in the first entry of the mapping, aligned to 2 bytes, and is only
-        // ever accessed as an atomic (`BufferRing::give`). The mapping lives as long as `ring`.
-        let tail = unsafe { AtomicU16::from_ptr(BufRingEntry::tail(base).cast_mut()) };
-        let tail = tail.load(Ordering::Acquire);
+        let tail = self.shared_tail();
         while self.tail != tail {
             let entry = self.entry(self.tail);
             self.tail = self.tail.wrapping_add(1);
-            let is_free = self
-                .is_free
+            let state = self
+                .states
                 .get_mut(usize::from(entry.id))
                 .ok_or_else(|| format!("buffer {} does not exist", entry.id))?;
-            if std::mem::replace(is_free, true) {
+            let State::Filled(filled) = mem::replace(state, State::Free) else {
                 return Err(format!("buffer {} was returned twice", entry.id));
-            }
+            };
+            self.held -= 1;
             let buffer_bytes = self.ring.buffer_bytes() as usize;
             let offset = usize::from(entry.id) * buffer_bytes;
             let expected = self.ring.memory().start as usize + offset;
@@ -70,8 +78,8 @@ impl BufferPicker {
                     entry.id
                 ));
             }
-            // SAFETY: the buffer is the kernel's now, that is, ours; it has at least these bytes.
-            unsafe { ptr::write_bytes(entry.start, SCRIBBLE, entry.bytes.min(SCRIBBLE_BYTES)) };
+            // SAFETY: the buffer is the kernel's now, that is, ours; so much of it was filled.
+            unsafe { ptr::write_bytes(entry.start, SCRIBBLE, filled) };
         }
         Ok(())
     }
@@ -81,11 +89,27 @@ impl BufferPicker {
         (self.head != self.tail).then(|| self.entry(self.head))
     }
 
-    /// Picks it.
-    pub(super) fn take(&mut self) {
+    /// Picks it: so many bytes were received into it.
+    pub(super) fn take(&mut self, bytes: usize) {
         let picked = self.entry(self.head);
         self.head = self.head.wrapping_add(1);
-        self.is_free[usize::from(picked.id)] = false;
+        self.states[usize::from(picked.id)] = State::Filled(bytes);
+        self.held += 1;
+    }
+
+    /// Buffers that were filled and have not been returned.
+    pub(super) fn out(&self) -> usize {
+        let returned = self.shared_tail().wrapping_sub(self.tail);
+        // More than were out: one of them twice, as the next look will find.
+        self.held.saturating_sub(usize::from(returned))
+    }
+
+    /// The tail as the program has published it.
+    fn shared_tail(&self) -> u16 {
+        // SAFETY: the tail lies in the first entry of the mapping, aligned to 2 bytes, and is only
+        // ever accessed as an atomic (`BufferRing::give`). The mapping lives as long as `ring`.
+        let tail = unsafe { AtomicU16::from_ptr(BufRingEntry::tail(self.entries()).cast_mut()) };
+        tail.load(Ordering::Acquire)
     }
 
     fn entries(&self) -> *const BufRingEntry {

@@ -22,6 +22,7 @@ use crate::ring::queue::RingCounters;
 use crate::ring::queue::Wait;
 use crate::ring::setup::RingOptions;
 use crate::ring::sim;
+use crate::ring::sim::faults::Fault;
 use crate::ring::sim::ledger::Ledger;
 use crate::ring::sim::network::EndpointId;
 use crate::ring::sim::network::OperationRef;
@@ -88,6 +89,7 @@ impl SimulatedQueue {
             world.begin_enter(self.ring, wait);
             match wait {
                 Wait::Zero => None,
+                _ if world.chaos.strikes(Fault::Interrupted) => None,
                 Wait::For(duration) => Some(world.now() + duration),
                 Wait::Forever => Some(Instant::NEVER),
             }
@@ -95,7 +97,7 @@ impl SimulatedQueue {
         loop {
             let step = self.world.borrow_mut().step(self.ring, deadline);
             match step {
-                Step::Ready => return Ok(()),
+                Step::Ready => return self.end_wait(wait),
                 Step::Job(job) => job(),
                 Step::TimedOut => {
                     self.world.borrow_mut().fail_on_violation();
@@ -112,6 +114,15 @@ impl SimulatedQueue {
         queues.in_flight() + queues.queued()
     }
 
+    /// EINTR for who has waited and finds nothing.
+    fn end_wait(&self, wait: Wait) -> io::Result<()> {
+        let mut world = self.world.borrow_mut();
+        if wait == Wait::Zero || world.queues(self.ring).has_completions() {
+            return Ok(());
+        }
+        Err(io::Error::from_raw_os_error(libc::EINTR))
+    }
+
     /// Copies up to `max` completions out; returns how many are left.
     pub fn completions(&mut self, into: &mut Vec<Cqe>, max: usize) -> usize {
         let mut world = self.world.borrow_mut();
@@ -120,6 +131,7 @@ impl SimulatedQueue {
         for _ in 0..count {
             let queues = world.queues(self.ring);
             let done = queues.completions.pop_front().expect("they were counted");
+            queues.buffers_posted -= usize::from(done.cqe.buffer().is_some());
             into.push(done.cqe);
             if let Some(last) = done.last {
                 let (op, endpoint) = queues.end(last);
@@ -153,6 +165,10 @@ impl Drop for SimulatedQueue {
     fn drop(&mut self) {
         let mut world = self.world.borrow_mut();
         let queues = world.rings[self.ring].take().expect("a ring ends once");
+        let in_flight = queues.in_flight();
+        if world.is_strict && in_flight > 0 {
+            world.violation(format!("a ring ended under {in_flight} operations"));
+        }
         for endpoint in queues.held() {
             world.let_go(endpoint);
         }
@@ -210,6 +226,8 @@ pub(super) struct Queues {
     pub(super) picker: BufferPicker,
     pub(super) ledger: Ledger,
     in_flight: usize,
+    /// Completions with a buffer that have not been taken.
+    buffers_posted: usize,
     idle_turns: u32,
 }
 
@@ -229,6 +247,7 @@ impl Queues {
             picker,
             ledger: Ledger::default(),
             in_flight: 0,
+            buffers_posted: 0,
             idle_turns: 0,
         }
     }
@@ -241,6 +260,11 @@ impl Queues {
     /// Operations that wait to be submitted.
     pub(super) fn queued(&self) -> usize {
         count_operations(&self.submissions)
+    }
+
+    /// Buffers whose completion has been taken, and that have not been returned.
+    pub(super) fn buffers_out(&self) -> usize {
+        self.picker.out().saturating_sub(self.buffers_posted)
     }
 
     /// What the queues hold on the heap, in bytes.
@@ -337,10 +361,10 @@ impl Queues {
             .collect()
     }
 
-    /// Posts a completion. Returns where it would go if it overtook others: the places from the
-    /// last one of the same socket on.
+    /// Posts a completion.
     pub(super) fn post(&mut self, cqe: Cqe, index: Option<u32>, is_last: bool) {
         let endpoint = index.and_then(|index| self.operations[index as usize].endpoint);
+        self.buffers_posted += usize::from(cqe.buffer().is_some());
         let done = Done {
             cqe,
             endpoint,
@@ -356,17 +380,23 @@ impl Queues {
         }
     }
 
-    /// How many others the completion that was posted last may overtake: those of this enter, but
+    /// Those that the completion that was posted last may overtake: the others of this enter, but
     /// none of its own socket. Without a socket it keeps its place among its like.
-    pub(super) fn overtakable(&self) -> usize {
-        let fresh = self.completions.range(self.fresh_from..);
-        let mut latest_first = fresh.rev();
-        match latest_first.next() {
-            Some(mine) if self.overflow.is_empty() => latest_first
-                .take_while(|other| other.endpoint != mine.endpoint)
-                .count(),
-            _ => 0,
-        }
+    fn overtakable(&self) -> impl Iterator<Item = &Done> {
+        let mut latest_first = self.completions.range(self.fresh_from..).rev();
+        let mine = latest_first.next().filter(|_| self.overflow.is_empty());
+        latest_first
+            .take_while(move |other| mine.is_some_and(|mine| mine.endpoint != other.endpoint))
+    }
+
+    /// True when the completion that was posted last may overtake another.
+    pub(super) fn may_overtake(&self) -> bool {
+        self.overtakable().next().is_some()
+    }
+
+    /// How many others it may overtake. Walks them.
+    pub(super) fn count_overtakable(&self) -> usize {
+        self.overtakable().count()
     }
 
     /// Lets the completion that was posted last overtake `steps` others.

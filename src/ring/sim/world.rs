@@ -173,7 +173,8 @@ impl World {
                     return Step::TimedOut;
                 }
                 _ => {
-                    self.agenda.advance(deadline);
+                    // A job that ran a core of its own may have taken longer.
+                    self.agenda.advance(deadline.max(self.now()));
                     return Step::TimedOut;
                 }
             }
@@ -376,6 +377,14 @@ impl World {
         self.descriptors.get(fd)
     }
 
+    /// Something is asked of a descriptor that is not open. On a busy machine its number would be
+    /// that of another socket.
+    pub(super) fn see_closed(&mut self, fd: RawFd, what: impl FnOnce() -> String) {
+        if self.is_strict {
+            self.violation(format!("{}: {} is not open", what(), name_of(fd)));
+        }
+    }
+
     pub(super) fn close_descriptor(&mut self, fd: RawFd) {
         let Some(endpoint) = self.descriptors.close(fd) else {
             if !self.has_failed {
@@ -427,6 +436,11 @@ impl World {
 
     pub(super) fn operations_in_flight(&self) -> usize {
         self.rings.iter().flatten().map(Queues::in_flight).sum()
+    }
+
+    /// Receive buffers of all rings that the program has.
+    pub(super) fn buffers_out(&self) -> usize {
+        self.rings.iter().flatten().map(Queues::buffers_out).sum()
     }
 
     /// What this kernel holds on the heap, in bytes: not the program's.
