@@ -60,7 +60,7 @@ impl Checks {
     pub(super) fn after_turn(&mut self, core: &Rc<Core>, kernel: &Installed) -> Result<(), String> {
         let counters = core.counters();
         let now = kernel.now();
-        self.check_operations(core, &counters)?;
+        self.check_operations(core, kernel, &counters)?;
         let has_slept = (now - self.last).as_nanos() > u128::from(AWAKE_NANOSECONDS);
         if has_slept || counters.completions > self.counters.completions {
             self.idle_turns = 0;
@@ -81,12 +81,22 @@ impl Checks {
         Ok(())
     }
 
-    fn check_operations(&self, core: &Rc<Core>, counters: &Counters) -> Result<(), String> {
+    fn check_operations(
+        &self,
+        core: &Rc<Core>,
+        kernel: &Installed,
+        counters: &Counters,
+    ) -> Result<(), String> {
         let leased = core.reactor().leased();
         if leased > 0 {
             return Err(format!(
                 "{leased} receive buffers are not back after the turn"
             ));
+        }
+        // A buffer that nobody leased when its completion came is out as well, and for ever.
+        let lost = kernel.buffers_out();
+        if lost > 0 {
+            return Err(format!("{lost} receive buffers are lost"));
         }
         if counters.stale > self.counters.stale {
             return Err("a completion came for a slot that was used again".to_owned());

@@ -64,6 +64,7 @@ use std::time::Duration;
 
 use crate::ring::sim;
 use crate::ring::sim::Installed;
+use crate::runtime;
 use crate::runtime::Instant;
 use crate::runtime::RingOptions;
 use crate::runtime::Runtime;
@@ -152,15 +153,25 @@ impl Simulation {
     }
 
     /// How long a segment is under way, at least and at most; by default it arrives at once.
+    ///
+    /// # Panics
+    ///
+    /// `least` is more than `most`.
     #[must_use]
     pub fn latency(mut self, least: Duration, most: Duration) -> Simulation {
+        assert!(least <= most, "{least:?} at least, {most:?} at most");
         self.options.latency_nanoseconds = (nanoseconds(least), nanoseconds(most));
         self
     }
 
     /// How much time passes with each turn of the core, at least and at most: 1 to 2 µs by default.
+    ///
+    /// # Panics
+    ///
+    /// `least` is more than `most`.
     #[must_use]
     pub fn turn(mut self, least: Duration, most: Duration) -> Simulation {
+        assert!(least <= most, "{least:?} at least, {most:?} at most");
         self.options.turn_nanoseconds = (nanoseconds(least), nanoseconds(most));
         self
     }
@@ -241,6 +252,7 @@ impl Simulation {
         program: F,
         after: impl FnOnce(F::Output) -> T,
     ) -> Report<T> {
+        assert!(!runtime::is_inside(), "a core runs on this thread already");
         let seed = self.options.seed;
         let kernel = sim::install(self.options);
         for (path, content) in &self.files {
@@ -336,7 +348,11 @@ impl Running {
                 "{operations} operations are in flight after the end"
             ));
         }
-        (descriptors > 0).then(|| format!("{descriptors} descriptors are open after the end"))
+        if descriptors > 0 {
+            return Some(format!("{descriptors} descriptors are open after the end"));
+        }
+        let files = self.kernel.files_open();
+        (files > 0).then(|| format!("{files} files are open after the end"))
     }
 }
 
@@ -462,3 +478,6 @@ impl fmt::Debug for Simulation {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;
