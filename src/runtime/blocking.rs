@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
+use std::mem;
 use std::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
 use std::pin::Pin;
@@ -81,7 +82,7 @@ impl Pool {
         loop {
             if let Some(job) = state.jobs.pop_front() {
                 drop(state);
-                job();
+                run(job);
                 state = self.lock();
                 continue;
             }
@@ -97,6 +98,15 @@ impl Pool {
                 return;
             }
         }
+    }
+}
+
+/// Runs a job. What panics there (a waker, the drop of a result that nobody waits for) does not
+/// end the thread: it would be missed.
+pub(super) fn run(job: Job) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(job)) {
+        // A payload may panic in its drop as well.
+        mem::forget(catch_unwind(AssertUnwindSafe(|| drop(payload))));
     }
 }
 
@@ -179,5 +189,32 @@ impl<T> Future for Blocking<T> {
         };
         drop(waker);
         result.map_or(Poll::Pending, Poll::Ready)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::Runtime;
+
+    struct PanicsInDrop;
+
+    impl Drop for PanicsInDrop {
+        fn drop(&mut self) {
+            panic!("on purpose");
+        }
+    }
+
+    #[test]
+    fn results_that_panic_in_their_drop_cost_no_thread() {
+        for _ in 0..=BLOCKING_THREADS_MAX {
+            let work = || {
+                thread::sleep(std::time::Duration::from_millis(1));
+                PanicsInDrop
+            };
+            drop(blocking(work));
+        }
+        let runtime = Runtime::small().unwrap();
+        assert_eq!(runtime.block_on(blocking(|| 7)).unwrap().unwrap(), 7);
     }
 }

@@ -5,6 +5,7 @@ use std::cell::Cell;
 use crate::error::Error;
 use crate::limits::BLOCKING_QUEUE_MAX;
 use crate::ring::sim::calls;
+use crate::runtime::blocking::run;
 use crate::runtime::blocking::too_many;
 use crate::runtime::current;
 
@@ -47,7 +48,7 @@ pub(super) fn submit(job: calls::Job) -> Result<(), Error> {
     let waiting = Waiting::new();
     let deferred = calls::defer(Box::new(move || {
         drop(waiting);
-        current::hidden(job);
+        current::hidden(|| run(job));
     }));
     assert!(deferred.is_ok(), "the simulation ended during a call");
     Ok(())
