@@ -52,9 +52,11 @@
 mod checks;
 mod report;
 
+use std::cell::Cell;
 use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
+use std::mem;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
@@ -109,6 +111,8 @@ struct Running {
     kernel: Installed,
     /// What the program reported as wrong, first of all.
     failure: RefCell<Option<String>>,
+    /// A panic has ended the run: what others see of that is no failure of its own.
+    has_panicked: Cell<bool>,
 }
 
 impl Simulation {
@@ -264,6 +268,7 @@ impl Simulation {
         let running = Rc::new(Running {
             kernel,
             failure: RefCell::new(None),
+            has_panicked: Cell::new(false),
         });
         CURRENT.set(Some(Rc::clone(&running)));
         let _planted = Planted::new(self.bug);
@@ -304,6 +309,7 @@ fn run_on_core<F: Future>(
     program: F,
 ) -> Result<F::Output, String> {
     let runtime = Runtime::with_options(ring).map_err(|error| error.to_string())?;
+    let panics = Panics(running);
     let ended = runtime.block_on_with(program, |core| {
         running.flush(trace);
         let found = running.failure.borrow().clone();
@@ -316,6 +322,7 @@ fn run_on_core<F: Future>(
             core.stop();
         }
     });
+    mem::forget(panics);
     drop(runtime);
     ended.map_err(|error| error.to_string())
 }
@@ -324,7 +331,7 @@ impl Running {
     /// Within the call of a peer nothing of the kernel may be asked.
     fn fail(&self, text: String) {
         let mut failure = self.failure.borrow_mut();
-        if failure.is_none() {
+        if failure.is_none() && !self.has_panicked.get() {
             *failure = Some(text);
         }
     }
@@ -353,6 +360,15 @@ impl Running {
         }
         let files = self.kernel.files_open();
         (files > 0).then(|| format!("{files} files are open after the end"))
+    }
+}
+
+/// Dropped by a panic alone, before the core ends.
+struct Panics<'running>(&'running Running);
+
+impl Drop for Panics<'_> {
+    fn drop(&mut self) {
+        self.0.has_panicked.set(true);
     }
 }
 
