@@ -19,6 +19,9 @@ pub(super) const THOROUGH_EVERY: u64 = 16;
 /// Turns in a row that neither sleep nor bring a completion. Work that is handed on from task to
 /// task may take some; work that never ends is a loop.
 const IDLE_TURNS_MAX: u32 = 2_000;
+/// Turns of one run, unless said otherwise. Whoever is always busy and never done is in a loop as
+/// well.
+pub(super) const TURNS_MAX: u64 = 50_000_000;
 /// A turn that takes longer than this has slept.
 const AWAKE_NANOSECONDS: u64 = 100_000;
 
@@ -29,17 +32,19 @@ pub(super) struct Checks {
     counters: Counters,
     turns: u64,
     thorough_every: u64,
+    turns_max: u64,
     idle_turns: u32,
 }
 
 impl Checks {
-    pub(super) fn new(now: Instant, thorough_every: u64) -> Checks {
+    pub(super) fn new(now: Instant, thorough_every: u64, turns_max: u64) -> Checks {
         Checks {
             started: now,
             last: now,
             counters: Counters::default(),
             turns: 0,
             thorough_every,
+            turns_max,
             idle_turns: 0,
         }
     }
@@ -75,6 +80,9 @@ impl Checks {
         self.last = now;
         self.counters = counters;
         self.turns += 1;
+        if self.turns > self.turns_max {
+            return Err(format!("{} turns, and it is not done", self.turns_max));
+        }
         if self.turns.is_multiple_of(self.thorough_every) {
             check_thoroughly(core)?;
         }

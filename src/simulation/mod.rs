@@ -73,6 +73,7 @@ use crate::runtime::Runtime;
 use crate::runtime::panic_text;
 use crate::simulation::checks::Checks;
 use crate::simulation::checks::THOROUGH_EVERY;
+use crate::simulation::checks::TURNS_MAX;
 
 pub use crate::ring::bug::Bug;
 pub use crate::ring::sim::ALL_FAULTS;
@@ -99,6 +100,7 @@ pub struct Simulation {
     trace: Option<Sink>,
     bug: Option<Bug>,
     check_every: u64,
+    turns_max: u64,
 }
 
 thread_local! {
@@ -129,6 +131,7 @@ impl Simulation {
             trace: None,
             bug: None,
             check_every: THOROUGH_EVERY,
+            turns_max: TURNS_MAX,
         }
     }
 
@@ -225,6 +228,14 @@ impl Simulation {
         self
     }
 
+    /// Ends a run that is not done after so many turns as a failure: 50 million by default. A loop
+    /// that is busy is found by nothing else.
+    #[must_use]
+    pub fn turns_max(mut self, turns: u64) -> Simulation {
+        self.turns_max = turns;
+        self
+    }
+
     /// Plants a bug in the stack, to see that it is found.
     #[must_use]
     pub fn plant(mut self, bug: Bug) -> Simulation {
@@ -273,7 +284,7 @@ impl Simulation {
         CURRENT.set(Some(Rc::clone(&running)));
         let _planted = Planted::new(self.bug);
         let mut trace = self.trace;
-        let mut checks = Checks::new(running.kernel.now(), self.check_every);
+        let mut checks = Checks::new(running.kernel.now(), self.check_every, self.turns_max);
         let ended = catch_unwind(AssertUnwindSafe(|| {
             run_on_core(self.ring, &running, &mut checks, &mut trace, program).map(after)
         }));

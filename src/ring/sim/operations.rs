@@ -271,8 +271,11 @@ impl World {
         if operation.state != State::Pending || operation.is_claimed {
             return -libc::ENOENT;
         }
+        if operation.is_canceled {
+            return 0;
+        }
         let is_file = operation.endpoint.is_none();
-        if !operation.is_canceled && self.chaos.strikes(Fault::CancelLate) {
+        if self.chaos.strikes(Fault::CancelLate) {
             // Another thread has it (io-wq), and completes it when it is done.
             if is_file && self.chaos.pick(2) == 1 {
                 self.queues(ring).operations[index as usize].is_claimed = true;
@@ -287,7 +290,9 @@ impl World {
         self.unhook(ring, index);
         let queues = self.queues(ring);
         queues.operations[index as usize].is_canceled = true;
-        queues.work.push_back(index);
+        let operation = queues.reference(ring, index);
+        // It is over, and says so now or with a later turn.
+        self.work_soon(operation);
         0
     }
 
@@ -432,7 +437,9 @@ impl World {
             });
             match taken {
                 Err(libc::EAGAIN) => {
-                    let operation = self.queues(ring).reference(ring, index);
+                    let queues = self.queues(ring);
+                    queues.operations[index as usize].is_claimed = false;
+                    let operation = queues.reference(ring, index);
                     return self.wait_readable(endpoint, operation);
                 }
                 Err(errno) => return self.finish(ring, index, -errno),

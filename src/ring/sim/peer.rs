@@ -19,6 +19,9 @@ use crate::ring::sys::Address;
 
 /// A program beyond the network. Called first when it is added, then whenever something happened
 /// on one of its sockets or its timer passed; it does what it can at once and returns.
+///
+/// It runs within the kernel: no socket, task or waker of the program may be used or dropped there,
+/// and of `simulation` only `fail`. What it shares with the program are cells.
 pub trait Peer {
     /// Acts. False once the peer is done: its sockets close, and it is not called again.
     fn act(&mut self, io: &mut PeerIo<'_>) -> bool;

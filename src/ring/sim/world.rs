@@ -24,6 +24,7 @@ use crate::ring::sim::faults::Fault;
 use crate::ring::sim::files::Files;
 use crate::ring::sim::network::EndpointId;
 use crate::ring::sim::network::Network;
+use crate::ring::sim::network::OperationRef;
 use crate::ring::sim::network::Owner;
 use crate::ring::sim::network::Woken;
 use crate::ring::sim::peer::PeerId;
@@ -214,14 +215,7 @@ impl World {
         let mut list = std::mem::take(&mut self.net.woken);
         for woken in list.drain(..) {
             match woken {
-                Woken::Operation(operation) => {
-                    if self.chaos.strikes(Fault::Delayed) {
-                        let at = self.now() + self.chaos.delay(1_000..2_000_000);
-                        self.agenda.add(at, Event::Work(operation));
-                    } else {
-                        self.queue_work(operation);
-                    }
-                }
+                Woken::Operation(operation) => self.work_soon(operation),
                 Woken::Peer(peer) => {
                     let entry = &mut self.peers[peer.0 as usize];
                     if !entry.is_woken && !entry.is_done {
@@ -232,6 +226,16 @@ impl World {
             }
         }
         self.net.woken = list;
+    }
+
+    /// An operation goes on with the next work, or with a later one.
+    pub(super) fn work_soon(&mut self, operation: OperationRef) {
+        if self.chaos.strikes(Fault::Delayed) {
+            let at = self.now() + self.chaos.delay(1_000..2_000_000);
+            self.agenda.add(at, Event::Work(operation));
+        } else {
+            self.queue_work(operation);
+        }
     }
 
     // ---- peers -----------------------------------------------------------------------------
