@@ -52,6 +52,8 @@ const EXTRA_ROUNDS_MAX: usize = 40;
 const EXTRA_REQUESTS: usize = 20;
 /// Every seed makes as many connections.
 pub const CONNECTIONS_MIN: u64 = 8;
+/// Many times what the longest run takes.
+const TURNS_MAX: u64 = 5_000_000;
 
 /// What is noted of a run beside its outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,6 +187,7 @@ fn machine(plan: &Plan) -> Simulation {
         .ring(plan.ring)
         .latency(plan.latency.0, plan.latency.1)
         .socket_buffer_bytes(plan.socket_buffer_bytes)
+        .turns_max(TURNS_MAX)
         .host("server.test", ip("127.0.0.1"))
         .host("double.test", ip("127.0.0.9"))
         .host("double.test", ip("127.0.0.1"));
