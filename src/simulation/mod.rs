@@ -45,6 +45,10 @@
 //! # Ok::<(), roundtrip::Error>(())
 //! ```
 //!
+//! Simulated is what this crate does on this thread. Threads of your own, `Server::run`, which makes
+//! some, the access log's writer and `roundtrip::blocking` are not: use `Server::run_here` and
+//! `Client`.
+//!
 //! What goes wrong by itself is reported without being asked for: an invariant of the stack that
 //! does not hold, a descriptor or an operation that is left at the end, a program that sleeps for
 //! ever or that never sleeps.
