@@ -222,7 +222,8 @@ impl Clients {
 
     /// True when only a fault, or a time-out of the server, can have made this answer.
     fn is_excused(&self, job: &Job, status: u16) -> bool {
-        let has_excuse = !self.plan.is_harmless() || ledger::is_shutting_down();
+        let is_poisoned = matches!(job.work, Work::Proxy(_)) && ledger::has_excess();
+        let has_excuse = !self.plan.is_harmless() || ledger::is_shutting_down() || is_poisoned;
         if job.verdict == Verdict::Answer && !has_excuse {
             return false;
         }
@@ -277,7 +278,8 @@ impl Clients {
     }
 
     fn judge_error(&self, job: &Job, error: &Error, took: Duration) -> Option<&'static str> {
-        let is_excused = !self.plan.is_harmless() || ledger::is_shutting_down();
+        let is_poisoned = matches!(job.work, Work::Host(..)) && ledger::has_excess();
+        let is_excused = !self.plan.is_harmless() || ledger::is_shutting_down() || is_poisoned;
         if job.verdict == Verdict::Answer && !is_excused {
             return Some("failed, and nothing went wrong");
         }
@@ -289,7 +291,7 @@ impl Clients {
         let is_plausible = match error.kind() {
             ErrorKind::Closed | ErrorKind::Timeout => true,
             ErrorKind::Connect | ErrorKind::Resolve => is_excused,
-            ErrorKind::Protocol | ErrorKind::Limit => job.is_hostile,
+            ErrorKind::Protocol | ErrorKind::Limit => job.is_hostile || is_poisoned,
             ErrorKind::Io => is_excused || job.upload == Upload::Pieces(pieces::End::Error),
             _ => false,
         };

@@ -434,7 +434,10 @@ impl Connection {
                 );
                 out.extend_from_slice(body);
                 match manner {
-                    Manner::Long => out.extend_from_slice(b"and more than was said"),
+                    Manner::Long => {
+                        ledger::say_too_much();
+                        out.extend_from_slice(b"and more than was said");
+                    }
                     Manner::Short | Manner::ResetInBody | Manner::StalledBody => {
                         let keep = out.len() - 1 - random.index(body.len() - 1);
                         out.truncate(keep);

@@ -53,6 +53,7 @@ struct Ledger {
     counts: Counts,
     raw_left: usize,
     is_shutting_down: bool,
+    has_excess: bool,
 }
 
 struct Entry {
@@ -132,6 +133,16 @@ pub fn raw_ended() {
 /// Raw clients that are not done.
 pub fn raw_left() -> usize {
     with(|ledger| ledger.raw_left)
+}
+
+/// A host sends more than it says. What is late may meet the next request of its connection.
+pub fn say_too_much() {
+    with(|ledger| ledger.has_excess = true);
+}
+
+/// True when a host has sent more than it said.
+pub fn has_excess() -> bool {
+    with(|ledger| ledger.has_excess)
 }
 
 /// From here on the server refuses.
