@@ -44,11 +44,12 @@ ASAN = RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address -Cforce-frame-pointers=y
 	$(CARGO) test --target $(HOST) --target-dir target/asan --features cli,simulation
 ASAN_TESTS = cancellation cancellation_simulated canary_patterns canary_servers client \
 	client_allocations descriptors fuzz_corpus server_allocations server_exchange server_files \
-	server_here server_limits server_malformed soak
+	server_here server_limits server_malformed simulated soak
 
-asan: ## the library's tests and those on the real kernel, under AddressSanitizer
+asan: ## tests on the real kernel and on the simulated one, under AddressSanitizer
 	$(ASAN) --test sanitizer
 	$(ASAN) --lib $(ASAN_TESTS:%=--test %)
+	$(ASAN) --profile simulation --test simulation
 
 soak: ## all of it at once on the real kernel for MINUTES (default: 10): what was used must come back
 	SOAK_MINUTES=$(or $(MINUTES),10) $(CARGO) test --release --test soak -- --ignored --nocapture
