@@ -229,7 +229,8 @@ impl Clients {
         }
         match job.work {
             Work::File(..) | Work::Listing => matches!(status, 403 | 404 | 408 | 500 | 503),
-            Work::Take => matches!(status, 400 | 408),
+            // A redirect may lead there, with the body.
+            Work::Take | Work::Redirect(_) => matches!(status, 400 | 408),
             Work::Host(_, manner) => manner == Manner::Redirect && status == 408,
             Work::Proxy(_) => matches!(status, 408 | 500 | 502 | 503 | 504),
             _ => status == 408,
