@@ -5,6 +5,7 @@
 //! ```
 
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Context;
@@ -19,6 +20,7 @@ use roundtrip::Error;
 use roundtrip::Response;
 use roundtrip::error::ErrorKind;
 use roundtrip::error::Phase;
+use roundtrip::fs::Root;
 use roundtrip::runtime;
 use roundtrip::runtime::Core;
 use roundtrip::simulation;
@@ -28,6 +30,7 @@ use url::Url;
 use crate::ask;
 use crate::content;
 use crate::content::Way;
+use crate::handlers::DIRECTORY;
 use crate::handlers::FILES;
 use crate::host::Manner;
 use crate::job::Job;
@@ -144,10 +147,10 @@ impl Clients {
     }
 
     async fn perform(&self, client: &Client, job: &Job) -> Ended {
-        let method = if job.is_post {
-            Method::POST
-        } else {
-            Method::GET
+        let method = match (job.is_post, job.is_head) {
+            (true, _) => Method::POST,
+            (_, true) => Method::HEAD,
+            _ => Method::GET,
         };
         let mut request = client
             .request(method, self.url(job))
@@ -165,6 +168,10 @@ impl Clients {
         request = match job.upload {
             Upload::Nothing => request,
             Upload::Bytes => request.body(Bytes::from_static(content::of(job.ask.id, Way::Up, up))),
+            Upload::File(index) => match open(index).await {
+                Ok(body) => request.body(body),
+                Err(error) => return Ended::Failed(error.into()),
+            },
             Upload::Pieces(end) => {
                 let pause = Duration::from_millis(u64::from(job.ask.id % 4));
                 let pieces = Pieces::new(job.ask.id, Way::Up, up, pause, end);
@@ -339,9 +346,16 @@ fn settings(plan: &Plan, random: &mut Random) -> Client {
     builder.build()
 }
 
+/// One of the files, as a body.
+async fn open(index: usize) -> io::Result<Body> {
+    let root = Root::open(DIRECTORY)?;
+    let (file, _) = root.open_beneath(&format!("f{index}")).await?;
+    Ok(Body::file(file, 0..FILES[index] as u64))
+}
+
 /// True when a trailer has to be there, and is not.
 fn lacks_trailer(job: &Job, body: &mut Body) -> bool {
-    if job.work != Work::Get("/stream") || !job.ask.id.is_multiple_of(4) {
+    if job.work != Work::Get("/stream") || job.is_head || !job.ask.id.is_multiple_of(4) {
         return false;
     }
     let trailers = body.take_trailers();

@@ -56,6 +56,8 @@ pub enum Upload {
     Bytes,
     /// Piece by piece.
     Pieces(End),
+    /// A file, from its first byte on.
+    File(usize),
 }
 
 /// When the caller loses interest.
@@ -98,6 +100,8 @@ pub struct Job {
     pub work: Work,
     pub ask: Ask,
     pub is_post: bool,
+    /// A HEAD, whose response has no body.
+    pub is_head: bool,
     /// A POST that may be sent twice, and says so.
     pub is_repeatable: bool,
     pub upload: Upload,
@@ -177,6 +181,7 @@ fn blank(work: Work, rule: Rule) -> Job {
             ..Ask::default()
         },
         is_post: false,
+        is_head: false,
         is_repeatable: false,
         upload: Upload::Nothing,
         timeout: None,
@@ -243,7 +248,12 @@ fn get(random: &mut Random) -> Job {
     if route == "/stream" {
         job.ask.delay = random.below(10) as u16;
     }
-    answered(job, draw_bytes(random, 200_000))
+    let mut job = answered(job, draw_bytes(random, 200_000));
+    if random.chance(0.1) {
+        job.is_head = true;
+        job.body = Content(&[]);
+    }
+    job
 }
 
 fn panicking(random: &mut Random) -> Job {
@@ -293,6 +303,14 @@ fn take(random: &mut Random) -> Job {
 fn echo(random: &mut Random) -> Job {
     let mut job = blank(Work::Echo, Rule::Once);
     draw_upload(random, &mut job);
+    if random.chance(0.3) {
+        let index = handlers::draw_file(random);
+        let whole = handlers::file_content(index);
+        job.ask.up = whole.len() as u32;
+        job.upload = Upload::File(index);
+        job.body = Content(whole);
+        return job;
+    }
     job.body = Content(content::of(job.ask.id, Way::Up, job.ask.up as usize));
     job
 }

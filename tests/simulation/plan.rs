@@ -125,8 +125,12 @@ pub struct Plan {
     pub is_impatient: bool,
     /// The server's.
     pub times: Times,
+    /// Bytes that the server keeps behind a running handler.
+    pub pipelined_bytes: usize,
     /// The server is told to end while requests run.
     pub shutdown_after: Option<Duration>,
+    /// The server is dropped while requests run.
+    pub abandoned_after: Option<Duration>,
     /// Only what is quick is asked for.
     pub is_quick: bool,
 }
@@ -203,9 +207,9 @@ impl Plan {
             streams: if is_quick { 0 } else { random.index(5) },
             is_impatient,
             times: Times::draw(is_impatient, random),
-            shutdown_after: random
-                .chance(0.1)
-                .then(|| random.duration(Duration::from_millis(20)..Duration::from_secs(2))),
+            pipelined_bytes: *random.choose(&[1, 1_000, 65_536]),
+            shutdown_after: random.chance(0.1).then(|| early_end(random)),
+            abandoned_after: random.chance(0.05).then(|| early_end(random)),
             is_quick,
         }
     }
@@ -231,6 +235,10 @@ impl Plan {
             delays
         }
     }
+}
+
+fn early_end(random: &mut Random) -> Duration {
+    random.duration(Duration::from_millis(20)..Duration::from_secs(2))
 }
 
 fn stream(seed: u64, part: Part, index: usize) -> Random {
@@ -309,12 +317,14 @@ impl fmt::Display for Plan {
         )?;
         write!(
             f,
-            "{:?}, latency {:?}, sockets of {} bytes, impatient {}, shutdown after {:?}",
+            "{:?}, latency {:?}, sockets of {} bytes, impatient {}, shutdown after {:?}, dropped \
+             after {:?}",
             self.ring,
             self.latency,
             self.socket_buffer_bytes,
             self.is_impatient,
-            self.shutdown_after
+            self.shutdown_after,
+            self.abandoned_after
         )
     }
 }

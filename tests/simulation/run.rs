@@ -12,6 +12,7 @@ use std::hash::Hasher;
 use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 use std::time::Instant;
@@ -39,7 +40,12 @@ use crate::plan::Part;
 use crate::plan::Plan;
 use crate::raw::Raw;
 use crate::streams;
+use crate::streams::UNIX_PATH;
 
+/// Turns of a seed: a hundred times what the longest one takes.
+const TURNS_MAX: u64 = 5_000_000;
+/// Real time that a seed takes at most: beyond, it does not even turn.
+const TIME_MAX: Duration = Duration::from_secs(300);
 /// Stack of a seed's thread.
 const STACK_BYTES: usize = 4 * 1024 * 1024;
 /// Raw clients have an end before this.
@@ -50,11 +56,10 @@ const CLOSING_TIME_MAX: Duration = Duration::from_secs(15);
 /// Requests that are added at most until a fault has happened, and how many at a time.
 const EXTRA_ROUNDS_MAX: usize = 40;
 const EXTRA_REQUESTS: usize = 20;
+/// The clients hear of an end so much earlier.
+const EARLIER: Duration = Duration::from_millis(10);
 /// Every seed makes as many connections.
 pub const CONNECTIONS_MIN: u64 = 8;
-/// Many times what the longest run takes.
-const TURNS_MAX: u64 = 5_000_000;
-
 /// What is noted of a run beside its outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Watch {
@@ -113,14 +118,27 @@ pub fn silence_panics() {
 }
 
 /// Runs a seed on a thread of its own: what threads keep for reuse must not come from another
-/// seed.
+/// seed. One that hangs within a turn ends the program.
 pub fn run(seed: u64, overrides: &Overrides, bug: Option<Bug>, watch: Watch) -> Outcome {
-    let overrides = overrides.clone();
+    let own = overrides.clone();
+    let (sender, outcome) = mpsc::channel();
     let thread = thread::Builder::new()
         .name(format!("seed {seed}"))
         .stack_size(STACK_BYTES)
-        .spawn(move || run_here(seed, &overrides, bug, watch));
-    thread.expect("a thread").join().expect("panics are caught")
+        .spawn(move || {
+            let _ = sender.send(run_here(seed, &own, bug, watch));
+        })
+        .expect("a thread");
+    match outcome.recv_timeout(TIME_MAX) {
+        Ok(outcome) => {
+            thread.join().expect("panics are caught");
+            outcome
+        }
+        Err(_) => {
+            println!("\nmake simulate SEED={seed}{overrides}  # hangs within a turn");
+            std::process::exit(1);
+        }
+    }
 }
 
 fn run_here(seed: u64, overrides: &Overrides, bug: Option<Bug>, watch: Watch) -> Outcome {
@@ -217,6 +235,12 @@ async fn scenario(plan: Rc<Plan>) {
     for index in 0..plan.raw {
         simulation::add_peer(Raw::new(&plan, index));
     }
+    if let Some(after) = plan.abandoned_after {
+        drop(runtime::spawn(async move {
+            runtime::sleep(after - EARLIER).await;
+            ledger::begin_shutdown();
+        }));
+    }
     if let Some(after) = plan.shutdown_after {
         let handle = handle.clone();
         drop(runtime::spawn(async move {
@@ -249,6 +273,10 @@ async fn scenario(plan: Rc<Plan>) {
     await_raw().await;
     add_requests(&plan, &handle).await;
     end_server(&plan, &handle, serving).await;
+    for echo in echoes {
+        echo.abort();
+    }
+    await_closing(&core).await;
     let stats = handle.statistics();
     CONNECTIONS.set(stats.connections_accepted + ledger::counts().accepted_by_hosts);
     let counts = ledger::counts();
@@ -260,10 +288,6 @@ async fn scenario(plan: Rc<Plan>) {
     if stats.connections_open != 0 || stats.invalid_responses != 0 {
         simulation::fail(format!("at the end the server has counted {stats:?}"));
     }
-    for echo in echoes {
-        echo.abort();
-    }
-    await_closing(&core).await;
 }
 
 /// Goes on until a fault has happened and there were connections enough.
@@ -295,11 +319,18 @@ async fn serve(plan: &Plan) -> (ServerHandle, JoinHandle<roundtrip::Result<()>>)
             .idle_timeout(times.idle)
             .body_timeout(times.body)
             .write_timeout(times.write)
-            .shutdown_timeout(times.shutdown);
-        match server.bind("127.0.0.1:80") {
+            .shutdown_timeout(times.shutdown)
+            .pipelined_bytes_max(plan.pipelined_bytes);
+        let bound = server
+            .bind("127.0.0.1:80")
+            .and_then(|server| server.bind_unix(UNIX_PATH));
+        match bound {
             Ok(server) => {
                 let handle = server.handle();
-                return (handle, runtime::spawn(server.run_here()));
+                return (
+                    handle,
+                    runtime::spawn(run_server(server, plan.abandoned_after)),
+                );
             }
             Err(error) if plan.is_harmless() || error.kind() != ErrorKind::Bind => {
                 simulation::fail(format!("the server does not start: {error}"));
@@ -307,6 +338,17 @@ async fn serve(plan: &Plan) -> (ServerHandle, JoinHandle<roundtrip::Result<()>>)
             Err(_) => {}
         }
         runtime::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// Serves; after the given time the server is dropped where it stands.
+async fn run_server(server: Server, abandoned_after: Option<Duration>) -> roundtrip::Result<()> {
+    let Some(after) = abandoned_after else {
+        return server.run_here().await;
+    };
+    match runtime::timeout(after, server.run_here()).await {
+        Ok(ended) => ended,
+        Err(_) => Ok(()),
     }
 }
 

@@ -22,6 +22,7 @@ use roundtrip::runtime::JoinHandle;
 use roundtrip::simulation;
 use roundtrip::simulation::Random;
 
+use crate::ask::Ask;
 use crate::content;
 use crate::content::Way;
 use crate::job::draw_bytes;
@@ -29,9 +30,14 @@ use crate::ledger;
 use crate::ledger::Rule;
 use crate::plan::Part;
 use crate::plan::Plan;
+use crate::wire;
+use crate::wire::Framing;
+use crate::wire::Progress;
 
 const PORT: u16 = 7;
 const PATH: &str = "/run/echo.sock";
+/// Where the server under test listens too.
+pub const UNIX_PATH: &str = "/run/http.sock";
 /// Conversations of each task.
 const ROUNDS: usize = 6;
 /// No conversation takes longer.
@@ -138,7 +144,12 @@ pub async fn run_task(plan: Rc<Plan>, index: usize) {
             0 => random.duration(Duration::ZERO..Duration::from_millis(100)),
             _ => ROUND_TIME_MAX,
         };
-        let talk = talk(&mut random, id, is_unix);
+        let talk = async {
+            match random.chance(0.3) {
+                true => ask(&mut random, id).await,
+                false => talk(&mut random, id, is_unix).await,
+            }
+        };
         let ended = runtime::timeout(patience, talk).await;
         match ended {
             Ok(Ok(())) => ledger::count(|counts| counts.answered += 1),
@@ -201,5 +212,41 @@ async fn talk(random: &mut Random, id: u32, is_unix: bool) -> Result<(), Failure
     match read? {
         0 => Ok(()),
         more => Err(Failure::Wrong(format!("{more} bytes more"))),
+    }
+}
+
+/// A request over a Unix socket, by hand.
+async fn ask(random: &mut Random, id: u32) -> Result<(), Failure> {
+    let ask = Ask {
+        id,
+        down: draw_bytes(random, 100_000) as u32,
+        ..Ask::default()
+    };
+    let stream = UnixStream::connect(UNIX_PATH)
+        .await
+        .map_err(Failure::Lost)?;
+    let mut head = b"GET /now HTTP/1.1\r\nHost: a\r\nConnection: close\r\nx-ask: ".to_vec();
+    head.extend_from_slice(&ask.value());
+    head.extend_from_slice(b"\r\n\r\n");
+    stream.write_all(head).await?;
+    let mut all = BytesMut::new();
+    loop {
+        all.reserve(1 + random.index(20_000));
+        let (read, filled) = stream.read(all).await;
+        all = filled;
+        if read? == 0 {
+            break;
+        }
+    }
+    let parsed = wire::parse(&all, Framing::Nothing, &mut Progress::default());
+    let Some(message) = parsed.map_err(Failure::Wrong)? else {
+        return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+    };
+    match &message.body {
+        None => Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+        _ if message.status == 408 => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
+        _ if message.status != 200 => Err(Failure::Wrong(format!("status {}", message.status))),
+        Some(body) if **body == *content::of(id, Way::Down, ask.down as usize) => Ok(()),
+        Some(_) => Err(Failure::Wrong("an answer that differs".to_owned())),
     }
 }
