@@ -35,6 +35,7 @@ use crate::handlers::FILES;
 use crate::host::Manner;
 use crate::job::Job;
 use crate::job::Leave;
+use crate::job::PATIENCE;
 use crate::job::Upload;
 use crate::job::Verdict;
 use crate::job::Work;
@@ -296,6 +297,9 @@ impl Clients {
         if error.is_timeout() && !is_dial && took < self.least_timeout(job) {
             return Some("timed out before its time");
         }
+        if error.is_timeout() && !is_dial && self.is_lively(job) {
+            return Some("timed out, and the other end was there");
+        }
         let is_plausible = match error.kind() {
             ErrorKind::Closed | ErrorKind::Timeout => true,
             ErrorKind::Connect | ErrorKind::Resolve => is_excused,
@@ -304,6 +308,17 @@ impl Clients {
             _ => false,
         };
         (!is_plausible).then_some("failed in a way that nothing explains")
+    }
+
+    /// True when the other end answers, or is gone: no fault makes it silent for long, and so nothing
+    /// may wait until a patient time-out.
+    fn is_lively(&self, job: &Job) -> bool {
+        let is_stalled = match job.work {
+            Work::Host(_, manner) | Work::Proxy(Some((_, manner))) => manner.is_stalled(),
+            _ => job.upload == Upload::Pieces(pieces::End::Stuck),
+        };
+        let is_patient = job.timeout.is_none_or(|timeout| timeout >= PATIENCE);
+        is_patient && !is_stalled && !self.plan.is_impatient
     }
 
     /// No time-out that this request has is shorter.

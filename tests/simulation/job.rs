@@ -22,7 +22,7 @@ use crate::pieces::End;
 use crate::plan::Plan;
 
 /// A time-out below this may pass with nobody at fault.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What is asked for, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

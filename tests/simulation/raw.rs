@@ -74,6 +74,7 @@ struct Running {
     /// The connection was reset.
     is_gone: bool,
     is_harmless: bool,
+    is_impatient: bool,
 }
 
 /// What a call came to.
@@ -113,7 +114,7 @@ impl Raw {
             State::Waiting(at) if *at > io.now() => return Ok(Step::Goes),
             State::Waiting(_) => {
                 let script = script::draw(&mut self.random, &self.plan);
-                let running = Running::begin(script, io, self.plan.is_harmless());
+                let running = Running::begin(script, io, &self.plan);
                 self.state = State::Running(Box::new(running));
                 let State::Running(running) = &mut self.state else {
                     unreachable!()
@@ -149,7 +150,7 @@ impl Peer for Raw {
 }
 
 impl Running {
-    fn begin(script: Script, io: &mut PeerIo<'_>, is_harmless: bool) -> Running {
+    fn begin(script: Script, io: &mut PeerIo<'_>, plan: &Plan) -> Running {
         let socket = io.connect(SocketAddr::from(([127, 0, 0, 1], 80)));
         io.wake_in(SCRIPT_TIME_MAX);
         let began = io.now();
@@ -172,7 +173,8 @@ impl Running {
             patience_until: began,
             has_end: false,
             is_gone: false,
-            is_harmless,
+            is_harmless: plan.is_harmless(),
+            is_impatient: plan.is_impatient,
         }
     }
 
@@ -306,8 +308,13 @@ impl Running {
             let Some(body) = &message.body else {
                 return Ok(());
             };
-            if matches!(message.status, 400 | 408) && !self.is_harmless {
-                // An impatient server, or a body that did not come.
+            let is_excused = match message.status {
+                // A body that did not come.
+                400 => !self.is_harmless,
+                408 => self.is_impatient,
+                _ => false,
+            };
+            if is_excused {
                 self.script.expects.clear();
                 self.inbox.clear();
                 self.is_gone = true;
