@@ -8,6 +8,7 @@
 
 use std::collections::HashMap;
 use std::collections::VecDeque;
+use std::fmt;
 use std::mem;
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
@@ -23,6 +24,12 @@ use crate::ring::sys::Address;
 pub struct EndpointId {
     index: u32,
     generation: u32,
+}
+
+impl fmt::Display for EndpointId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "socket {}.{}", self.index, self.generation)
+    }
 }
 
 /// Names an operation in flight.

@@ -66,6 +66,12 @@ pub struct PeerIo<'world> {
 }
 
 impl PeerIo<'_> {
+    /// Notes a step of this peer, for a person to read.
+    fn note(&mut self, text: impl FnOnce() -> String) {
+        let peer = self.peer.0;
+        self.world.note(|| format!("peer {peer} {}", text()));
+    }
+
     /// The virtual time.
     pub fn now(&self) -> Instant {
         self.world.now()
@@ -85,6 +91,7 @@ impl PeerIo<'_> {
     pub fn connect(&mut self, address: SocketAddr) -> PeerSocket {
         let endpoint = self.world.net.new_stream(Owner::Peer(self.peer));
         self.world.count_sockets(self.peer, 1);
+        self.note(|| format!("connects {endpoint} to {address}"));
         self.world.begin_connect(endpoint, Address::Tcp(address));
         PeerSocket(endpoint)
     }
@@ -111,6 +118,7 @@ impl PeerIo<'_> {
         let endpoint = self.world.net.take_accepted(listener.0)?;
         self.world.net.set_owner(endpoint, Owner::Peer(self.peer));
         self.world.count_sockets(self.peer, 1);
+        self.note(|| format!("accepts {endpoint}"));
         Some(PeerSocket(endpoint))
     }
 
@@ -124,7 +132,11 @@ impl PeerIo<'_> {
         if bytes.is_empty() {
             return PeerSent::Nothing;
         }
-        match self.world.transmit(socket.0, &[bytes], usize::MAX) {
+        let sent = self.world.transmit(socket.0, &[bytes], usize::MAX);
+        if sent != Err(libc::EAGAIN) {
+            self.note(|| format!("sends {} on {}: {sent:?}", bytes.len(), socket.0));
+        }
+        match sent {
             Ok(bytes) => PeerSent::Bytes(bytes),
             Err(libc::EAGAIN) => PeerSent::Nothing,
             Err(_) => PeerSent::Reset,
@@ -138,10 +150,13 @@ impl PeerIo<'_> {
         into: &mut Vec<u8>,
         bytes_max: usize,
     ) -> PeerReceived {
-        match self
+        let received = self
             .world
-            .take_received(socket.0, bytes_max, |piece| into.extend_from_slice(piece))
-        {
+            .take_received(socket.0, bytes_max, |piece| into.extend_from_slice(piece));
+        if received != Err(libc::EAGAIN) {
+            self.note(|| format!("receives on {}: {received:?}", socket.0));
+        }
+        match received {
             Ok(0) if bytes_max > 0 => PeerReceived::End,
             Ok(bytes) => PeerReceived::Bytes(bytes),
             Err(libc::EAGAIN) => PeerReceived::Nothing,
@@ -151,6 +166,7 @@ impl PeerIo<'_> {
 
     /// Sends nothing more.
     pub fn shut_write(&mut self, socket: PeerSocket) {
+        self.note(|| format!("shuts {} Write", socket.0));
         self.world.shut(socket.0, false, true);
     }
 
@@ -166,6 +182,8 @@ impl PeerIo<'_> {
 
     fn end(&mut self, socket: PeerSocket, reset: bool) {
         if self.world.net.get(socket.0).is_some() {
+            let how = if reset { "resets" } else { "closes" };
+            self.note(|| format!("{how} {}", socket.0));
             self.world.count_sockets(self.peer, -1);
             self.world.close_endpoint(socket.0, reset);
         }
