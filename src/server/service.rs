@@ -6,6 +6,8 @@
 //!                └─► ServerHandle ─────────┘ shutdown; readiness, statistics, addresses
 //! ```
 
+mod knobs;
+
 use std::fmt;
 use std::future::poll_fn;
 use std::io::Write;
@@ -18,13 +20,11 @@ use std::sync::Mutex;
 use std::sync::OnceLock;
 use std::sync::PoisonError;
 use std::task::Poll;
-use std::time::Duration;
 
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Phase;
 use crate::error::Result;
-use crate::limits::HEADER_COUNT_MAX;
 use crate::net;
 use crate::net::Address;
 use crate::net::ListenSocket;
@@ -171,97 +171,6 @@ impl Server {
     /// A handle to the server, for other threads: shutdown, readiness, statistics.
     pub fn handle(&self) -> ServerHandle {
         ServerHandle::new(Arc::clone(&self.state))
-    }
-
-    // ---- knobs -----------------------------------------------------------------------------
-
-    /// How many workers; otherwise as many as the processors, and the quota of the cgroup, allow.
-    #[must_use]
-    pub fn workers(mut self, count: usize) -> Server {
-        self.workers.count = Some(count);
-        self
-    }
-
-    /// From accept, or the first byte of a further request, to the end of the head: 30 s.
-    #[must_use]
-    pub fn header_timeout(mut self, timeout: Duration) -> Server {
-        self.options.header_timeout = timeout;
-        self
-    }
-
-    /// Between two requests of a connection: 90 s.
-    #[must_use]
-    pub fn idle_timeout(mut self, timeout: Duration) -> Server {
-        self.options.idle_timeout = timeout;
-        self
-    }
-
-    /// Between two signs of progress of a request's body: 30 s.
-    #[must_use]
-    pub fn body_timeout(mut self, timeout: Duration) -> Server {
-        self.options.body_timeout = timeout;
-        self
-    }
-
-    /// Between two signs of progress of what is sent: 30 s.
-    #[must_use]
-    pub fn write_timeout(mut self, timeout: Duration) -> Server {
-        self.options.write_timeout = timeout;
-        self
-    }
-
-    /// How long a shutdown waits for the requests that run: 30 s.
-    #[must_use]
-    pub fn shutdown_timeout(mut self, timeout: Duration) -> Server {
-        self.options.shutdown_timeout = timeout;
-        self
-    }
-
-    /// Bytes of a request head, the request line included: 64 KiB, and at most 16 MiB. A longer one
-    /// is answered 431.
-    #[must_use]
-    pub fn head_bytes_max(mut self, bytes: usize) -> Server {
-        self.options.head_limits.bytes = bytes;
-        self
-    }
-
-    /// Fields of a request head: 128, which is also the most that can be set. More are answered
-    /// 431.
-    #[must_use]
-    pub fn header_count_max(mut self, count: usize) -> Server {
-        self.options.head_limits.fields = count.min(HEADER_COUNT_MAX);
-        self
-    }
-
-    /// Bytes of a request target: 16 KiB. A longer one is answered 414.
-    #[must_use]
-    pub fn target_bytes_max(mut self, bytes: usize) -> Server {
-        self.options.head_limits.target_bytes = bytes;
-        self
-    }
-
-    /// Bytes of a request body: no bound, since bodies are streamed. A longer one is answered 413,
-    /// or, where its length is not known before, is an error of the body.
-    #[must_use]
-    pub fn body_bytes_max(mut self, bytes: u64) -> Server {
-        self.options.body_bytes_max = Some(bytes);
-        self
-    }
-
-    /// Bytes of further requests that are kept while one runs: 64 KiB. Beyond, nothing is received.
-    #[must_use]
-    pub fn pipelined_bytes_max(mut self, bytes: usize) -> Server {
-        self.options.pipelined_bytes_max = bytes;
-        self
-    }
-
-    /// Writes one line per request, from a thread of its own; see
-    /// [`access_log`](crate::server::access_log). A writer that stalls costs lines, which are
-    /// counted, and never stalls a worker.
-    #[must_use]
-    pub fn access_log(mut self, writer: impl Write + Send + 'static) -> Server {
-        self.access_log = Some(Box::new(writer));
-        self
     }
 
     // ---- running ---------------------------------------------------------------------------
