@@ -1,0 +1,246 @@
+//! Requests to responses: routes, runs what answers, and writes what it says.
+//!
+//! ```text
+//!   begin ─┬─ inline ───────────────────► respond ─┬─ Whole
+//!          └─ Work::Handler ─ advance ──►          └─ Chunks ─► Work::Body ─ pump ─► end, or cut
+//! ```
+
+use std::rc::Rc;
+use std::task::Context;
+use std::task::Poll;
+
+use ::http::Method;
+use ::http::StatusCode;
+
+use crate::http::body::Body;
+use crate::http::body::Content;
+use crate::http::disconnect::Disconnect;
+use crate::http::framing::CloseReason;
+use crate::http::incoming::Sender;
+use crate::http::request::Request;
+use crate::http::response::Response;
+use crate::http::serve::Circumstances;
+use crate::http::serve::Refusal;
+use crate::http::serve::Sends;
+use crate::limits::OWN_BUFFER_BODY_BYTES;
+use crate::net::Io;
+use crate::server::connection::Connection;
+use crate::server::connection::Streamed;
+use crate::server::connection::Work;
+use crate::server::connection::guard::guarded;
+use crate::server::connection::guard::guarded_drop;
+use crate::server::handler::Endpoint;
+use crate::server::router::Routed;
+
+impl Connection {
+    /// Routes a request. An inline handler has answered when this returns.
+    pub(super) fn begin(&mut self, io: &mut Io, mut request: Request) {
+        let worker = Rc::clone(&self.worker);
+        worker.counters.count_request();
+        self.timing.note_progress();
+        self.body_bytes = 0;
+        self.drained_bytes = 0;
+        self.is_standing |= self.exchange.close_reason().is_none();
+        let length = self.exchange.body_length();
+        self.has_large_bodies = length.is_none_or(|length| length > OWN_BUFFER_BODY_BYTES);
+        if worker.access_log.is_some() {
+            self.begin_log(io, Some(&request));
+        }
+        if let (Some(max), Some(length)) =
+            (worker.options.body_bytes_max, self.exchange.body_length())
+            && length > max
+        {
+            return self.refuse(
+                io,
+                Refusal {
+                    status: StatusCode::PAYLOAD_TOO_LARGE,
+                    rule: "the request's body is longer than the server takes",
+                },
+            );
+        }
+        if request.method() == Method::OPTIONS && request.path() == "*" {
+            // RFC 9110 §9.3.7: the server as a whole is asked, not a route.
+            return self.respond(io, Response::new());
+        }
+        match worker.router.find(&mut request) {
+            Routed::Refused(response) => self.respond(io, response),
+            Routed::Endpoint(Endpoint::Inline(function)) => {
+                match io.peer_lookup() {
+                    Some((lookup, descriptor)) => request.set_peer_lookup(lookup, descriptor),
+                    None => request.set_peer_addr(io.peer_addr()),
+                }
+                match guarded(|| function(&request)) {
+                    Some(response) => self.respond(io, response),
+                    None => self.panicked(io),
+                }
+            }
+            Routed::Endpoint(Endpoint::Deferred(handler)) => {
+                request.set_peer_addr(io.peer_addr());
+                if self.exchange.is_in_body() {
+                    let (sender, body) = Body::incoming(self.exchange.body_length());
+                    request.set_body(body);
+                    self.sender = Some(sender);
+                }
+                let disconnect = self.disconnect.get_or_insert_with(Disconnect::new);
+                request.set_disconnect(disconnect.clone());
+                let handler = std::sync::Arc::clone(handler);
+                match guarded(|| handler.start(request)) {
+                    Some(future) => self.work = Work::Handler(future),
+                    None => self.panicked(io),
+                }
+            }
+        }
+    }
+
+    /// Polls what runs, as far as it gets.
+    pub(super) fn advance(&mut self, io: &mut Io) {
+        loop {
+            match std::mem::replace(&mut self.work, Work::Nothing) {
+                Work::Nothing => return,
+                Work::Handler(mut future) => {
+                    let waker = io.waker().clone();
+                    let mut cx = Context::from_waker(&waker);
+                    match guarded(|| future.as_mut().poll(&mut cx)) {
+                        Some(Poll::Pending) => {
+                            self.work = Work::Handler(future);
+                            return;
+                        }
+                        Some(Poll::Ready(response)) => {
+                            guarded_drop(future);
+                            self.respond(io, response);
+                        }
+                        None => {
+                            guarded_drop(future);
+                            self.panicked(io);
+                        }
+                    }
+                }
+                Work::Body(streamed) => {
+                    if self.pump(io, streamed) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes a response, or begins to.
+    pub(super) fn respond(&mut self, io: &mut Io, mut response: Response) {
+        let is_dropped = self.sender.as_ref().is_none_or(Sender::is_dropped);
+        if is_dropped {
+            self.sender = None;
+        } else if self.exchange.awaits_continue() {
+            // The response is made of the body: it must be asked for now, since a 100 cannot
+            // follow the head.
+            self.exchange.write_continue(io.output.tail());
+        }
+        if let Some(status) = self.exchange.replacement_for(&response) {
+            self.worker.counters.count_invalid_response();
+            guarded_drop(response);
+            response = Response::new().status(status);
+        }
+        if let Some(entry) = &mut self.log {
+            entry.status = response.status_code();
+        }
+        let worker = Rc::clone(&self.worker);
+        let circumstances = Circumstances {
+            date: &mut worker.date(),
+            wall_seconds: io.wall_seconds(),
+            body_is_abandoned: is_dropped,
+            is_shutting_down: worker.is_shutting_down(),
+        };
+        let sends = self
+            .exchange
+            .respond(&mut response, circumstances, io.output.tail());
+        let trailers = response.take_trailers();
+        let body = response.into_body();
+        match sends {
+            Sends::Nothing => guarded_drop(body),
+            Sends::Whole => self.send_whole(io, body),
+            Sends::Chunks => {
+                io.set_resets(self.exchange.ends_with_connection());
+                self.work = Work::Body(Box::new(Streamed { body, trailers }));
+                return;
+            }
+        }
+        self.end_log(io, None);
+    }
+
+    pub(super) fn send_whole(&mut self, io: &mut Io, body: Body) {
+        match body.into_content() {
+            Content::Empty => {}
+            Content::Bytes(bytes) => {
+                self.count_bytes(bytes.len() as u64);
+                io.append_bytes(bytes);
+            }
+            Content::File { file, range } => {
+                self.count_bytes(range.end - range.start);
+                io.append_file(file, range);
+            }
+            Content::Chunks(_) => panic!("chunks are sent one by one"),
+        }
+    }
+
+    /// Sends chunks while there is room and they come; true when the body goes on later.
+    pub(super) fn pump(&mut self, io: &mut Io, mut streamed: Box<Streamed>) -> bool {
+        let waker = io.waker().clone();
+        let mut cx = Context::from_waker(&waker);
+        while !io.is_full() {
+            match guarded(|| streamed.body.poll_chunk(&mut cx)) {
+                Some(Poll::Pending) => {
+                    self.work = Work::Body(streamed);
+                    return true;
+                }
+                Some(Poll::Ready(Some(Ok(chunk)))) => {
+                    if !self.exchange.begin_chunk(chunk.len(), io.output.tail()) {
+                        return self.cut(io, streamed);
+                    }
+                    self.count_bytes(chunk.len() as u64);
+                    io.append_bytes(chunk);
+                    self.exchange.end_chunk(io.output.tail());
+                }
+                Some(Poll::Ready(None)) => {
+                    let own = streamed.trailers.take();
+                    let trailers = own.or_else(|| streamed.body.take_trailers());
+                    if !self
+                        .exchange
+                        .finish_body(trailers.as_ref(), io.output.tail())
+                    {
+                        return self.cut(io, streamed);
+                    }
+                    guarded_drop(streamed);
+                    self.end_log(io, None);
+                    return false;
+                }
+                Some(Poll::Ready(Some(Err(_)))) => return self.cut(io, streamed),
+                None => {
+                    self.worker.counters.count_panic();
+                    return self.cut(io, streamed);
+                }
+            }
+        }
+        self.work = Work::Body(streamed);
+        true
+    }
+
+    /// The body of the response failed after its head was written.
+    pub(super) fn cut(&mut self, io: &mut Io, streamed: Box<Streamed>) -> bool {
+        // Where the end of the connection is the end of the body, an orderly one would lie.
+        self.is_cut |= self.exchange.ends_with_connection();
+        self.exchange.fail_body();
+        guarded_drop(streamed);
+        self.end_log(io, None);
+        false
+    }
+
+    pub(super) fn panicked(&mut self, io: &mut Io) {
+        self.worker.counters.count_panic();
+        self.has_unread |= self.exchange.is_in_body();
+        self.exchange.stop_receiving(CloseReason::HandlerFailed);
+        self.sender = None;
+        self.respond(
+            io,
+            Response::new().status(StatusCode::INTERNAL_SERVER_ERROR),
+        );
+    }
+}

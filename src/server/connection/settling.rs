@@ -1,0 +1,115 @@
+//! After each event: what the connection does next, how it receives, and until when.
+//!
+//! ```text
+//!   any event ─► settle ─┬─ through ─► close
+//!                        └─ goes on ─► 100 Continue, receive mode, deadline
+//! ```
+
+use crate::http::incoming::Sender;
+use crate::limits::BODY_RECV_BYTES;
+use crate::limits::DRAIN_BYTES_MAX;
+use crate::limits::OWN_BUFFER_BODY_BYTES;
+use crate::net::Io;
+use crate::net::Receive;
+use crate::net::Step;
+use crate::net::output::give_buffer;
+use crate::server::connection::Connection;
+use crate::server::connection::Work;
+
+impl Connection {
+    /// After each event: what the connection does next, how it receives, and until when.
+    pub(super) fn settle(&mut self, io: &mut Io) -> Step {
+        if self.behind.is_empty() && self.behind.capacity() > 0 {
+            give_buffer(std::mem::take(&mut self.behind));
+        }
+        if self.is_cut {
+            return Step::Abort;
+        }
+        if self.is_through() {
+            io.set_linger(self.has_unread);
+            return Step::CloseAfterFlush;
+        }
+        if let Some(sender) = &mut self.sender
+            && sender.is_wanted()
+            && self.exchange.awaits_response()
+        {
+            self.exchange.write_continue(io.output.tail());
+        }
+        let receive = self.receive_mode(io);
+        io.set_receive(receive);
+        self.timing.settle(
+            &self.worker.options,
+            io,
+            &self.exchange,
+            self.waits_for_body(),
+        );
+        Step::Continue
+    }
+
+    /// True when nothing will happen on this connection any more.
+    pub(super) fn is_through(&mut self) -> bool {
+        if !self.exchange.has_sent_all() || !matches!(self.work, Work::Nothing) {
+            return false;
+        }
+        if self.exchange.is_closed() {
+            return true;
+        }
+        if self.exchange.is_in_body() {
+            // The response is through, and its request is not.
+            let ends =
+                self.exchange.close_reason().is_some() || self.drained_bytes > DRAIN_BYTES_MAX;
+            self.has_unread |= ends;
+            return ends;
+        }
+        let has_more = !self.behind.is_empty();
+        if has_more {
+            return false;
+        }
+        // A request of a connection that is new may be on its way still.
+        let is_new = self.timing.is_new() && !self.worker.closes_new();
+        let shuts_down = self.worker.is_shutting_down() && self.exchange.is_idle() && !is_new;
+        self.is_half_closed || shuts_down
+    }
+
+    /// True when the next sign of progress is a piece of the request's body from the peer.
+    pub(super) fn waits_for_body(&self) -> bool {
+        let is_read = |sender: &Sender| !sender.is_dropped() && !sender.is_wanted();
+        self.exchange.is_in_body() && !self.sender.as_ref().is_some_and(is_read)
+    }
+
+    pub(super) fn receive_mode(&mut self, io: &mut Io) -> Receive {
+        // A standing receive would cut a large body into small pieces, each of them copied.
+        let usual = if self.is_standing && !self.has_large_bodies {
+            Receive::Standing
+        } else {
+            Receive::Once
+        };
+        let held_max = self.worker.options.pipelined_bytes_max;
+        if !self.exchange.is_in_body() {
+            let is_held = self.behind.len() >= held_max;
+            return if is_held { Receive::Paused } else { usual };
+        }
+        let left = self.exchange.body_length();
+        let Some(sender) = &mut self.sender else {
+            return usual;
+        };
+        if sender.is_dropped() {
+            return usual;
+        }
+        let queued = sender.queued_bytes() as u64;
+        let is_large = left.is_none_or(|left| left > OWN_BUFFER_BODY_BYTES);
+        let fits = left.is_some_and(|left| left + queued <= held_max as u64);
+        if fits && !(is_large && sender.is_wanted()) {
+            return usual;
+        }
+        if sender.is_wanted() {
+            let wanted = left.map_or(BODY_RECV_BYTES, |left| {
+                usize::try_from(left).map_or(BODY_RECV_BYTES, |left| left.min(BODY_RECV_BYTES))
+            });
+            return Receive::Body(wanted);
+        }
+        // Whoever holds the body may read it outside of our polls.
+        sender.set_notify(io.waker().clone());
+        Receive::Paused
+    }
+}
