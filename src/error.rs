@@ -13,6 +13,8 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 
+use ::http::StatusCode;
+
 /// The result of everything in this crate that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -27,6 +29,7 @@ struct Inner {
     url: Option<String>,
     text: Cow<'static, str>,
     source: Option<Source>,
+    answer: Option<StatusCode>,
 }
 
 /// Who is at fault.
@@ -96,6 +99,7 @@ impl Error {
             url: None,
             text: text.into(),
             source: None,
+            answer: None,
         }))
     }
 
@@ -120,9 +124,41 @@ impl Error {
         self
     }
 
+    /// Says how a server answers when a handler returns this error: with this status, and with the
+    /// error's own text behind its name. That text thus repeats nothing of the request and holds
+    /// nothing that is not for the client; what is for the log alone is a [source](Error::because).
+    ///
+    /// ```
+    /// use roundtrip::Error;
+    /// use roundtrip::IntoResponse;
+    /// use roundtrip::error::ErrorKind;
+    ///
+    /// let error = Error::new(ErrorKind::Invalid, "an amount is positive")
+    ///     .answered(http::StatusCode::UNPROCESSABLE_ENTITY);
+    /// let response = error.into_response();
+    /// assert_eq!(response.status_code(), 422);
+    /// let body = response.body_ref().as_bytes().unwrap();
+    /// assert_eq!(body, b"Unprocessable Entity: an amount is positive\n");
+    /// ```
+    #[must_use]
+    pub fn answered(mut self, status: StatusCode) -> Error {
+        self.0.answer = Some(status);
+        self
+    }
+
+    /// With which status a server answers, where that was [said](Error::answered).
+    pub fn answer(&self) -> Option<StatusCode> {
+        self.0.answer
+    }
+
     /// Who is at fault.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
+    }
+
+    /// The line of text alone, without URL and sources.
+    pub fn text(&self) -> &str {
+        &self.0.text
     }
 
     /// What was being done, where known.

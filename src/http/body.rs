@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::task::Context;
 use std::task::Poll;
 
+use ::http::StatusCode;
 use bytes::Bytes;
 use bytes::BytesMut;
 use futures_core::Stream;
@@ -288,6 +289,7 @@ fn over_limit(limit_bytes: usize) -> Error {
              Body::collect takes another limit, Body::chunk needs none"
         ),
     )
+    .answered(StatusCode::PAYLOAD_TOO_LARGE)
 }
 
 impl Stream for Body {
@@ -361,6 +363,24 @@ impl From<Vec<u8>> for Body {
     }
 }
 
+impl From<Box<str>> for Body {
+    fn from(text: Box<str>) -> Body {
+        String::from(text).into()
+    }
+}
+
+impl From<Box<[u8]>> for Body {
+    fn from(bytes: Box<[u8]>) -> Body {
+        Bytes::from(bytes).into()
+    }
+}
+
+impl<const N: usize> From<[u8; N]> for Body {
+    fn from(bytes: [u8; N]) -> Body {
+        Vec::from(bytes).into()
+    }
+}
+
 impl From<BytesMut> for Body {
     fn from(bytes: BytesMut) -> Body {
         bytes.freeze().into()
@@ -372,6 +392,15 @@ impl From<Cow<'static, str>> for Body {
         match text {
             Cow::Borrowed(text) => text.into(),
             Cow::Owned(text) => text.into(),
+        }
+    }
+}
+
+impl From<Cow<'static, [u8]>> for Body {
+    fn from(bytes: Cow<'static, [u8]>) -> Body {
+        match bytes {
+            Cow::Borrowed(bytes) => bytes.into(),
+            Cow::Owned(bytes) => bytes.into(),
         }
     }
 }

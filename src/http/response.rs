@@ -91,6 +91,19 @@ impl Response {
         self
     }
 
+    /// With these header fields instead of those of the same names.
+    #[must_use]
+    pub fn with_headers(mut self, headers: &Headers) -> Response {
+        let own = self.headers_mut();
+        for (name, _) in headers.iter() {
+            own.remove(name);
+        }
+        for (name, value) in headers.iter() {
+            self = self.header(name, value);
+        }
+        self
+    }
+
     /// With a `Content-Type`: `response.content_type("text/html; charset=utf-8")`. An invalid one is
     /// treated as in [`Response::header`].
     #[must_use]

@@ -25,6 +25,7 @@ pub mod worker;
 
 pub use crate::server::handle::ServerHandle;
 pub use crate::server::handler::Handler;
+pub use crate::server::into_response::Html;
 pub use crate::server::into_response::IntoResponse;
 pub use crate::server::router::Router;
 pub use crate::server::service::Server;
