@@ -176,7 +176,7 @@ fn check_routes(mut request: Request) {
         .filter(|at| path.starts_with('/') && is_match(PATTERNS[*at].0, &segments))
         .collect();
     let is_found = ROUTER.with(|router| match router.find(&mut request) {
-        Routed::Endpoint(_) => true,
+        Routed::Endpoint { .. } => true,
         Routed::Refused(response) => {
             let status = response.status_code().as_u16();
             assert_eq!(status, 404, "{path}");

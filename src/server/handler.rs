@@ -67,8 +67,9 @@ pub struct Erased;
 /// A handler without its type.
 #[derive(Clone)]
 pub enum Endpoint {
-    /// Runs to its end within the call.
-    Inline(Arc<dyn Fn(&Request) -> Response + Send + Sync>),
+    /// Runs to its end within the call. What stands around a handler may change the request; the
+    /// handler itself only reads it.
+    Inline(Arc<dyn Fn(&mut Request) -> Response + Send + Sync>),
     /// Starts a future.
     Deferred(Arc<dyn Deferred>),
 }
@@ -106,7 +107,7 @@ where
     R: IntoResponse,
 {
     fn into_endpoint(self) -> Endpoint {
-        Endpoint::Inline(Arc::new(move |request: &Request| {
+        Endpoint::Inline(Arc::new(move |request: &mut Request| {
             self(request).into_response()
         }))
     }
@@ -167,9 +168,9 @@ mod tests {
     use crate::error::Result;
 
     fn answer<M>(handler: impl Handler<M>, target: &str) -> String {
-        let request = Request::for_target("GET", target).unwrap();
+        let mut request = Request::for_target("GET", target).unwrap();
         let response = match handler.into_endpoint() {
-            Endpoint::Inline(function) => function(&request),
+            Endpoint::Inline(function) => function(&mut request),
             Endpoint::Deferred(handler) => {
                 let mut future = handler.start(request);
                 match future

@@ -35,6 +35,31 @@ pub struct Options {
     pub pipelined_bytes_max: usize,
 }
 
+/// What holds for some routes instead of the server's value; see
+/// [`Router::body_bytes_max`](crate::server::router::Router::body_bytes_max) and its neighbours. `None` everywhere is the
+/// server's value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RouteOptions {
+    /// Bytes of a request body.
+    pub body_bytes_max: Option<u64>,
+    /// From the whole head of a request to the response of its handler.
+    pub handler_timeout: Option<Duration>,
+    /// Between two signs of progress of a request's body.
+    pub body_timeout: Option<Duration>,
+}
+
+impl RouteOptions {
+    /// These, and what they leave open from `outer`.
+    #[must_use]
+    pub fn or(self, outer: RouteOptions) -> RouteOptions {
+        RouteOptions {
+            body_bytes_max: self.body_bytes_max.or(outer.body_bytes_max),
+            handler_timeout: self.handler_timeout.or(outer.handler_timeout),
+            body_timeout: self.body_timeout.or(outer.body_timeout),
+        }
+    }
+}
+
 impl Default for Options {
     fn default() -> Options {
         Options {

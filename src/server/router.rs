@@ -6,6 +6,7 @@
 //! ```
 
 use std::fmt;
+use std::time::Duration;
 
 use ::http::Method;
 use ::http::StatusCode;
@@ -17,6 +18,7 @@ use crate::http::response::Response;
 use crate::server::handler::Endpoint;
 use crate::server::handler::Handler;
 use crate::server::into_response::status_text;
+use crate::server::options::RouteOptions;
 use crate::server::pattern::Pattern;
 use crate::server::routes::Routes;
 
@@ -34,13 +36,19 @@ use crate::server::routes::Routes;
 #[derive(Default)]
 pub struct Router {
     routes: Routes<Endpoint>,
+    options: RouteOptions,
 }
 
 /// What a router makes of a request.
 #[derive(Debug)]
 pub enum Routed<'a> {
-    /// The handler; the request has its path parameters.
-    Endpoint(&'a Endpoint),
+    /// Somebody answers; the request has its path parameters.
+    Endpoint {
+        /// The handler.
+        endpoint: &'a Endpoint,
+        /// What holds for its route.
+        options: &'a RouteOptions,
+    },
     /// Nobody: the response says so.
     Refused(Response),
 }
@@ -50,6 +58,7 @@ impl Router {
     pub fn new() -> Router {
         Router {
             routes: Routes::new(),
+            options: RouteOptions::default(),
         }
     }
 
@@ -127,6 +136,30 @@ impl Router {
         Ok(self)
     }
 
+    /// Bytes of a request body, for all routes of this router: what is longer is answered 413.
+    /// Without it the server's value holds.
+    #[must_use]
+    pub fn body_bytes_max(mut self, bytes: u64) -> Router {
+        self.options.body_bytes_max = Some(bytes);
+        self
+    }
+
+    /// How long a handler may take until it has answered, for all routes of this router. Without it
+    /// the server's value holds.
+    #[must_use]
+    pub fn handler_timeout(mut self, timeout: Duration) -> Router {
+        self.options.handler_timeout = Some(timeout);
+        self
+    }
+
+    /// How long a request's body may make no progress, for all routes of this router. Without it
+    /// the server's value holds.
+    #[must_use]
+    pub fn body_timeout(mut self, timeout: Duration) -> Router {
+        self.options.body_timeout = Some(timeout);
+        self
+    }
+
     /// Finds who answers, and gives the request its path parameters. Allocates nothing, unless a
     /// parameter holds escapes or nobody answers.
     pub fn find(&self, request: &mut Request) -> Routed<'_> {
@@ -142,7 +175,10 @@ impl Router {
             let (pattern, captures) = (found.pattern, found.captures);
             fill_params(request, pattern, captures.iter());
         }
-        Routed::Endpoint(found.value)
+        Routed::Endpoint {
+            endpoint: found.value,
+            options: &self.options,
+        }
     }
 
     /// The same routes for one worker.
@@ -151,7 +187,10 @@ impl Router {
         for endpoint in routes.values_mut() {
             *endpoint = endpoint.for_worker();
         }
-        Router { routes }
+        Router {
+            routes,
+            options: self.options,
+        }
     }
 
     fn refuse(&self, request: &Request) -> Response {
@@ -221,7 +260,7 @@ mod tests {
                 let allow = response.headers().get("allow").unwrap_or("");
                 (response.status_code().as_u16(), allow.to_owned())
             }
-            Routed::Endpoint(_) => {
+            Routed::Endpoint { .. } => {
                 let params: Vec<_> = request.params().map(|(n, v)| format!("{n}={v}")).collect();
                 (200, params.join(" "))
             }

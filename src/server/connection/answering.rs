@@ -64,17 +64,23 @@ impl Connection {
         }
         match worker.router.find(&mut request) {
             Routed::Refused(response) => self.respond(io, response),
-            Routed::Endpoint(Endpoint::Inline(function)) => {
+            Routed::Endpoint {
+                endpoint: Endpoint::Inline(function),
+                ..
+            } => {
                 match io.peer_lookup() {
                     Some((lookup, descriptor)) => request.set_peer_lookup(lookup, descriptor),
                     None => request.set_peer_addr(io.peer_addr()),
                 }
-                match guarded(|| function(&request)) {
+                match guarded(|| function(&mut request)) {
                     Some(response) => self.respond(io, response),
                     None => self.panicked(io),
                 }
             }
-            Routed::Endpoint(Endpoint::Deferred(handler)) => {
+            Routed::Endpoint {
+                endpoint: Endpoint::Deferred(handler),
+                ..
+            } => {
                 request.set_peer_addr(io.peer_addr());
                 if self.exchange.is_in_body() {
                     let (sender, body) = Body::incoming(self.exchange.body_length());
