@@ -34,6 +34,8 @@ pub mod runtime;
 pub mod server;
 #[cfg(feature = "simulation")]
 pub mod simulation;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use crate::client::Client;
 pub use crate::client::RoundTrip;

@@ -36,6 +36,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("std::thread", "src/server/log*", "the log's own writer"),
     ("std::thread", "src/server/access*", "the log's own writer"),
     ("std::thread", "src/client/spawned*", "its own reactor"),
+    ("std::thread", "src/testing/*", "a server beside the test"),
     // The binary is a user of the library like any other.
     ("std::fs", "src/cli/*", "the binary"),
     ("std::time", "src/cli/*", "the binary"),

@@ -55,6 +55,7 @@
 
 mod checks;
 mod report;
+pub(crate) mod session;
 
 use std::cell::Cell;
 use std::cell::RefCell;
@@ -201,8 +202,8 @@ impl Simulation {
         self
     }
 
-    /// With a file; its directories come by themselves. Once there are any, no other files are
-    /// seen.
+    /// With a file; its directories come by themselves. Once there are any, no others are seen;
+    /// without, those of the machine are.
     #[must_use]
     pub fn file(mut self, path: impl Into<PathBuf>, content: impl Into<Vec<u8>>) -> Simulation {
         self.files.push((path.into(), content.into()));
@@ -271,21 +272,8 @@ impl Simulation {
         program: F,
         after: impl FnOnce(F::Output) -> T,
     ) -> Report<T> {
-        assert!(!runtime::is_inside(), "a core runs on this thread already");
         let seed = self.options.seed;
-        let kernel = sim::install(self.options);
-        for (path, content) in &self.files {
-            kernel.add_file(path, content);
-        }
-        for (name, address) in &self.hosts {
-            kernel.add_host(name, *address);
-        }
-        let running = Rc::new(Running {
-            kernel,
-            failure: RefCell::new(None),
-            has_panicked: Cell::new(false),
-        });
-        CURRENT.set(Some(Rc::clone(&running)));
+        let running = self.install();
         let _planted = Planted::new(self.bug);
         let mut trace = self.trace;
         let mut checks = Checks::new(running.kernel.now(), self.check_every, self.turns_max);
@@ -313,6 +301,25 @@ impl Simulation {
             elapsed: running.kernel.now() - checks.started(),
             counters: checks.counters(),
         }
+    }
+
+    /// Puts the simulated kernel under this thread.
+    fn install(&self) -> Rc<Running> {
+        assert!(!runtime::is_inside(), "a core runs on this thread already");
+        let kernel = sim::install(self.options.clone());
+        for (path, content) in &self.files {
+            kernel.add_file(path, content);
+        }
+        for (name, address) in &self.hosts {
+            kernel.add_host(name, *address);
+        }
+        let running = Rc::new(Running {
+            kernel,
+            failure: RefCell::new(None),
+            has_panicked: Cell::new(false),
+        });
+        CURRENT.set(Some(Rc::clone(&running)));
+        running
     }
 }
 

@@ -263,12 +263,14 @@ pub fn notify_event(fd: RawFd) {
     });
 }
 
-/// Opens a directory of the simulated files.
+/// Opens a directory of the simulated files; `None` where there are none, and real ones are meant.
 pub fn open_directory(path: &Path) -> Option<io::Result<()>> {
     sim::with(|world| match world.files.is_directory(path) {
-        true => Ok(()),
-        false => Err(error(libc::ENOENT)),
+        _ if world.files.is_empty() => None,
+        true => Some(Ok(())),
+        false => Some(Err(error(libc::ENOENT))),
     })
+    .flatten()
 }
 
 /// openat2(2) beneath a simulated directory.

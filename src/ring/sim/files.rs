@@ -47,6 +47,11 @@ impl Files {
         self.entries.insert(path.to_owned(), entry);
     }
 
+    /// True when there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// True for a directory.
     pub(super) fn is_directory(&self, path: &Path) -> bool {
         matches!(self.entries.get(path), Some(Entry::Directory(_)))
