@@ -120,6 +120,8 @@ pub const METHOD_BYTES_MAX: usize = 64;
 pub const HEADER_COUNT_MAX: usize = 128;
 /// Bytes of one chunk-size line with its extensions (RFC 9112 §7.1.1).
 pub const CHUNK_LINE_BYTES_MAX: usize = 4 * 1024;
+/// Names and values of a query or a form: net/http's bound, far above what forms have.
+pub const QUERY_PAIRS_MAX: usize = 10_000;
 /// Chunk framing beyond what chunks of sensible size need; more is an attack.
 pub const CHUNK_OVERHEAD_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of a trailer section.

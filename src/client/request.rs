@@ -10,10 +10,10 @@ use ::http::Method;
 use url::Url;
 
 use crate::client::Client;
-use crate::client::credentials;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Result;
+use crate::http::authentication;
 use crate::http::body::Body;
 use crate::http::headers::InvalidHeader;
 use crate::http::request::Request;
@@ -118,7 +118,7 @@ impl RequestBuilder {
     /// With a name and password (RFC 7617). Those of the URL are sent without this.
     pub fn basic_auth(self, user: &str, password: &str) -> RequestBuilder {
         self.change(|request| {
-            let value = credentials::basic(user.as_bytes(), password.as_bytes());
+            let value = authentication::basic(user.as_bytes(), password.as_bytes());
             request.headers_mut().insert("Authorization", value)
         })
     }

@@ -19,7 +19,8 @@
 //!
 //! - Messages: [`request`], [`response`], [`headers`], [`body`] with [`incoming`], [`disconnect`].
 //! - Wire: [`head`], [`framing`], [`chunked`], [`encode`], [`date`].
-//! - For handlers: [`target`], [`conditional`], [`range`], [`media_type`].
+//! - For handlers: [`target`], [`query`], [`authentication`], [`conditional`], [`range`],
+//!   [`media_type`].
 //!
 //! Strictness: there is one mode. What two readers could read differently (bare LF, obs-fold,
 //! blanks before a colon, two lengths, a length beside a coding) is an error with the status that
@@ -28,6 +29,7 @@
 //! Memory: heads, requests, responses and channels come from bounded free lists of the thread, so
 //! that a server in steady state allocates nothing for them.
 
+pub mod authentication;
 pub mod body;
 pub mod chunked;
 pub mod conditional;
@@ -44,6 +46,7 @@ pub mod incoming;
 mod known;
 pub mod media_type;
 mod params;
+pub mod query;
 pub mod range;
 mod recycle;
 pub mod request;

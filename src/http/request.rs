@@ -58,20 +58,34 @@ struct Inner {
     params: Params,
     extensions: Extensions,
     url: Option<Url>,
-    peer: Peer,
+    addresses: Addresses,
     disconnect: Option<Disconnect>,
 }
 
-/// Where the client's address is known from.
+/// Where the addresses of the connection are known from.
 #[derive(Clone, Copy)]
-enum Peer {
-    Known(Option<SocketAddr>),
+enum Addresses {
+    Known {
+        peer: Option<SocketAddr>,
+        local: Option<SocketAddr>,
+    },
     /// From the kernel, which need not be asked for every connection.
-    Ask(PeerLookup, i32),
+    Ask {
+        peer: AddressLookup,
+        local: AddressLookup,
+        descriptor: i32,
+    },
 }
 
-/// Asks for the address of the peer of a socket.
-pub type PeerLookup = fn(descriptor: i32) -> Option<SocketAddr>;
+impl Addresses {
+    const NONE: Addresses = Addresses::Known {
+        peer: None,
+        local: None,
+    };
+}
+
+/// Asks for an address of a socket.
+pub type AddressLookup = fn(descriptor: i32) -> Option<SocketAddr>;
 
 thread_local! {
     static FREE: FreeList<Box<Inner>> = const { FreeList::new(FREE_REQUESTS_MAX) };
@@ -116,7 +130,7 @@ impl Request {
                 params: Params::default(),
                 extensions: Extensions::new(),
                 url: None,
-                peer: Peer::Known(None),
+                addresses: Addresses::NONE,
                 disconnect: None,
             })
         });
@@ -293,24 +307,53 @@ impl Request {
 
     /// The client's address; `None` on a Unix socket and for requests that were not received.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
-        match self.inner().peer {
-            Peer::Known(address) => address,
-            Peer::Ask(lookup, descriptor) => lookup(descriptor),
+        match self.inner().addresses {
+            Addresses::Known { peer, .. } => peer,
+            Addresses::Ask {
+                peer, descriptor, ..
+            } => peer(descriptor),
+        }
+    }
+
+    /// Our address, to which the client connected: of several listeners it tells which. `None` on a
+    /// Unix socket and for requests that were not received.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        match self.inner().addresses {
+            Addresses::Known { local, .. } => local,
+            Addresses::Ask {
+                local, descriptor, ..
+            } => local(descriptor),
         }
     }
 
     /// Sets the client's address.
     pub fn set_peer_addr(&mut self, peer: Option<SocketAddr>) {
-        self.inner_mut().peer = Peer::Known(peer);
+        let local = self.local_addr();
+        self.set_addresses(peer, local);
     }
 
-    /// Sets how to ask for the client's address when it is wanted. Only for a request that does not
-    /// outlive the call in which its connection is known to be open.
-    pub fn set_peer_lookup(&mut self, lookup: PeerLookup, descriptor: i32) {
-        self.inner_mut().peer = Peer::Ask(lookup, descriptor);
+    /// Sets the client's address and ours.
+    pub fn set_addresses(&mut self, peer: Option<SocketAddr>, local: Option<SocketAddr>) {
+        self.inner_mut().addresses = Addresses::Known { peer, local };
     }
 
-    /// Values that middleware attached.
+    /// Sets how to ask for the client's address and ours when they are wanted. Only for a request
+    /// that does not outlive the call in which its connection is known to be open.
+    pub fn set_address_lookups(
+        &mut self,
+        peer: AddressLookup,
+        local: AddressLookup,
+        descriptor: i32,
+    ) {
+        self.inner_mut().addresses = Addresses::Ask {
+            peer,
+            local,
+            descriptor,
+        };
+    }
+
+    /// Values that middleware attached: one per type, found by it. They are dropped with the request,
+    /// and no other request sees them.
     pub fn extensions(&self) -> &Extensions {
         &self.inner().extensions
     }
@@ -346,7 +389,10 @@ impl Request {
         copy.headers = inner.headers.clone();
         copy.body = body;
         copy.url = inner.url.clone();
-        copy.peer = Peer::Known(self.peer_addr());
+        copy.addresses = Addresses::Known {
+            peer: self.peer_addr(),
+            local: self.local_addr(),
+        };
         copy.disconnect = inner.disconnect.clone();
         Some(clone)
     }
@@ -401,7 +447,7 @@ impl Drop for Request {
         inner.headers.recycle();
         inner.params.clear();
         inner.url = None;
-        inner.peer = Peer::Known(None);
+        inner.addresses = Addresses::NONE;
         inner.disconnect = None;
         inner.method = Method::GET;
         inner.version = Version::HTTP_11;
@@ -430,10 +476,26 @@ impl fmt::Debug for Request {
     }
 }
 
+/// What a request of a server knows beside what `::http::Request` has a place for: an extension of
+/// requests that were converted to that type, and read again on the way back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Received {
+    /// The client's address.
+    pub peer_addr: Option<SocketAddr>,
+    /// Our address.
+    pub local_addr: Option<SocketAddr>,
+    /// What the router found in the path: names and values, in order.
+    pub params: Vec<(String, String)>,
+}
+
 impl TryFrom<Request> for ::http::Request<Body> {
     type Error = Error;
 
-    /// Fails where the target is no `Uri` as the `http` crate reads it.
+    /// Method, URI, version, fields, extensions and body; what only a server's request has goes
+    /// into the extension [`Received`]. `disconnected` is left out: it belongs to one thread.
+    ///
+    /// Fails where the target is no `Uri` as the `http` crate reads it, or where there are more
+    /// fields than the map holds.
     fn try_from(mut request: Request) -> Result<::http::Request<Body>> {
         let uri = match request.url() {
             Some(url) => url.as_str(),
@@ -448,6 +510,17 @@ impl TryFrom<Request> for ::http::Request<Body> {
         *converted.version_mut() = request.version();
         *converted.headers_mut() = request.headers().try_into()?;
         *converted.extensions_mut() = std::mem::take(request.extensions_mut());
+        let received = Received {
+            peer_addr: request.peer_addr(),
+            local_addr: request.local_addr(),
+            params: request
+                .params()
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
+        };
+        if request.url().is_none() {
+            converted.extensions_mut().insert(received);
+        }
         Ok(converted)
     }
 }
@@ -455,10 +528,12 @@ impl TryFrom<Request> for ::http::Request<Body> {
 impl TryFrom<::http::Request<Body>> for Request {
     type Error = Error;
 
-    /// A URI with scheme and host becomes the URL; another one is the target as it stands.
+    /// A URI with scheme and host becomes the URL, unless there is the extension [`Received`];
+    /// another one is the target as it stands.
     fn try_from(request: ::http::Request<Body>) -> Result<Request> {
-        let (parts, body) = request.into_parts();
-        let mut converted = if parts.uri.scheme().is_some() {
+        let (mut parts, body) = request.into_parts();
+        let received = parts.extensions.remove::<Received>();
+        let mut converted = if received.is_none() && parts.uri.scheme().is_some() {
             let url = Url::parse(&parts.uri.to_string())
                 .map_err(|error| Error::new(ErrorKind::Invalid, "bad URL").because(error))?;
             Request::new(parts.method, url)
@@ -470,6 +545,12 @@ impl TryFrom<::http::Request<Body>> for Request {
         inner.headers = Headers::try_from(&parts.headers)?;
         inner.extensions = parts.extensions;
         inner.body = body;
+        if let Some(received) = received {
+            converted.set_addresses(received.peer_addr, received.local_addr);
+            for (name, value) in &received.params {
+                converted.push_param(name, value);
+            }
+        }
         Ok(converted)
     }
 }
@@ -590,6 +671,62 @@ mod tests {
         let ours = Request::try_from(theirs).unwrap();
         assert_eq!(ours.url().unwrap().as_str(), "http://h/x");
         assert_eq!(ours.target(), "/x");
+    }
+
+    #[test]
+    fn nothing_of_a_received_request_is_lost() {
+        let (peer, local) = ("1.2.3.4:5".parse().ok(), "[::1]:80".parse().ok());
+        for target in ["/a/7?b=%20", "http://h:80/a", "*", "h:443"] {
+            let method = if target.contains("443") {
+                "CONNECT"
+            } else {
+                "OPTIONS"
+            };
+            let request = Request::for_target(method, target).unwrap();
+            let mut request = request.with_header("A", "1").unwrap().with_body("x");
+            request.headers_mut().append("a", "2").unwrap();
+            request.set_addresses(peer, local);
+            request.push_param("id", "7");
+            request.extensions_mut().insert(5u8);
+            let theirs = ::http::Request::<Body>::try_from(request).unwrap();
+            let received = theirs.extensions().get::<Received>().unwrap();
+            assert_eq!(received.peer_addr, peer);
+            let ours = Request::try_from(theirs).unwrap();
+            assert_eq!((ours.method().as_str(), ours.target()), (method, target));
+            assert!(ours.headers().get_all("a").eq([b"1", b"2"]));
+            assert_eq!((ours.peer_addr(), ours.local_addr()), (peer, local));
+            assert_eq!(ours.param("id"), "7");
+            assert_eq!(ours.extensions().get::<u8>(), Some(&5));
+            assert_eq!(ours.extensions().len(), 1);
+            assert_eq!(ours.body().as_bytes(), Some(&b"x"[..]));
+        }
+    }
+
+    #[test]
+    fn addresses_are_asked_for_when_wanted() {
+        fn peer(descriptor: i32) -> Option<SocketAddr> {
+            Some(SocketAddr::from(([10, 0, 0, 1], descriptor as u16)))
+        }
+        fn local(descriptor: i32) -> Option<SocketAddr> {
+            Some(SocketAddr::from(([10, 0, 0, 2], descriptor as u16)))
+        }
+        let mut request = Request::for_target("GET", "/").unwrap();
+        request.set_address_lookups(peer, local, 7);
+        assert_eq!(
+            (request.peer_addr(), request.local_addr()),
+            (peer(7), local(7))
+        );
+        let clone = request.try_clone().unwrap();
+        assert_eq!((clone.peer_addr(), clone.local_addr()), (peer(7), local(7)));
+        request.set_peer_addr(peer(8));
+        assert_eq!(
+            (request.peer_addr(), request.local_addr()),
+            (peer(8), local(7))
+        );
+        drop(request);
+        drop(clone);
+        let request = Request::for_target("GET", "/").unwrap();
+        assert_eq!((request.peer_addr(), request.local_addr()), (None, None));
     }
 
     #[test]

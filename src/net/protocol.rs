@@ -158,8 +158,8 @@ pub(super) struct ConnectionWaker {
     waker: Waker,
 }
 
-/// Asks the kernel for the address of a socket's peer.
-pub type PeerLookup = fn(RawFd) -> Option<SocketAddr>;
+/// Asks the kernel for an address of a socket.
+pub type AddressLookup = fn(RawFd) -> Option<SocketAddr>;
 
 /// Asked of the kernel once.
 #[derive(Clone, Copy, Default)]
@@ -325,12 +325,12 @@ impl Io {
         self.addresses().peer
     }
 
-    /// How to ask the kernel for the peer's address, for who may not need it. Valid during the call
-    /// of the protocol only: later the descriptor may be another connection's. `None` when the
-    /// address is known already.
-    pub fn peer_lookup(&self) -> Option<(PeerLookup, RawFd)> {
+    /// How to ask the kernel for the peer's address and ours, for who may not need them. Valid
+    /// during the call of the protocol only: later the descriptor may be another connection's.
+    /// `None` when the addresses are known already.
+    pub fn address_lookups(&self) -> Option<(AddressLookup, AddressLookup, RawFd)> {
         let origin = self.origin.filter(|_| self.addresses.is_none())?;
-        Some((sys::peer_addr, origin.fd))
+        Some((sys::peer_addr, sys::local_addr, origin.fd))
     }
 
     /// Our address of this connection; `None` on a Unix socket.

@@ -27,6 +27,7 @@ use crate::net::Io;
 use crate::server::connection::Connection;
 use crate::server::connection::Streamed;
 use crate::server::connection::Work;
+use crate::server::connection::guard::drop_request;
 use crate::server::connection::guard::guarded;
 use crate::server::connection::guard::guarded_drop;
 use crate::server::handler::Endpoint;
@@ -63,25 +64,29 @@ impl Connection {
             return self.respond(io, Response::new());
         }
         match worker.router.find(&mut request) {
-            Routed::Refused(response) => self.respond(io, response),
+            Routed::Refused(response) => {
+                self.respond(io, response);
+                drop_request(request);
+            }
             Routed::Endpoint {
                 endpoint: Endpoint::Inline(function),
                 ..
             } => {
-                match io.peer_lookup() {
-                    Some((lookup, descriptor)) => request.set_peer_lookup(lookup, descriptor),
-                    None => request.set_peer_addr(io.peer_addr()),
+                match io.address_lookups() {
+                    Some((peer, local, fd)) => request.set_address_lookups(peer, local, fd),
+                    None => request.set_addresses(io.peer_addr(), io.local_addr()),
                 }
                 match guarded(|| function(&mut request)) {
                     Some(response) => self.respond(io, response),
                     None => self.panicked(io),
                 }
+                drop_request(request);
             }
             Routed::Endpoint {
                 endpoint: Endpoint::Deferred(handler),
                 ..
             } => {
-                request.set_peer_addr(io.peer_addr());
+                request.set_addresses(io.peer_addr(), io.local_addr());
                 if self.exchange.is_in_body() {
                     let (sender, body) = Body::incoming(self.exchange.body_length());
                     request.set_body(body);

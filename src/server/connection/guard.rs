@@ -10,6 +10,8 @@ use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
 
+use crate::http::request::Request;
+
 /// Payloads that are dropped when each panics in its drop; the next one stays for ever.
 const PAYLOADS_MAX: usize = 3;
 
@@ -40,6 +42,13 @@ pub(super) fn guarded_drop<T>(value: T) {
     let _ = guarded(move || drop(value));
 }
 
+/// Drops a request, which may carry values of the user.
+pub(super) fn drop_request(request: Request) {
+    if !request.extensions().is_empty() {
+        guarded_drop(request);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,5 +75,19 @@ mod tests {
         assert_eq!(guarded(|| -> u8 { panic!("a handler that fails") }), None);
         assert!(guarded(|| std::panic::panic_any(Bomb)).is_none());
         guarded_drop(Bomb);
+    }
+
+    #[test]
+    fn a_request_may_carry_bombs() {
+        #[derive(Clone)]
+        struct Carried;
+        impl Drop for Carried {
+            fn drop(&mut self) {
+                panic!("a drop that fails");
+            }
+        }
+        let mut request = Request::for_target("GET", "/").unwrap();
+        request.extensions_mut().insert(Carried);
+        drop_request(request);
     }
 }
