@@ -122,6 +122,10 @@ pub const HEADER_COUNT_MAX: usize = 128;
 pub const CHUNK_LINE_BYTES_MAX: usize = 4 * 1024;
 /// Names and values of a query or a form: net/http's bound, far above what forms have.
 pub const QUERY_PAIRS_MAX: usize = 10_000;
+/// Cookies of one request: net/http's bound, far above what browsers keep for a host.
+pub const COOKIES_MAX: usize = 3_000;
+/// Bytes of the domain of a cookie: of any host name (RFC 1035 §2.3.4).
+pub const COOKIE_DOMAIN_BYTES_MAX: usize = 253;
 /// Chunk framing beyond what chunks of sensible size need; more is an attack.
 pub const CHUNK_OVERHEAD_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of a trailer section.

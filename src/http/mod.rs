@@ -19,7 +19,7 @@
 //!
 //! - Messages: [`request`], [`response`], [`headers`], [`body`] with [`incoming`], [`disconnect`].
 //! - Wire: [`head`], [`framing`], [`chunked`], [`encode`], [`date`].
-//! - For handlers: [`target`], [`query`], [`authentication`], [`conditional`], [`range`],
+//! - For handlers: [`target`], [`query`], [`cookie`], [`authentication`], [`conditional`], [`range`],
 //!   [`media_type`].
 //!
 //! Strictness: there is one mode. What two readers could read differently (bare LF, obs-fold,
@@ -33,6 +33,7 @@ pub mod authentication;
 pub mod body;
 pub mod chunked;
 pub mod conditional;
+pub mod cookie;
 pub mod date;
 pub mod disconnect;
 pub mod encode;
