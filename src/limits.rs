@@ -146,6 +146,9 @@ pub const FREE_HEADER_BYTES_MAX: usize = 8 * 1024;
 pub const FREE_REQUESTS_MAX: usize = 1_024;
 /// Channels of received bodies kept for reuse by one core.
 pub const FREE_CHANNELS_MAX: usize = 256;
+/// Parts of one `Range` field; with more, the whole is sent. Each costs the head of a part, and a
+/// read of its own (RFC 9110 §17.15).
+pub const RANGES_MAX: usize = 200;
 /// Bytes of an unread body that are read and dropped to keep a connection.
 pub const DRAIN_BYTES_MAX: usize = 256 * 1024;
 

@@ -1,10 +1,16 @@
 //! The file handler, against real sockets and a real directory.
 
 use std::fs;
+use std::fs::File;
 use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::time::Duration;
+use std::time::SystemTime;
 
+use roundtrip::Request;
 use roundtrip::Router;
 use roundtrip::files;
+use roundtrip::files::Content;
 use tempfile::TempDir;
 
 mod server_support;
@@ -13,6 +19,18 @@ use server_support::Answer;
 use server_support::Serving;
 use server_support::get;
 use server_support::request;
+
+/// When the files of the tests were changed: `Sun, 06 Nov 1994 08:49:37 GMT`, and half a second.
+const CHANGED: Duration = Duration::from_millis(784_111_777_500);
+const BEFORE: &str = "Sun, 06 Nov 1994 08:49:36 GMT";
+const SAME: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+const AFTER: &str = "Sun, 06 Nov 1994 08:49:38 GMT";
+
+fn set_time(path: &Path, since_1970: Duration) {
+    let file = File::options().write(true).open(path).unwrap();
+    file.set_modified(SystemTime::UNIX_EPOCH + since_1970)
+        .unwrap();
+}
 
 struct Site {
     serving: Serving,
@@ -35,6 +53,14 @@ fn site() -> Site {
     fs::create_dir(path("list")).unwrap();
     fs::write(path("list/b.txt"), "b").unwrap();
     fs::create_dir(path("list/a")).unwrap();
+    fs::write(path("eleven.txt"), "0123456789a").unwrap();
+    set_time(&path("eleven.txt"), CHANGED);
+    fs::write(path(".env"), "secret").unwrap();
+    fs::create_dir(path(".git")).unwrap();
+    fs::write(path(".git/config"), "secret").unwrap();
+    fs::create_dir(path(".well-known")).unwrap();
+    fs::write(path(".well-known/token"), "found").unwrap();
+    fs::create_dir(path("coded")).unwrap();
     symlink("hello.txt", path("within")).unwrap();
     symlink(outside.path().join("secret"), path("out")).unwrap();
     symlink(outside.path(), path("outdir")).unwrap();
@@ -45,7 +71,48 @@ fn site() -> Site {
         .get("/mounted/{id}/{rest...}", files::serve(inside.path()))
         .any("/any/", files::serve(inside.path()))
         .get("/unlisted/", files::serve(inside.path()).listing(false))
-        .get("/missing/", files::serve("/nonexistent/directory"));
+        .get("/missing/", files::serve("/nonexistent/directory"))
+        .get("/dots/", files::serve(inside.path()).dot_files(true))
+        .get(
+            "/linked/",
+            files::serve(inside.path()).follow_symlinks(true),
+        )
+        .get(
+            "/coded/",
+            files::serve(inside.path().join("coded"))
+                .precompressed(true)
+                .cache_control("no-cache"),
+        )
+        .get(
+            "/by-path/",
+            files::serve(inside.path()).cache_control_by(|path| {
+                let is_hashed = path.starts_with("list/");
+                is_hashed.then_some("public, max-age=31536000, immutable")
+            }),
+        )
+        .get("/one/", files::file(path("within")))
+        .get("/none", files::file(path("nowhere")))
+        .get("/dir", files::file(path("sub")))
+        .any("/content", |request: &Request| {
+            let modified = SystemTime::UNIX_EPOCH + CHANGED;
+            files::serve_content(request, "a.csv", modified, "0123456789a")
+        })
+        .get("/weak", |request: &Request| {
+            let content = Content::bytes("a.txt", "0123456789a").weak_etag("A");
+            content.cache_control("no-cache").respond(request)
+        })
+        .get("/tagged", |request: &Request| {
+            Content::bytes("a.txt", "0123456789a")
+                .etag("A")
+                .respond(request)
+        })
+        .get("/opened", {
+            let path = path("eleven.txt");
+            move |request: &Request| {
+                let file = File::open(&path).unwrap();
+                Content::file("x.html", file).unwrap().respond(request)
+            }
+        });
     Site {
         serving: Serving::start(router),
         _inside: inside,
@@ -137,6 +204,7 @@ fn directories() {
     assert!(!root.text().contains("href=\"../\""));
     // What leads nowhere or out is not listed.
     assert!(!root.text().contains("loop"));
+    assert!(!root.text().contains(".env") && !root.text().contains(".well-known"));
     assert_eq!(site.get("/hello.txt/").status, 404);
     assert_eq!(site.get("/unlisted/list/").status, 404);
     assert_eq!(site.get("/unlisted/hello.txt").status, 200);
@@ -167,6 +235,19 @@ fn nothing_leads_out() {
         "/%FF%FE",
         "/nowhere",
         "/hello.txt/x",
+        "/sub\\..\\..\\secret",
+        "/..%c0%afsecret",
+        "/%2e%2e%5c%2e%2e%5csecret",
+        "/.%2e/.%2e/secret",
+        "/outdir%2fsecret",
+        "/linked/%2e%2e%2fsecret",
+        "/linked/..%5csecret",
+        "/.env",
+        "/.git/config",
+        "/%2egit/config",
+        "/.git/",
+        "/.git",
+        "/list/../.env",
     ] {
         let answer = site.get(path);
         assert!(
@@ -179,6 +260,43 @@ fn nothing_leads_out() {
     // Dots that stay inside are only a detour.
     assert_eq!(site.get("/sub/../hello.txt").text(), "0123456789");
     assert_eq!(site.get("/../../hello.txt").text(), "0123456789");
+}
+
+#[test]
+fn what_is_allowed_is_found() {
+    let site = site();
+    for (path, text) in [
+        ("/.well-known/token", "found"),
+        ("/dots/.env", "secret"),
+        ("/dots/.git/config", "secret"),
+        ("/linked/out", "secret"),
+        ("/linked/outdir/secret", "secret"),
+        ("/linked/within", "0123456789"),
+    ] {
+        let answer = site.get(path);
+        assert_eq!((answer.status, answer.text()), (200, text), "{path}");
+    }
+    let listed = site.get("/dots/");
+    assert!(listed.text().contains(".env"));
+    assert!(!listed.text().contains("outdir"));
+    assert!(site.get("/linked/").text().contains("outdir/"));
+}
+
+#[test]
+fn single_files() {
+    let site = site();
+    for path in ["/one/", "/one/x/y", "/one/../one/.hidden"] {
+        let answer = site.get(path);
+        assert_eq!(
+            (answer.status, answer.text()),
+            (200, "0123456789"),
+            "{path}"
+        );
+    }
+    assert_eq!(site.get("/none").status, 404);
+    assert_eq!(site.get("/dir").status, 404);
+    let answer = site.get_with("/one/", &["Range: bytes=1-2"]);
+    assert_eq!((answer.status, answer.text()), (206, "12"));
 }
 
 #[test]
@@ -234,7 +352,6 @@ fn ranges() {
             Some("bytes */10"),
         ),
         ("bytes=-0", 416, "Range Not Satisfiable", Some("bytes */10")),
-        ("bytes=0-1,3-4", 200, "0123456789", None),
         ("lines=0-1", 200, "0123456789", None),
     ];
     for (range, status, body, content_range) in table {
@@ -260,4 +377,370 @@ fn a_directory_that_must_be_there() {
         .unwrap_err()
         .to_string();
     assert!(error.contains("/nonexistent/directory"), "{error}");
+}
+
+/// Content that is at hand, a file, and an opened one: the same answers (net/http's table).
+#[test]
+fn eleven_bytes() {
+    let site = site();
+    let many: Vec<String> = (0..201).map(|_| "0-0".to_owned()).collect();
+    let many = format!("bytes={}", many.join(","));
+    let table: &[(&str, u16, &str, Option<&str>)] = &[
+        ("bytes=0-4", 206, "01234", Some("bytes 0-4/11")),
+        ("bytes=2-", 206, "23456789a", Some("bytes 2-10/11")),
+        ("bytes=-5", 206, "6789a", Some("bytes 6-10/11")),
+        ("bytes=5-1000", 206, "56789a", Some("bytes 5-10/11")),
+        ("bytes=0-,1-,2-,3-,4-", 200, "0123456789a", None),
+        ("bytes=0-4,2-3", 200, "0123456789a", None),
+        (&many, 200, "0123456789a", None),
+        (
+            "bytes=11-",
+            416,
+            "Range Not Satisfiable",
+            Some("bytes */11"),
+        ),
+        (
+            "bytes=11-,20-30",
+            416,
+            "Range Not Satisfiable",
+            Some("bytes */11"),
+        ),
+        (
+            "bytes=5-4",
+            416,
+            "Range Not Satisfiable",
+            Some("bytes */11"),
+        ),
+        (
+            "bytes=--6",
+            416,
+            "Range Not Satisfiable",
+            Some("bytes */11"),
+        ),
+        ("bytes=1-2,99-", 206, "12", Some("bytes 1-2/11")),
+    ];
+    for path in ["/eleven.txt", "/content", "/opened", "/tagged"] {
+        for (range, status, body, content_range) in table {
+            let answer = site.get_with(path, &[&format!("Range: {range}")]);
+            assert_eq!((answer.status, answer.text()), (*status, *body), "{range}");
+            assert_eq!(answer.field("content-range"), *content_range, "{range}");
+        }
+        // A range is for GET alone, and HEAD says what the whole is.
+        let mut peer = site.serving.peer();
+        let head = request(&format!("HEAD {path}"), &["Range: bytes=0-4"], "");
+        let answer = peer.send(head).answer_to_head();
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.field("content-length"), Some("11"));
+    }
+    let answer = site.get_with("/empty.txt", &["Range: bytes=0-4"]);
+    assert_eq!((answer.status, answer.text()), (200, ""));
+}
+
+#[test]
+fn several_parts() {
+    let site = site();
+    for (path, content_type) in [
+        ("/eleven.txt", "text/plain; charset=utf-8"),
+        ("/content", "text/csv; charset=utf-8"),
+    ] {
+        let answer = site.get_with(path, &["Range: bytes=1-2   ,  4-5, 7-8 , ,,"]);
+        assert_eq!(answer.status, 206);
+        let own_type = answer.field("content-type").unwrap();
+        let boundary = own_type
+            .strip_prefix("multipart/byteranges; boundary=")
+            .unwrap();
+        assert_eq!(boundary.len(), 32);
+        let mut expected = String::new();
+        for (range, text) in [("1-2", "12"), ("4-5", "45"), ("7-8", "78")] {
+            expected += &format!(
+                "\r\n--{boundary}\r\nContent-Type: {content_type}\r\n\
+                 Content-Range: bytes {range}/11\r\n\r\n{text}"
+            );
+        }
+        expected += &format!("\r\n--{boundary}--\r\n");
+        assert_eq!(answer.text(), &expected[2..]);
+        // The length was told before.
+        let length = answer.field("content-length").unwrap();
+        assert_eq!(length, answer.body.len().to_string());
+        assert_eq!(answer.field("content-range"), None);
+        let again = site.get_with(path, &["Range: bytes=1-2,4-5"]);
+        assert!(!again.text().contains(boundary));
+    }
+    // Parts of a large file, the last first.
+    let answer = site.get_with("/big.bin", &["Range: bytes=2000000-,0-999999"]);
+    let sevens = answer.body.iter().filter(|byte| **byte == 7).count();
+    assert_eq!((answer.status, sevens), (206, 2_000_000));
+}
+
+/// RFC 9110 §13.2.2: which condition counts when there are several.
+#[test]
+fn conditions_in_order() {
+    let site = site();
+    let ask = |path: &str, fields: &[&str]| site.get_with(path, fields).status;
+    let table: &[(&str, &[&str], u16)] = &[
+        ("/content", &[&format!("If-Modified-Since: {SAME}")], 304),
+        ("/content", &[&format!("If-Modified-Since: {AFTER}")], 304),
+        ("/content", &[&format!("If-Modified-Since: {BEFORE}")], 200),
+        (
+            "/content",
+            &[&format!("If-Unmodified-Since: {BEFORE}")],
+            412,
+        ),
+        ("/content", &[&format!("If-Unmodified-Since: {SAME}")], 200),
+        (
+            "/content",
+            &[
+                "If-None-Match: \"x\"",
+                &format!("If-Modified-Since: {SAME}"),
+            ],
+            200,
+        ),
+        (
+            "/content",
+            &["Range: bytes=0-1", &format!("If-Range: {SAME}")],
+            206,
+        ),
+        (
+            "/content",
+            &["Range: bytes=0-1", &format!("If-Range: {BEFORE}")],
+            200,
+        ),
+        (
+            "/content",
+            &["Range: bytes=0-1", &format!("If-Range: {AFTER}")],
+            200,
+        ),
+        (
+            "/content",
+            &["Range: bytes=99-", &format!("If-Modified-Since: {SAME}")],
+            304,
+        ),
+        (
+            "/content",
+            &["Range: bytes=99-", &format!("If-Range: {BEFORE}")],
+            200,
+        ),
+        ("/weak", &["If-None-Match: \"baz\", W/\"A\""], 304),
+        ("/weak", &["If-None-Match: \"A\""], 304),
+        ("/weak", &["If-None-Match: ,"], 200),
+        ("/weak", &["If-Match: W/\"A\""], 412),
+        ("/weak", &["If-Match: *"], 200),
+        ("/weak", &["Range: bytes=0-1", "If-Range: W/\"A\""], 200),
+        ("/tagged", &["Range: bytes=0-1", "If-Range: \"A\""], 206),
+        ("/tagged", &["Range: bytes=0-1", "If-Range: W/\"A\""], 200),
+        ("/tagged", &["Range: bytes=0-1", "If-Range: \"B\""], 200),
+        (
+            "/tagged",
+            &["If-Match: \"A\"", &format!("If-Unmodified-Since: {BEFORE}")],
+            200,
+        ),
+        ("/tagged", &["If-Match: \"B\"", "If-None-Match: \"A\""], 412),
+        ("/tagged", &["If-Match: \"A\"", "If-None-Match: \"A\""], 304),
+        // Without a time no condition on one counts.
+        ("/tagged", &[&format!("If-Modified-Since: {AFTER}")], 200),
+    ];
+    for (path, fields, status) in table {
+        assert_eq!(ask(path, fields), *status, "{path} {fields:?}");
+    }
+    let answer = site.get("/content");
+    assert_eq!(answer.field("last-modified"), Some(SAME));
+    assert_eq!(
+        site.serving.ask(&request("POST /content", &[], "")).status,
+        405
+    );
+}
+
+#[test]
+fn not_modified_says_what_a_cache_needs() {
+    let site = site();
+    let answer = site.get_with("/weak", &["If-None-Match: \"A\""]);
+    assert_eq!(answer.status, 304);
+    assert_eq!(answer.field("etag"), Some("W/\"A\""));
+    assert_eq!(answer.field("cache-control"), Some("no-cache"));
+    for absent in [
+        "content-type",
+        "content-length",
+        "last-modified",
+        "accept-ranges",
+    ] {
+        assert_eq!(answer.field(absent), None, "{absent}");
+    }
+    let answer = site.get_with("/content", &[&format!("If-Modified-Since: {SAME}")]);
+    assert_eq!(answer.field("last-modified"), Some(SAME));
+}
+
+#[test]
+fn times_that_say_nothing() {
+    let site = site();
+    let path = site._inside.path().join("epoch.txt");
+    let ask = |since: Duration| {
+        fs::write(&path, "x").unwrap();
+        set_time(&path, since);
+        // Not a path that was asked for before.
+        let own = site
+            ._inside
+            .path()
+            .join(format!("epoch-{}.txt", since.as_secs()));
+        fs::rename(&path, &own).unwrap();
+        site.get(&format!("/epoch-{}.txt", since.as_secs()))
+    };
+    // Archives and images write them for "none".
+    for seconds in [0, 1, 315_532_800] {
+        let answer = ask(Duration::from_secs(seconds));
+        assert_eq!(answer.field("last-modified"), None, "{seconds}");
+        let again = ask(Duration::from_secs(seconds));
+        assert_ne!(answer.field("etag"), again.field("etag"), "{seconds}");
+    }
+    assert!(
+        ask(Duration::from_secs(315_619_200))
+            .field("last-modified")
+            .is_some()
+    );
+    // RFC 9110 §8.8.2.1: never later than Date.
+    let answer = ask(Duration::from_secs(7_000_000_000));
+    assert_eq!((answer.status, answer.field("last-modified")), (200, None));
+    assert!(answer.field("etag").is_some());
+}
+
+#[test]
+fn cache_control_by_path() {
+    let site = site();
+    let field = |path: &str| site.get(path).field("cache-control").map(str::to_owned);
+    let hashed = Some("public, max-age=31536000, immutable".to_owned());
+    assert_eq!(field("/by-path/list/b.txt"), hashed);
+    assert_eq!(field("/by-path/hello.txt"), None);
+    assert_eq!(field("/by-path/list/nowhere"), None);
+    assert_eq!(field("/by-path/list/"), None);
+    assert_eq!(field("/hello.txt"), None);
+    // A refusal is not for caches.
+    let answer = site.get_with("/by-path/list/b.txt", &["If-Match: \"x\""]);
+    assert_eq!((answer.status, answer.field("cache-control")), (412, None));
+}
+
+#[test]
+fn coded_siblings() {
+    let site = site();
+    let folder = site._inside.path().join("coded");
+    for (name, text) in [
+        ("style.css", "body{color:red}"),
+        ("style.css.br", "br: short"),
+        ("style.css.gz", "gz: as short"),
+        ("style.css.zst", "zst"),
+        ("old.css", "body"),
+        ("old.css.gz", "stale"),
+        ("plain.css", "plain"),
+        ("index.html", "<p>index"),
+        ("index.html.gz", "gz"),
+    ] {
+        fs::write(folder.join(name), text).unwrap();
+        set_time(&folder.join(name), CHANGED);
+    }
+    set_time(&folder.join("old.css.gz"), CHANGED - Duration::from_secs(1));
+    let table = [
+        ("style.css", "gzip, br, zstd", "zst", Some("zstd")),
+        ("style.css", "gzip, br", "br: short", Some("br")),
+        ("style.css", "gzip", "gz: as short", Some("gzip")),
+        ("style.css", "x-gzip", "gz: as short", Some("gzip")),
+        (
+            "style.css",
+            "br;q=0.5, gzip;q=0.8",
+            "gz: as short",
+            Some("gzip"),
+        ),
+        ("style.css", "br;q=0, *", "zst", Some("zstd")),
+        ("style.css", "identity, gzip;q=0.5", "body{color:red}", None),
+        (
+            "style.css",
+            "identity;q=0.5, gzip",
+            "gz: as short",
+            Some("gzip"),
+        ),
+        ("style.css", "gzip;q=0.5", "gz: as short", Some("gzip")),
+        ("style.css", "", "body{color:red}", None),
+        ("style.css", "deflate", "body{color:red}", None),
+        ("style.css", "*;q=0", "body{color:red}", None),
+        ("old.css", "gzip", "body", None),
+        ("plain.css", "gzip, br", "plain", None),
+        ("", "gzip", "gz", Some("gzip")),
+    ];
+    let mut tags = Vec::new();
+    for (name, accepted, text, coding) in table {
+        let field = format!("Accept-Encoding: {accepted}");
+        let answer = site.get_with(&format!("/coded/{name}"), &[&field]);
+        assert_eq!(
+            (answer.status, answer.text()),
+            (200, text),
+            "{name} {accepted}"
+        );
+        assert_eq!(
+            answer.field("content-encoding"),
+            coding,
+            "{name} {accepted}"
+        );
+        assert_eq!(answer.field("vary"), Some("Accept-Encoding"));
+        assert_eq!(answer.field("cache-control"), Some("no-cache"));
+        assert_eq!(answer.field("x-content-type-options"), Some("nosniff"));
+        let content_type = answer.field("content-type").unwrap();
+        let expected = if name.is_empty() {
+            "text/html"
+        } else {
+            "text/css"
+        };
+        assert_eq!(content_type, format!("{expected}; charset=utf-8"));
+        tags.push((text, answer.field("etag").unwrap().to_owned()));
+    }
+    for (text, tag) in &tags {
+        for (other_text, other) in &tags {
+            assert_eq!(text == other_text, tag == other, "{text} {other_text}");
+        }
+    }
+    // The tag of one form is no tag of another, and ranges are of the form that is chosen.
+    let gzip = site.get_with("/coded/style.css", &["Accept-Encoding: gzip"]);
+    let tag = format!("If-None-Match: {}", gzip.field("etag").unwrap());
+    let ask = |coding: &str, field: &str| {
+        let accepted = format!("Accept-Encoding: {coding}");
+        site.get_with("/coded/style.css", &[&accepted, field])
+    };
+    assert_eq!(ask("gzip", &tag).status, 304);
+    assert_eq!(ask("gzip", &tag).field("vary"), Some("Accept-Encoding"));
+    assert_eq!(ask("br", &tag).status, 200);
+    let part = ask("gzip", "Range: bytes=0-1");
+    assert_eq!((part.status, part.text()), (206, "gz"));
+    assert_eq!(part.field("content-range"), Some("bytes 0-1/12"));
+    // Under its own name it is what it is.
+    let own = site.get("/coded/style.css.gz");
+    assert_eq!(own.field("content-type"), Some("application/gzip"));
+    assert_eq!(own.field("content-encoding"), None);
+    assert_eq!(site.get("/hello.txt").field("vary"), None);
+}
+
+#[test]
+fn listings() {
+    let site = site();
+    let html = site.get("/list/");
+    assert!(html.field("content-security-policy").is_some());
+    assert_eq!(html.field("vary"), Some("Accept"));
+    let tag = html.field("etag").unwrap().to_owned();
+    let again = site.get_with("/list/", &[&format!("If-None-Match: {tag}")]);
+    assert_eq!(again.status, 304);
+    fs::write(site._inside.path().join("list/b.txt"), "longer").unwrap();
+    let again = site.get_with("/list/", &[&format!("If-None-Match: {tag}")]);
+    assert_eq!(again.status, 200);
+    let json = site.get_with("/list/", &["Accept: application/json"]);
+    assert_eq!(json.field("content-type"), Some("application/json"));
+    let text = json.text();
+    assert!(text.contains("{\"name\":\"a\",\"href\":\"./a/\",\"type\":\"directory\""));
+    assert!(
+        text.contains("\"type\":\"file\",\"size\":6,\"modified\":\"20"),
+        "{text}"
+    );
+    for (accepted, is_json) in [
+        ("text/html,application/xhtml+xml,*/*;q=0.8", false),
+        ("*/*", false),
+        ("application/json, text/html;q=0.9", true),
+    ] {
+        let answer = site.get_with("/list/", &[&format!("Accept: {accepted}")]);
+        let content_type = answer.field("content-type").unwrap();
+        assert_eq!(content_type == "application/json", is_json, "{accepted}");
+    }
 }

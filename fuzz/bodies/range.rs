@@ -1,7 +1,7 @@
 //! The `Range` field, and the conditions that stand beside it.
 //!
 //! ```text
-//!   value, length ──► select ──► Whole │ Part │ Unsatisfiable ◄── small reader
+//!   value, length ──► select ──► Whole │ Part │ Parts │ Unsatisfiable ◄── small reader
 //!   value ──► If-Match, If-None-Match, If-…-Since ──► answers that fit each other
 //! ```
 
@@ -20,6 +20,7 @@ use roundtrip::http::range::content_range;
 use roundtrip::http::range::select;
 use roundtrip::http::range::select_of;
 use roundtrip::http::range::unsatisfied_range;
+use roundtrip::limits::RANGES_MAX;
 
 use super::reference::trim;
 use super::splits::Random;
@@ -126,21 +127,27 @@ fn expected(value: &[u8], length: u64) -> Selection {
     let blanks = [' ', '\t'];
     let elements = list.split(',').map(|element| element.trim_matches(blanks));
     let elements: Vec<&str> = elements.filter(|element| !element.is_empty()).collect();
-    let mut parts = Vec::new();
-    for element in &elements {
+    let mut parts: Vec<Range<u64>> = Vec::new();
+    for (index, element) in elements.iter().enumerate() {
+        // What stands behind too many is not looked at.
+        if index == RANGES_MAX {
+            return Selection::Whole;
+        }
         match part(element, length) {
             None => return Selection::Unsatisfiable,
             Some(part) => parts.extend(part),
         }
-        // The second part decides: what follows it is not looked at.
-        if parts.len() == 2 {
-            return Selection::Whole;
-        }
     }
-    match parts.pop() {
-        None => Selection::Unsatisfiable,
-        Some(part) if elements.len() == 1 => Selection::Part(part),
-        Some(_) => Selection::Whole,
+    let meets = |a: &Range<u64>, b: &Range<u64>| a.start.max(b.start) < a.end.min(b.end);
+    let is_twice = parts
+        .iter()
+        .enumerate()
+        .any(|(index, part)| parts[..index].iter().any(|other| meets(part, other)));
+    match parts.len() {
+        0 => Selection::Unsatisfiable,
+        1 => Selection::Part(parts.remove(0)),
+        _ if is_twice => Selection::Whole,
+        _ => Selection::Parts(parts),
     }
 }
 

@@ -23,6 +23,21 @@ pub struct Arguments {
     /// Threads, each with a ring of its own; without it one per CPU.
     #[arg(long, value_name = "COUNT")]
     workers: Option<usize>,
+    /// `Cache-Control` of all files: "public, max-age=60".
+    #[arg(long, value_name = "VALUE")]
+    cache_control: Option<String>,
+    /// Directories without index.html are not found instead of listed.
+    #[arg(long)]
+    no_listing: bool,
+    /// Serves and lists names that begin with a dot.
+    #[arg(long)]
+    dot_files: bool,
+    /// Follows symbolic links that lead out of the directory.
+    #[arg(long)]
+    follow_symlinks: bool,
+    /// Sends FILE.br, FILE.zst or FILE.gz instead of FILE to clients that take them.
+    #[arg(long)]
+    precompressed: bool,
     /// No line per request.
     #[arg(long, short)]
     quiet: bool,
@@ -31,7 +46,14 @@ pub struct Arguments {
 /// Serves until SIGTERM or SIGINT; what has begun then is finished.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     // A directory that is not there is an error now, not a 404 later.
-    let files = Files::open(&arguments.dir)?;
+    let mut files = Files::open(&arguments.dir)?
+        .listing(!arguments.no_listing)
+        .dot_files(arguments.dot_files)
+        .follow_symlinks(arguments.follow_symlinks)
+        .precompressed(arguments.precompressed);
+    if let Some(value) = &arguments.cache_control {
+        files = files.cache_control(value.as_str());
+    }
     let mut server = Server::new(Router::new().get("/", files));
     if let Some(workers) = arguments.workers {
         server = server.workers(workers);

@@ -26,6 +26,7 @@ use crate::runtime::blocking;
 use crate::runtime::operations;
 
 pub use crate::reactor::sys::DirEntry;
+pub use crate::reactor::sys::Links;
 pub use crate::reactor::sys::Metadata;
 
 /// An open directory. Clones share it.
@@ -68,9 +69,22 @@ impl Root {
     /// Those of openat2(2): `NotFound`, `PermissionDenied`, `CrossesDevices` for a way out; the
     /// blocking pool is full.
     pub async fn open_beneath(&self, relative: &str) -> io::Result<(Arc<File>, Metadata)> {
+        self.open_beneath_with(relative, Links::Inside).await
+    }
+
+    /// As [`Root::open_beneath`], with symbolic links as `links` says.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Root::open_beneath`].
+    pub async fn open_beneath_with(
+        &self,
+        relative: &str,
+        links: Links,
+    ) -> io::Result<(Arc<File>, Metadata)> {
         let directory = Arc::clone(&self.directory);
         let relative = PathBuf::from(relative);
-        let (file, metadata) = blocking(move || directory.open_beneath(&relative)).await??;
+        let (file, metadata) = blocking(move || directory.open_beneath(&relative, links)).await??;
         Ok((Arc::new(file), metadata))
     }
 
@@ -81,9 +95,18 @@ impl Root {
     ///
     /// As for [`Root::open_beneath`]; `NotADirectory`.
     pub async fn list(&self, relative: &str) -> io::Result<Vec<DirEntry>> {
+        self.list_with(relative, Links::Inside).await
+    }
+
+    /// As [`Root::list`], with symbolic links as `links` says.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Root::list`].
+    pub async fn list_with(&self, relative: &str, links: Links) -> io::Result<Vec<DirEntry>> {
         let directory = Arc::clone(&self.directory);
         let relative = PathBuf::from(relative);
-        blocking(move || directory.list(&relative, DIRECTORY_ENTRIES_MAX)).await?
+        blocking(move || directory.list(&relative, links, DIRECTORY_ENTRIES_MAX)).await?
     }
 }
 

@@ -4,6 +4,7 @@
 //!             ┌ empty
 //!             ├ bytes      in memory, shared
 //!   Body ─────┼ file       a range of an open file; the connection that sends it reads it
+//!             ├ parts      bytes and ranges of files, one behind the other
 //!             ├ stream     chunks made by the user
 //!             └ incoming   chunks that arrive from a peer, as they are asked for
 //! ```
@@ -12,6 +13,7 @@
 //! drains what is left within bounds, or closes.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::fmt;
 use std::fs::File;
 use std::future::poll_fn;
@@ -57,8 +59,40 @@ enum Kind {
         file: Arc<File>,
         range: Range<u64>,
     },
+    Parts(Box<Parts>),
     Stream(Pin<Box<dyn Chunks>>),
     Incoming(Receiver),
+}
+
+/// Pieces of known length, in order.
+#[derive(Clone)]
+struct Parts {
+    pieces: VecDeque<Part>,
+    length: u64,
+}
+
+/// A piece of a body that is made of several ([`Body::parts`]).
+#[derive(Clone, Debug)]
+pub enum Part {
+    /// In memory.
+    Bytes(Bytes),
+    /// A range of an open file, as in [`Body::file`].
+    File {
+        /// The file.
+        file: Arc<File>,
+        /// Which bytes of it.
+        range: Range<u64>,
+    },
+}
+
+impl Part {
+    /// Bytes of this piece.
+    pub fn length(&self) -> u64 {
+        match self {
+            Part::Bytes(bytes) => bytes.len() as u64,
+            Part::File { range, .. } => range.end - range.start,
+        }
+    }
 }
 
 /// What a body is made of, for who sends it.
@@ -75,6 +109,8 @@ pub enum Content {
         /// Which bytes of it.
         range: Range<u64>,
     },
+    /// Pieces, in order.
+    Parts(VecDeque<Part>),
     /// Chunks, to be asked for one by one.
     Chunks(Body),
 }
@@ -113,6 +149,21 @@ impl Body {
         }
     }
 
+    /// Pieces of known length, one behind the other: what several ranges of a file are sent as.
+    pub fn parts(pieces: impl IntoIterator<Item = Part>) -> Body {
+        let pieces: VecDeque<Part> = pieces
+            .into_iter()
+            .filter(|piece| piece.length() > 0)
+            .collect();
+        let length = pieces.iter().map(Part::length).sum();
+        if length == 0 {
+            return Body::empty();
+        }
+        Body {
+            kind: Kind::Parts(Box::new(Parts { pieces, length })),
+        }
+    }
+
     /// Chunks made by the user, of unknown length. Empty chunks are skipped.
     pub fn stream<S, B, E>(stream: S) -> Body
     where
@@ -139,6 +190,7 @@ impl Body {
             Kind::Empty => Some(0),
             Kind::Bytes(bytes) => Some(bytes.len() as u64),
             Kind::File { range, .. } => Some(range.end - range.start),
+            Kind::Parts(parts) => Some(parts.length),
             Kind::Stream(_) => None,
             Kind::Incoming(receiver) => receiver.remaining_bytes(),
         }
@@ -163,6 +215,7 @@ impl Body {
                 file: Arc::clone(file),
                 range: range.clone(),
             },
+            Kind::Parts(parts) => Kind::Parts(parts.clone()),
             Kind::Stream(_) | Kind::Incoming(_) => return None,
         };
         Some(Body { kind })
@@ -183,6 +236,7 @@ impl Body {
             Kind::Empty => Content::Empty,
             Kind::Bytes(bytes) => Content::Bytes(bytes),
             Kind::File { file, range } => Content::File { file, range },
+            Kind::Parts(parts) => Content::Parts(parts.pieces),
             Kind::Stream(_) | Kind::Incoming(_) => Content::Chunks(self),
         }
     }
@@ -204,12 +258,19 @@ impl Body {
             }
             Kind::File { .. } => {
                 self.kind = Kind::Empty;
-                Poll::Ready(Some(Err(Error::new(
-                    ErrorKind::Invalid,
-                    "a file body is read by the connection that sends it; \
-                     take it with Body::into_content and read the file",
-                ))))
+                Poll::Ready(Some(Err(read_elsewhere())))
             }
+            Kind::Parts(parts) => match parts.pieces.pop_front() {
+                Some(Part::Bytes(bytes)) => {
+                    parts.length -= bytes.len() as u64;
+                    Poll::Ready(Some(Ok(bytes)))
+                }
+                None => Poll::Ready(None),
+                Some(Part::File { .. }) => {
+                    self.kind = Kind::Empty;
+                    Poll::Ready(Some(Err(read_elsewhere())))
+                }
+            },
             Kind::Incoming(receiver) => receiver.poll_chunk(cx),
             Kind::Stream(stream) => loop {
                 match stream.as_mut().poll_next_chunk(cx) {
@@ -281,6 +342,14 @@ impl Body {
     }
 }
 
+fn read_elsewhere() -> Error {
+    Error::new(
+        ErrorKind::Invalid,
+        "a file body is read by the connection that sends it; \
+         take it with Body::into_content and read the file",
+    )
+}
+
 fn over_limit(limit_bytes: usize) -> Error {
     Error::new(
         ErrorKind::Limit,
@@ -306,6 +375,7 @@ impl fmt::Debug for Body {
             Kind::Empty => "empty",
             Kind::Bytes(_) => "bytes",
             Kind::File { .. } => "file",
+            Kind::Parts(_) => "parts",
             Kind::Stream(_) => "stream",
             Kind::Incoming(_) => "incoming",
         };
@@ -407,7 +477,6 @@ impl From<Cow<'static, [u8]>> for Body {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::VecDeque;
     use std::task::Waker;
 
     use super::*;
@@ -446,6 +515,20 @@ mod tests {
         assert_eq!(scripted(&["a"]).length(), None);
         assert_eq!(Body::incoming(Some(7)).1.length(), Some(7));
         assert_eq!(Body::incoming(None).1.length(), None);
+    }
+
+    #[test]
+    fn parts_are_one_body() {
+        let piece = |text: &'static str| Part::Bytes(Bytes::from_static(text.as_bytes()));
+        let body = Body::parts([piece("a"), piece(""), piece("bc")]);
+        assert_eq!(body.length(), Some(3));
+        let again = body.try_clone().unwrap();
+        assert_eq!(ready(body.text()).unwrap(), "abc");
+        let Content::Parts(pieces) = again.into_content() else {
+            panic!("it was made of parts")
+        };
+        assert_eq!(pieces.len(), 2);
+        assert!(Body::parts([piece("")]).is_empty());
     }
 
     #[test]

@@ -151,7 +151,9 @@ pub fn range_counts(headers: &Headers, validators: Validators<'_>, now: u64) -> 
     }
     let text = std::str::from_utf8(value).ok();
     let since = text.and_then(|text| date::parse(text, now));
-    since.is_some() && since == validators.last_modified
+    // A date is a strong validator once its second is over (RFC 9110 §8.8.2.2): what changed now
+    // may change once more before it is.
+    since.is_some_and(|since| since < now) && since == validators.last_modified
 }
 
 /// True when the list of tags in the fields `name` holds `*` or the representation's tag. What
@@ -334,5 +336,8 @@ mod tests {
             assert_eq!(found, counts, "{etag} {value}");
         }
         assert!(range_counts(&Headers::new(), validators("\"a\""), NOW));
+        let headers = Headers::from_pairs([("If-Range", SAME)]).unwrap();
+        assert!(range_counts(&headers, validators("\"a\""), CHANGED + 1));
+        assert!(!range_counts(&headers, validators("\"a\""), CHANGED));
     }
 }

@@ -46,6 +46,7 @@ pub mod headers;
 pub mod incoming;
 mod known;
 pub mod media_type;
+pub mod negotiate;
 mod params;
 pub mod query;
 pub mod range;

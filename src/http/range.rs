@@ -1,25 +1,31 @@
-//! The `Range` field (RFC 9110 §14): which part of a representation is asked for.
+//! The `Range` field (RFC 9110 §14): which part of a representation is asked for, and how several
+//! parts are sent.
 //!
 //! ```text
 //!   "bytes=0-4"   ──► Part(0..5)      206, Content-Range: bytes 0-4/11
 //!   "bytes=-5"    ──► Part(6..11)
+//!   "bytes=0-1,4-5" ► Parts           206, multipart/byteranges
 //!   "bytes=11-"   ──► Unsatisfiable   416, Content-Range: bytes */11
 //!   "lines=1-2"   ──► Whole           200: a unit that we do not know is ignored
-//!   "bytes=0-1,4-5" ► Whole           200: one part at a time
+//!   "bytes=0-,1-" ──► Whole           200: no part twice
 //! ```
 
 use std::ops::Range;
 
 use crate::http::headers::Headers;
 use crate::http::token;
+use crate::limits::RANGES_MAX;
 
 /// What a `Range` field selects of a representation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selection {
-    /// All of it: no field, another unit, more than one part, or nothing to take a part of.
+    /// All of it: no field, another unit, nothing to take a part of, parts that overlap or are more
+    /// than [`RANGES_MAX`].
     Whole,
     /// One part, not empty, within the representation.
     Part(Range<u64>),
+    /// Two parts or more, in the order of the field, none of them empty; no byte is in two of them.
+    Parts(Vec<Range<u64>>),
     /// No byte of it, or the field is malformed: 416.
     Unsatisfiable,
 }
@@ -35,7 +41,8 @@ pub fn select(headers: &Headers, length: u64) -> Selection {
     }
 }
 
-/// What one value of the field selects of `length` bytes.
+/// What one value of the field selects of `length` bytes. Parts that lie outside are left out, if
+/// another lies within (RFC 9110 §14.1.2).
 pub fn select_of(value: &[u8], length: u64) -> Selection {
     let Some(equals) = memchr::memchr(b'=', value) else {
         return Selection::Whole;
@@ -44,24 +51,39 @@ pub fn select_of(value: &[u8], length: u64) -> Selection {
     if !unit.eq_ignore_ascii_case(b"bytes") || length == 0 {
         return Selection::Whole;
     }
-    let mut found = None;
-    let mut count = 0;
+    let mut first = None;
+    let mut others: Vec<Range<u64>> = Vec::new();
     let elements = list.split(|&byte| byte == b',').map(token::trim);
-    for element in elements.filter(|element| !element.is_empty()) {
-        count += 1;
+    for (index, element) in elements.filter(|element| !element.is_empty()).enumerate() {
+        if index == RANGES_MAX {
+            return Selection::Whole;
+        }
         match part(element, length) {
-            Ok(Some(range)) if found.is_none() => found = Some(range),
-            // A second part: the whole is sent, as the server may choose to.
-            Ok(Some(_)) => return Selection::Whole,
+            Ok(Some(range)) if first.is_none() => first = Some(range),
+            Ok(Some(range)) => others.push(range),
             Ok(None) => {}
             Err(Malformed) => return Selection::Unsatisfiable,
         }
     }
-    match found {
-        Some(range) if count == 1 => Selection::Part(range),
-        Some(_) => Selection::Whole,
-        None => Selection::Unsatisfiable,
+    let Some(first) = first else {
+        return Selection::Unsatisfiable;
+    };
+    if others.is_empty() {
+        return Selection::Part(first);
     }
+    others.insert(0, first);
+    match is_disjoint(&others) {
+        true => Selection::Parts(others),
+        // Whoever asks for bytes twice has no use for them, or wants us to send much for little.
+        false => Selection::Whole,
+    }
+}
+
+/// True when no byte is in two of the parts.
+fn is_disjoint(parts: &[Range<u64>]) -> bool {
+    let mut sorted: Vec<&Range<u64>> = parts.iter().collect();
+    sorted.sort_by_key(|part| part.start);
+    sorted.windows(2).all(|pair| pair[0].end <= pair[1].start)
 }
 
 struct Malformed;
@@ -104,6 +126,32 @@ pub fn content_range(part: &Range<u64>, length: u64) -> String {
     format!("bytes {}-{}/{length}", part.start, part.end - 1)
 }
 
+/// The value of `Content-Type` for several parts (RFC 9110 §14.6).
+pub fn multipart_type(boundary: &str) -> String {
+    format!("multipart/byteranges; boundary={boundary}")
+}
+
+/// What stands before each of several parts. The first has no line end before it.
+pub fn part_head(
+    boundary: &str,
+    content_type: &str,
+    part: &Range<u64>,
+    length: u64,
+    is_first: bool,
+) -> String {
+    let line = if is_first { "" } else { "\r\n" };
+    let content_range = content_range(part, length);
+    format!(
+        "{line}--{boundary}\r\nContent-Type: {content_type}\r\n\
+         Content-Range: {content_range}\r\n\r\n"
+    )
+}
+
+/// What stands behind the last of several parts.
+pub fn parts_end(boundary: &str) -> String {
+    format!("\r\n--{boundary}--\r\n")
+}
+
 /// The value of `Content-Range` for a 416 (RFC 9110 §15.5.17).
 pub fn unsatisfied_range(length: u64) -> String {
     format!("bytes */{length}")
@@ -116,6 +164,7 @@ mod tests {
     #[test]
     fn of_eleven_bytes() {
         use Selection::Part;
+        use Selection::Parts;
         use Selection::Unsatisfiable;
         use Selection::Whole;
         for (value, selection) in [
@@ -131,7 +180,20 @@ mod tests {
             ("bytes=0-10", Part(0..11)),
             ("bytes= 0-4 ,", Part(0..5)),
             ("bytes=0-,1-,2-,3-,4-", Whole),
-            ("bytes=0-1,20-", Whole),
+            ("bytes=0-1,20-", Part(0..2)),
+            ("bytes=20-,0-1", Part(0..2)),
+            ("bytes=1-2 , 4-5\t,,7-8 ,", Parts(vec![1..3, 4..6, 7..9])),
+            ("bytes=-1,0-0", Parts(vec![10..11, 0..1])),
+            ("bytes=0-4,5-10", Parts(vec![0..5, 5..11])),
+            ("bytes=0-4,20-,5-9", Parts(vec![0..5, 5..10])),
+            ("bytes=0-4,4-5", Whole),
+            ("bytes=4-5,0-4", Whole),
+            ("bytes=0-0,0-0", Whole),
+            ("bytes=0-1,-11", Whole),
+            ("bytes=0-1,x", Unsatisfiable),
+            ("bytes=0-1,5-4", Unsatisfiable),
+            // RFC 9110 §14.1.1 has no blank within a range.
+            ("bytes=   1 -2   ,  4- 5, 7 - 8 , ,,", Unsatisfiable),
             ("bytes=11-", Unsatisfiable),
             ("bytes=99999999999999999999-", Unsatisfiable),
             ("bytes=11-,12-", Unsatisfiable),
@@ -152,6 +214,32 @@ mod tests {
             assert_eq!(select_of(value.as_bytes(), 11), selection, "{value}");
         }
         assert_eq!(select_of(b"bytes=0-4", 0), Whole);
+    }
+
+    #[test]
+    fn parts_are_counted() {
+        for (count, is_taken) in [(RANGES_MAX, true), (RANGES_MAX + 1, false)] {
+            let parts = (0..count).map(|index| format!("{}-{}", 2 * index, 2 * index));
+            let value = format!("bytes={}", parts.collect::<Vec<_>>().join(","));
+            let found = select_of(value.as_bytes(), 1_000);
+            assert_eq!(matches!(found, Selection::Parts(_)), is_taken, "{count}");
+            assert_eq!(found == Selection::Whole, !is_taken, "{count}");
+        }
+    }
+
+    #[test]
+    fn several_parts_are_framed() {
+        let mut text = part_head("b", "text/plain", &(0..2), 11, true) + "ab";
+        text += &part_head("b", "text/plain", &(4..5), 11, false);
+        text += "e";
+        text += &parts_end("b");
+        assert_eq!(
+            text,
+            "--b\r\nContent-Type: text/plain\r\nContent-Range: bytes 0-1/11\r\n\r\nab\
+             \r\n--b\r\nContent-Type: text/plain\r\nContent-Range: bytes 4-4/11\r\n\r\ne\
+             \r\n--b--\r\n"
+        );
+        assert_eq!(multipart_type("b"), "multipart/byteranges; boundary=b");
     }
 
     #[test]

@@ -1,16 +1,22 @@
 //! Files of a directory as responses.
 //!
 //! ```text
-//!   path ─► RelativePath ─► fs::Root (nothing leads out) ─┬─ file ──────► conditions ─► range ─► 200, 206
-//!                                                         ├─ directory ─► index.html, or a listing
-//!                                                         └─ neither ───► 404
+//!   path ─► Target ─► fs::Root (nothing leads out) ─┬─ file ──────► Representation ─► 200, 206, 304 …
+//!                       (also path.br, .gz, .zst)   ├─ directory ─► index.html, or a listing
+//!                                                   └─ neither ───► 404
 //! ```
 
+mod content;
 pub mod listing;
+mod representation;
+mod target;
 
+use std::borrow::Cow;
+use std::fmt;
 use std::io;
 use std::path::Path;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::OnceLock;
 
@@ -18,42 +24,52 @@ use ::http::Method;
 use ::http::StatusCode;
 
 use crate::error::Result;
+use crate::fs::Links;
 use crate::fs::Metadata;
 use crate::fs::Root;
-use crate::http::body::Body;
-use crate::http::conditional;
 use crate::http::conditional::EntityTag;
-use crate::http::conditional::Precondition;
-use crate::http::conditional::Validators;
-use crate::http::date;
 use crate::http::media_type;
-use crate::http::range;
-use crate::http::range::Selection;
+use crate::http::negotiate;
 use crate::http::request::Request;
 use crate::http::response::Response;
-use crate::http::target::RelativePath;
 use crate::http::target::percent_decode;
-use crate::runtime::Core;
 use crate::server::files::listing::Item;
+use crate::server::files::representation::Representation;
+use crate::server::files::representation::Source;
+use crate::server::files::target::Target;
 use crate::server::handler::Deferred;
 use crate::server::handler::Endpoint;
 use crate::server::handler::Handler;
 use crate::server::handler::ResponseFuture;
 use crate::server::into_response::status_text;
 
+pub use crate::server::files::content::Content;
+pub use crate::server::files::content::serve_content;
+#[doc(hidden)]
+pub use crate::server::files::target::named_beneath;
+
 /// Serves the files beneath a directory.
 ///
 /// Which file is said by the rest of the path that the route's pattern leaves open (`/{path...}`,
 /// or a final `/`), or by the whole path. GET and HEAD; a directory is answered with its
-/// `index.html`, or with a page that lists it; conditions and single ranges work; large files take
-/// no memory. No path leads out of the directory, nor does a symbolic link: the kernel sees to that.
+/// `index.html`, or with a page that lists it (JSON for those who prefer it); conditions and ranges
+/// work; large files take no memory. No path leads out of the directory, nor does a symbolic link:
+/// the kernel sees to that. Names that begin with a dot are not found, but for `/.well-known/`.
 ///
 /// A directory that cannot be opened now is tried again with each request; [`Files::open`] makes it
 /// an error instead.
 ///
 /// ```no_run
-/// # use roundtrip::Router;
-/// let router = Router::new().get("/static/", roundtrip::files::serve("public"));
+/// use roundtrip::Router;
+/// use roundtrip::files;
+///
+/// let assets = files::serve("public/assets")
+///     .precompressed(true)
+///     .cache_control("public, max-age=3600");
+/// let router = Router::new()
+///     .get("/", files::serve("public"))
+///     .get("/assets/", assets)
+///     .get("/favicon.ico", files::file("public/icon.ico"));
 /// # let _ = router;
 /// ```
 pub fn serve(directory: impl AsRef<Path>) -> Files {
@@ -62,24 +78,85 @@ pub fn serve(directory: impl AsRef<Path>) -> Files {
     if let Ok(opened) = Root::open(&directory) {
         root.get_or_init(|| opened);
     }
+    Files::of(directory, root)
+}
+
+/// Serves one file, whatever the path of the request is: for `/favicon.ico`, or the page of a
+/// program that runs in the browser. With the options of [`Files`]. A symbolic link is followed
+/// wherever it leads, since the name comes from the program.
+///
+/// A file that is not there is tried again with each request, and answered 404.
+pub fn file(path: impl AsRef<Path>) -> Files {
+    let path = path.as_ref();
+    let parent = path.parent().filter(|parent| *parent != Path::new(""));
+    let name = path.file_name().and_then(|name| name.to_str());
+    let files = serve(parent.unwrap_or(Path::new(".")));
     Files {
-        directory,
-        root,
-        has_listing: true,
+        only: Some(name.unwrap_or_default().to_owned()),
+        has_listing: false,
+        links: Links::Followed,
+        ..files
     }
 }
 
 /// A handler for the files beneath a directory; see [`serve`].
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Files {
     directory: PathBuf,
     root: OnceLock<Root>,
+    /// The one file that is served, if it is one.
+    only: Option<String>,
     has_listing: bool,
+    shows_dot_files: bool,
+    is_precompressed: bool,
+    links: Links,
+    cache_control: CacheControl,
 }
 
 /// Marks [`Files`] as a handler.
 #[derive(Debug)]
 pub struct OfFiles;
+
+/// `Cache-Control` by path.
+type ValueOf = dyn Fn(&str) -> Option<&'static str> + Send + Sync;
+
+#[derive(Clone)]
+enum CacheControl {
+    Unset,
+    Same(Arc<str>),
+    ByPath(Arc<ValueOf>),
+}
+
+/// What a path names.
+#[derive(Clone, Debug)]
+enum Found {
+    File(Rc<Resource>),
+    Directory,
+    /// Nothing that is served: the status says why.
+    Nothing(StatusCode),
+}
+
+/// A file, and what is said of it.
+#[derive(Debug)]
+struct Resource {
+    source: Source,
+    content_type: Cow<'static, str>,
+    cache_control: Option<Cow<'static, str>>,
+    tag: String,
+    modified_seconds: u64,
+}
+
+/// How far an answer is.
+enum Step {
+    Done(Response),
+    /// What this path names must be known first.
+    Look(String),
+    /// The target's directory is to be listed.
+    List,
+}
+
+/// Codings of siblings: extension, name of the coding.
+const CODINGS: [(&str, &str); 3] = [("br", "br"), ("zst", "zstd"), ("gz", "gzip")];
 
 impl Files {
     /// As [`serve`], for a directory that must be there.
@@ -90,18 +167,236 @@ impl Files {
     pub fn open(directory: impl AsRef<Path>) -> Result<Files> {
         let directory = directory.as_ref().to_owned();
         let root = OnceLock::from(Root::open(&directory)?);
-        Ok(Files {
+        Ok(Files::of(directory, root))
+    }
+
+    fn of(directory: PathBuf, root: OnceLock<Root>) -> Files {
+        Files {
             directory,
             root,
+            only: None,
             has_listing: true,
-        })
+            shows_dot_files: false,
+            is_precompressed: false,
+            links: Links::Inside,
+            cache_control: CacheControl::Unset,
+        }
     }
+
+    // ---- options ---------------------------------------------------------------------------
 
     /// Whether a directory without `index.html` is listed (it is), or answered 404.
     #[must_use]
     pub fn listing(mut self, has_listing: bool) -> Files {
         self.has_listing = has_listing;
         self
+    }
+
+    /// Whether names that begin with a dot are served and listed (they are not: `.git` and `.env`
+    /// are what is looked for first on other people's servers). `/.well-known/` (RFC 8615) always
+    /// is served.
+    #[must_use]
+    pub fn dot_files(mut self, shows_dot_files: bool) -> Files {
+        self.shows_dot_files = shows_dot_files;
+        self
+    }
+
+    /// Whether symbolic links may lead out of the directory (they may not). With `true` a link
+    /// gives away whatever this process may read.
+    #[must_use]
+    pub fn follow_symlinks(mut self, follows: bool) -> Files {
+        self.links = match follows {
+            true => Links::Followed,
+            false => Links::Inside,
+        };
+        self
+    }
+
+    /// Whether `style.css.br`, `style.css.zst` and `style.css.gz`, where they lie beside `style.css`
+    /// and are not older, are sent instead of it to clients that take them (they are not). Of the
+    /// codings that a client likes best the shortest file is taken; type and name stay those of
+    /// `style.css`.
+    #[must_use]
+    pub fn precompressed(mut self, is_precompressed: bool) -> Files {
+        self.is_precompressed = is_precompressed;
+        self
+    }
+
+    /// `Cache-Control` of all files: `"public, max-age=3600"`. A listing never has it.
+    #[must_use]
+    pub fn cache_control(mut self, value: impl Into<Arc<str>>) -> Files {
+        self.cache_control = CacheControl::Same(value.into());
+        self
+    }
+
+    /// `Cache-Control` of each file by its path beneath the directory, without a slash in front.
+    /// Asked when a file is opened, not at each request.
+    ///
+    /// ```no_run
+    /// let files = roundtrip::files::serve("public").cache_control_by(|path| {
+    ///     let is_hashed = path.starts_with("assets/");
+    ///     Some(if is_hashed { "public, max-age=31536000, immutable" } else { "no-cache" })
+    /// });
+    /// # let _ = files;
+    /// ```
+    #[must_use]
+    pub fn cache_control_by(
+        mut self,
+        value_of: impl Fn(&str) -> Option<&'static str> + Send + Sync + 'static,
+    ) -> Files {
+        self.cache_control = CacheControl::ByPath(Arc::new(value_of));
+        self
+    }
+
+    // ---- answering -------------------------------------------------------------------------
+
+    /// The response to a request: what the handler does, for use in another one.
+    ///
+    /// ```no_run
+    /// use roundtrip::Request;
+    /// use roundtrip::Router;
+    /// use roundtrip::files;
+    ///
+    /// let page = files::file("public/index.html");
+    /// let router = Router::new().get("/app/", move |request: Request| {
+    ///     let page = page.clone();
+    ///     async move { page.answer(&request).await }
+    /// });
+    /// # let _ = router;
+    /// ```
+    pub async fn answer(&self, request: &Request) -> Response {
+        let target = match self.target_of(request) {
+            Ok(target) => target,
+            Err(refused) => return refused,
+        };
+        let mut known: Vec<(String, Found)> = Vec::new();
+        loop {
+            let step = self.step(request, &target, |path| {
+                let found = known.iter().find(|(known, _)| known == path);
+                found.map(|(_, found)| found.clone())
+            });
+            match step {
+                Step::Done(response) => return response,
+                Step::List => return self.list(request, &target).await,
+                Step::Look(path) => {
+                    let found = self.look(&path).await;
+                    known.push((path, found));
+                }
+            }
+        }
+    }
+
+    fn target_of(&self, request: &Request) -> std::result::Result<Target, Response> {
+        if request.method() != Method::GET && request.method() != Method::HEAD {
+            return Err(status_text(StatusCode::METHOD_NOT_ALLOWED).header("Allow", "GET, HEAD"));
+        }
+        if let Some(name) = &self.only {
+            return Ok(Target {
+                path: name.clone(),
+                is_directory: false,
+            });
+        }
+        Target::of_request(request)
+            .filter(|target| self.shows_dot_files || !target.is_hidden())
+            .ok_or_else(|| status_text(StatusCode::NOT_FOUND))
+    }
+
+    /// Answers as far as what is known of paths goes.
+    fn step(
+        &self,
+        request: &Request,
+        target: &Target,
+        known: impl Fn(&str) -> Option<Found>,
+    ) -> Step {
+        match known(&target.path) {
+            None => Step::Look(target.path.clone()),
+            Some(Found::Nothing(status)) => Step::Done(status_text(status)),
+            Some(Found::File(resource)) if !target.is_directory => {
+                self.serve_file(request, &target.path, &resource, known)
+            }
+            Some(Found::Directory) if self.only.is_none() => {
+                if !request.path().ends_with('/') {
+                    return Step::Done(redirect_into(request));
+                }
+                let index = join(&target.path, "index.html");
+                match known(&index) {
+                    None => Step::Look(index),
+                    Some(Found::File(resource)) => {
+                        self.serve_file(request, &index, &resource, known)
+                    }
+                    Some(Found::Nothing(status)) if status != StatusCode::NOT_FOUND => {
+                        Step::Done(status_text(status))
+                    }
+                    Some(_) if self.has_listing => Step::List,
+                    Some(_) => Step::Done(status_text(StatusCode::NOT_FOUND)),
+                }
+            }
+            Some(_) => Step::Done(status_text(StatusCode::NOT_FOUND)),
+        }
+    }
+
+    /// The file, or a sibling that holds the same in fewer bytes.
+    fn serve_file(
+        &self,
+        request: &Request,
+        path: &str,
+        resource: &Resource,
+        known: impl Fn(&str) -> Option<Found>,
+    ) -> Step {
+        if !self.is_precompressed {
+            return Step::Done(resource.respond(request, None, None));
+        }
+        let headers = request.headers();
+        let own_weight = negotiate::coding_weight(headers, "identity").unwrap_or(0);
+        let mut best: Option<(u16, Rc<Resource>, &'static str)> = None;
+        for (extension, coding) in CODINGS {
+            let weight = negotiate::coding_weight(headers, coding).unwrap_or(0);
+            if weight == 0 || weight < own_weight {
+                continue;
+            }
+            let sibling = format!("{path}.{extension}");
+            let found = match known(&sibling) {
+                None => return Step::Look(sibling),
+                Some(Found::File(found)) => found,
+                Some(_) => continue,
+            };
+            let is_current = found.modified_seconds >= resource.modified_seconds;
+            let is_better = best.as_ref().is_none_or(|(best_weight, best, _)| {
+                let shorter = found.source.length() < best.source.length();
+                weight > *best_weight || weight == *best_weight && shorter
+            });
+            if is_current && is_better {
+                best = Some((weight, found, coding));
+            }
+        }
+        let coded = best.as_ref().map(|(_, found, coding)| (&**found, *coding));
+        Step::Done(resource.respond(request, coded, Some("Accept-Encoding")))
+    }
+
+    /// Opens what a path names.
+    async fn look(&self, path: &str) -> Found {
+        match self.open_file(path).await {
+            Ok(found) => found,
+            Err(error) => Found::Nothing(status_of(&error)),
+        }
+    }
+
+    async fn open_file(&self, path: &str) -> io::Result<Found> {
+        let relative = if path.is_empty() { "." } else { path };
+        let (file, metadata) = self.root()?.open_beneath_with(relative, self.links).await?;
+        if metadata.is_dir {
+            return Ok(Found::Directory);
+        }
+        if !metadata.is_file {
+            return Ok(Found::Nothing(StatusCode::NOT_FOUND));
+        }
+        Ok(Found::File(Rc::new(Resource {
+            source: Source::File(file, metadata.len),
+            content_type: media_type::of_path(Path::new(path)),
+            cache_control: self.cache_control.of(path),
+            tag: tag_of_file(&metadata),
+            modified_seconds: metadata.modified_seconds,
+        })))
     }
 
     fn root(&self) -> io::Result<&Root> {
@@ -113,50 +408,63 @@ impl Files {
         Ok(self.root.get_or_init(|| opened))
     }
 
-    async fn answer(&self, request: &Request) -> Response {
-        if request.method() != Method::GET && request.method() != Method::HEAD {
-            return status_text(StatusCode::METHOD_NOT_ALLOWED).header("Allow", "GET, HEAD");
-        }
-        let Some(path) = Target::of_request(request) else {
-            return status_text(StatusCode::NOT_FOUND);
+    async fn list(&self, request: &Request, target: &Target) -> Response {
+        let entries = match self.root() {
+            Ok(root) => root.list_with(target.relative(), self.links).await,
+            Err(error) => Err(error),
         };
-        match self.find(request, &path).await {
-            Ok(response) => response,
-            Err(error) => status_text(status_of(&error)),
-        }
-    }
-
-    async fn find(&self, request: &Request, target: &Target) -> io::Result<Response> {
-        let root = self.root()?;
-        let opened = root.open_beneath(target.relative()).await?;
-        let metadata = opened.1;
-        if metadata.is_file && !target.is_directory {
-            return Ok(file_response(request, &target.path, opened));
-        }
-        if !metadata.is_dir {
-            return Ok(status_text(StatusCode::NOT_FOUND));
-        }
-        if !request.path().ends_with('/') {
-            return Ok(redirect_into(request));
-        }
-        let index = join(&target.path, "index.html");
-        match root.open_beneath(&index).await {
-            Ok(opened) if opened.1.is_file => return Ok(file_response(request, &index, opened)),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
-        if !self.has_listing {
-            return Ok(status_text(StatusCode::NOT_FOUND));
-        }
-        let entries = root.list(target.relative()).await?;
-        let mut items: Vec<Item> = entries.iter().map(Item::from).collect();
+        let entries = match entries {
+            Ok(entries) => entries,
+            Err(error) => return status_text(status_of(&error)),
+        };
+        let mut items: Vec<Item> = entries
+            .iter()
+            .map(Item::from)
+            .filter(|item| self.shows_dot_files || !item.name.starts_with(b"."))
+            .collect();
         let shown = percent_decode(request.path()).unwrap_or_default();
         let shown = String::from_utf8_lossy(&shown);
-        let page = listing::page(&shown, !target.path.is_empty(), &mut items);
-        Ok(Response::new()
-            .header("Content-Type", "text/html; charset=utf-8")
-            .body(page))
+        listing::respond(request, &shown, !target.path.is_empty(), &mut items)
+    }
+}
+
+impl CacheControl {
+    fn of(&self, path: &str) -> Option<Cow<'static, str>> {
+        match self {
+            CacheControl::Unset => None,
+            CacheControl::Same(value) => Some(Cow::Owned(value.to_string())),
+            CacheControl::ByPath(value_of) => value_of(path).map(Cow::Borrowed),
+        }
+    }
+}
+
+impl Resource {
+    /// The response, with the bytes of a coded form where one is given.
+    fn respond(
+        &self,
+        request: &Request,
+        coded: Option<(&Resource, &'static str)>,
+        vary: Option<&'static str>,
+    ) -> Response {
+        let bytes = coded.map_or(self, |(coded, _)| coded);
+        let coding = coded.map(|(_, coding)| coding);
+        // The same bytes under their own name are another representation.
+        let tag = match coding {
+            Some(coding) => Cow::Owned(format!("{}-{coding}", bytes.tag)),
+            None => Cow::Borrowed(&bytes.tag[..]),
+        };
+        let is_dated = bytes.modified_seconds >= MODIFIED_SECONDS_MIN;
+        let representation = Representation {
+            source: &bytes.source,
+            content_type: &self.content_type,
+            coding,
+            etag: EntityTag::strong(&tag),
+            modified_seconds: is_dated.then_some(bytes.modified_seconds),
+            cache_control: self.cache_control.as_deref(),
+            vary,
+            is_typed: true,
+        };
+        representation.respond(request)
     }
 }
 
@@ -176,70 +484,13 @@ impl Deferred for Files {
     }
 }
 
-/// What a request names beneath the root.
-struct Target {
-    /// Without slashes at its ends; empty for the root itself.
-    path: String,
-    /// True exactly when the request can only mean a directory.
-    is_directory: bool,
-}
-
-impl Target {
-    fn of_request(request: &Request) -> Option<Target> {
-        open_path(request).and_then(Target::of)
+impl fmt::Debug for Files {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Files")
+            .field("directory", &self.directory)
+            .field("only", &self.only)
+            .finish_non_exhaustive()
     }
-
-    /// `None` for what no file can be called.
-    fn of(path: &str) -> Option<Target> {
-        let relative = RelativePath::of_target(path).ok()?;
-        let path = String::from_utf8(relative.as_bytes().to_vec()).ok()?;
-        Some(Target {
-            path,
-            is_directory: relative.is_directory(),
-        })
-    }
-
-    fn relative(&self) -> &str {
-        if self.path.is_empty() {
-            "."
-        } else {
-            &self.path
-        }
-    }
-}
-
-/// What a request names beneath the root of its route: the path without slashes at its ends, and
-/// whether it can only be a directory. For tests of the whole way from a target to a file.
-#[doc(hidden)]
-pub fn named_beneath(request: &Request) -> Option<(String, bool)> {
-    let target = Target::of_request(request)?;
-    Some((target.path, target.is_directory))
-}
-
-/// The part of the path that the route leaves open, as it came, with a slash before it. `None` when
-/// it does not begin behind a slash.
-fn open_path(request: &Request) -> Option<&str> {
-    let path = request.path();
-    let Some((_, rest)) = request.params().last() else {
-        return path.starts_with('/').then_some(path);
-    };
-    if path.ends_with(rest) && path[..path.len() - rest.len()].ends_with('/') {
-        return Some(&path[path.len() - rest.len() - 1..]);
-    }
-    // The parameter is decoded, which must not happen twice. It ends the path, so that it is the
-    // one suffix that decodes to it. Lengths tell which: to decode each would be quadratic.
-    let (mut end, mut escapes) = (path.len(), 0);
-    for (at, _) in path.rmatch_indices('/') {
-        escapes += path[at..end].matches('%').count();
-        end = at;
-        let coded = &path[at + 1..];
-        if coded.len() == rest.len() + 2 * escapes
-            && percent_decode(coded).is_some_and(|decoded| *decoded == *rest.as_bytes())
-        {
-            return Some(&path[at..]);
-        }
-    }
-    None
 }
 
 fn join(directory: &str, name: &str) -> String {
@@ -260,69 +511,25 @@ fn redirect_into(request: &Request) -> Response {
     status_text(StatusCode::MOVED_PERMANENTLY).header("Location", format!("./{name}/{query}"))
 }
 
-fn file_response(
-    request: &Request,
-    path: &str,
-    (file, metadata): (Arc<std::fs::File>, Metadata),
-) -> Response {
-    let tag = tag_of(&metadata);
-    let validators = Validators {
-        etag: EntityTag::strong(&tag),
-        last_modified: (metadata.modified_seconds > 0).then_some(metadata.modified_seconds),
-    };
-    let now = Core::current().map_or(0, |core| core.wall_seconds());
-    let (method, headers) = (request.method(), request.headers());
-    let response = match conditional::evaluate(method, headers, validators, now) {
-        Precondition::Proceed => Response::new(),
-        Precondition::NotModified => {
-            let response = Response::new().status(StatusCode::NOT_MODIFIED);
-            return with_validators(response, validators);
-        }
-        Precondition::Failed => return status_text(StatusCode::PRECONDITION_FAILED),
-    };
-    let len = metadata.len;
-    // Ranges are defined for GET only (RFC 9110 §14.2).
-    let selection = if method == Method::GET && conditional::range_counts(headers, validators, now)
-    {
-        range::select(headers, len)
-    } else {
-        Selection::Whole
-    };
-    let response = match selection {
-        // HEAD of an empty file has a length too.
-        Selection::Whole => response
-            .header("Content-Length", itoa::Buffer::new().format(len))
-            .body(Body::file(file, 0..len)),
-        Selection::Part(part) => response
-            .status(StatusCode::PARTIAL_CONTENT)
-            .header("Content-Range", range::content_range(&part, len))
-            .body(Body::file(file, part)),
-        Selection::Unsatisfiable => {
-            return status_text(StatusCode::RANGE_NOT_SATISFIABLE)
-                .header("Content-Range", range::unsatisfied_range(len));
-        }
-    };
-    with_validators(response, validators)
-        .header("Content-Type", media_type::of_path(Path::new(path)))
-        .header("Accept-Ranges", "bytes")
+/// Times before 1980-01-02 are those of archives and images that have none: they say nothing about
+/// when a file was changed.
+const MODIFIED_SECONDS_MIN: u64 = 315_619_200;
+
+/// Changes with every change of the file that moves its clock or its length. The same file has the
+/// same tag on each machine that serves it, which its inode has not; only where all files have the
+/// time of nobody, inode and time of the last change tell them apart.
+fn tag_of_file(metadata: &Metadata) -> String {
+    let (seconds, nanoseconds) = (metadata.modified_seconds, metadata.modified_nanoseconds);
+    let tag = tag_of(seconds, nanoseconds, metadata.len);
+    if seconds >= MODIFIED_SECONDS_MIN {
+        return tag;
+    }
+    let (seconds, nanoseconds) = metadata.changed;
+    format!("{tag}-{:x}-{seconds:x}-{nanoseconds:x}", metadata.inode)
 }
 
-fn with_validators(mut response: Response, validators: Validators<'_>) -> Response {
-    if let Some(etag) = validators.etag {
-        response = response.header("ETag", etag.to_string());
-    }
-    match validators.last_modified {
-        Some(seconds) => response.header("Last-Modified", date::format(seconds)),
-        None => response,
-    }
-}
-
-/// Changes with every change of the file that moves its clock or its length, or replaces it.
-fn tag_of(metadata: &Metadata) -> String {
-    format!(
-        "{:x}-{:x}-{:x}-{:x}",
-        metadata.modified_seconds, metadata.modified_nanoseconds, metadata.len, metadata.inode
-    )
+fn tag_of(seconds: u64, nanoseconds: u32, length: u64) -> String {
+    format!("{seconds:x}-{nanoseconds:x}-{length:x}")
 }
 
 /// What is not there, is no file, or lies outside is not found; nothing more is told.
@@ -348,57 +555,6 @@ const ELOOP: i32 = 40;
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn open_path_of(target: &str, params: &[(&str, &str)]) -> Option<String> {
-        let mut request = Request::for_target("GET", target).unwrap();
-        request.set_params(params.iter().copied());
-        open_path(&request).map(str::to_owned)
-    }
-
-    #[test]
-    fn the_open_part_of_a_long_path_is_found_at_once() {
-        let open = format!("{}{}", "/".repeat(8_000), "%41".repeat(2_700));
-        let decoded = format!("{}{}", "/".repeat(8_000), "A".repeat(2_700));
-        let target = format!("/files/{open}");
-        let found = open_path_of(&target, &[("path", &decoded)]);
-        assert_eq!(found, Some(format!("/{open}")));
-    }
-
-    #[test]
-    fn the_open_part_of_the_path() {
-        type Params = &'static [(&'static str, &'static str)];
-        let table: &[(&str, Params, Option<&str>)] = &[
-            ("/a/b", &[], Some("/a/b")),
-            ("/a/b?c", &[("path", "a/b")], Some("/a/b")),
-            ("/files/a/b", &[("path", "a/b")], Some("/a/b")),
-            ("/files/", &[("path", "")], Some("/")),
-            (
-                "/x/b/a%2Fb",
-                &[("id", "x"), ("", "b/a/b")],
-                Some("/b/a%2Fb"),
-            ),
-            ("/f/%25.txt", &[("path", "%.txt")], Some("/%25.txt")),
-            ("/f/%FF", &[("path", "%FF")], Some("/%FF")),
-            ("*", &[], None),
-        ];
-        for (target, params, expected) in table {
-            assert_eq!(
-                open_path_of(target, params).as_deref(),
-                *expected,
-                "{target}"
-            );
-        }
-    }
-
-    #[test]
-    fn targets_stay_inside() {
-        let path = |text: &str| Target::of(text).map(|target| target.path);
-        assert_eq!(path("/a/../../../b").as_deref(), Some("b"));
-        assert_eq!(path("/%2e%2e/b").as_deref(), Some("b"));
-        assert_eq!(path("/..%2fb"), None);
-        assert_eq!(path("/a%00"), None);
-        assert_eq!(path("/%FF"), None);
-    }
 
     #[test]
     fn redirects_stay_on_the_host() {

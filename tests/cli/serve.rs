@@ -48,6 +48,50 @@ fn serves_logs_and_ends() {
 }
 
 #[test]
+fn options_of_files() {
+    let folder = folder();
+    fs::create_dir(folder.path().join("vacant")).expect("a folder");
+    fs::write(folder.path().join(".dot"), "dot").expect("a file");
+    fs::write(folder.path().join("a.txt.gz"), "coded").expect("a file");
+    let serve = |options: &[&str]| {
+        let mut command = roundtrip();
+        command.args([
+            "serve",
+            "--quiet",
+            "--addr",
+            "127.0.0.1:0",
+            "--workers",
+            "1",
+        ]);
+        command.args(options).arg(folder.path());
+        Server::start(&mut command)
+    };
+    let ask = |server: &Server, path: &str| {
+        let fields = "Host: a\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n";
+        request(&server.address, &format!("GET {path} HTTP/1.1\r\n{fields}"))
+    };
+    let plain = serve(&[]);
+    assert!(ask(&plain, "/vacant/").starts_with("HTTP/1.1 200 OK\r\n"));
+    assert!(ask(&plain, "/.dot").starts_with("HTTP/1.1 404 Not Found\r\n"));
+    assert!(ask(&plain, "/a.txt").ends_with("the letter a\n"));
+    let other = serve(&[
+        "--no-listing",
+        "--dot-files",
+        "--precompressed",
+        "--cache-control",
+        "max-age=60",
+    ]);
+    assert!(ask(&other, "/vacant/").starts_with("HTTP/1.1 404 Not Found\r\n"));
+    assert!(ask(&other, "/.dot").ends_with("dot"));
+    let coded = ask(&other, "/a.txt");
+    assert!(coded.ends_with("\r\n\r\ncoded"), "{coded}");
+    assert!(
+        coded.contains("\r\nCache-Control: max-age=60\r\n"),
+        "{coded}"
+    );
+}
+
+#[test]
 fn quiet_means_no_log() {
     let folder = folder();
     let mut child = roundtrip()

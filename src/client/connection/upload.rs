@@ -20,6 +20,7 @@ use crate::client::failure::Failure;
 use crate::error::Phase;
 use crate::http::body::Body;
 use crate::http::body::Content;
+use crate::http::body::Part;
 use crate::http::fetch::Fetch;
 use crate::http::fetch::SendError;
 use crate::http::request::Request;
@@ -94,6 +95,16 @@ impl Connection {
                 self.fetch
                     .begin_chunk(range.end - range.start, io.output.tail())?;
                 io.append_file(file, range);
+            }
+            Content::Parts(pieces) => {
+                let length = pieces.iter().map(Part::length).sum();
+                self.fetch.begin_chunk(length, io.output.tail())?;
+                for piece in pieces {
+                    match piece {
+                        Part::Bytes(bytes) => io.append_bytes(bytes),
+                        Part::File { file, range } => io.append_file(file, range),
+                    }
+                }
             }
             Content::Chunks(body) => return Ok(Upload::Chunks(body)),
         }

@@ -125,6 +125,7 @@ fn metadata(entry: &Entry, inode: u64) -> Metadata {
         modified_seconds: MODIFIED_SECONDS,
         modified_nanoseconds: 0,
         inode,
+        changed: (0, 0),
     }
 }
 

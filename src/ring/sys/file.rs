@@ -8,11 +8,13 @@ use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::ffi::OsStringExt;
+use std::path::Component;
 use std::path::Path;
 #[cfg(feature = "simulation")]
 use std::path::PathBuf;
 
 use nix::dir::Dir;
+use nix::errno::Errno;
 use nix::fcntl::AtFlags;
 use nix::fcntl::OFlag;
 use nix::fcntl::OpenHow;
@@ -42,6 +44,9 @@ pub struct Metadata {
     pub modified_nanoseconds: u32,
     /// The inode's number.
     pub inode: u64,
+    /// Last change of content, name or rights, seconds since 1970 and nanoseconds: nobody can set it
+    /// back.
+    pub changed: (i64, i64),
 }
 
 impl Metadata {
@@ -54,6 +59,7 @@ impl Metadata {
             modified_seconds: u64::try_from(stat.st_mtime).unwrap_or(0),
             modified_nanoseconds: u32::try_from(stat.st_mtime_nsec).unwrap_or(0),
             inode: stat.st_ino,
+            changed: (stat.st_ctime, stat.st_ctime_nsec),
         }
     }
 }
@@ -65,6 +71,15 @@ pub struct DirEntry {
     pub name: OsString,
     /// What it is; symbolic links are followed.
     pub metadata: Metadata,
+}
+
+/// Where symbolic links may lead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Links {
+    /// Nowhere out of the directory.
+    Inside,
+    /// Anywhere.
+    Followed,
 }
 
 /// An open directory beneath which files are opened.
@@ -92,10 +107,11 @@ impl Directory {
 
     /// Opens a file or directory beneath this one for reading. The kernel refuses every way out
     /// (openat2(2) RESOLVE_BENEATH, since 5.6): `..`, absolute paths and links leading outside
-    /// are EXDEV. Without waiting for the other end of a pipe.
-    pub fn open_beneath(&self, relative: &Path) -> io::Result<(File, Metadata)> {
+    /// are EXDEV; links are followed anywhere if `links` says so. Without waiting for the other end
+    /// of a pipe.
+    pub fn open_beneath(&self, relative: &Path, links: Links) -> io::Result<(File, Metadata)> {
         match &self.0 {
-            Place::Kernel(directory) => open_beneath(directory, relative),
+            Place::Kernel(directory) => open_beneath(directory, relative, links),
             #[cfg(feature = "simulation")]
             Place::Simulated(directory) => calls::open_beneath(directory, relative),
         }
@@ -103,28 +119,43 @@ impl Directory {
 
     /// Lists a directory beneath this one, without `.` and `..`, in no order. Entries that vanish
     /// meanwhile, and links that lead nowhere or outside, are left out. At most `count_max`.
-    pub fn list(&self, relative: &Path, count_max: usize) -> io::Result<Vec<DirEntry>> {
+    pub fn list(
+        &self,
+        relative: &Path,
+        links: Links,
+        count_max: usize,
+    ) -> io::Result<Vec<DirEntry>> {
         match &self.0 {
-            Place::Kernel(directory) => list(directory, relative, count_max),
+            Place::Kernel(directory) => list(directory, relative, links, count_max),
             #[cfg(feature = "simulation")]
             Place::Simulated(directory) => calls::list(directory, relative, count_max),
         }
     }
 }
 
-fn open_beneath(directory: &OwnedFd, relative: &Path) -> io::Result<(File, Metadata)> {
+fn open_beneath(
+    directory: &OwnedFd,
+    relative: &Path,
+    links: Links,
+) -> io::Result<(File, Metadata)> {
     let relative = if relative.as_os_str().is_empty() {
         Path::new(".")
     } else {
         relative
     };
+    let beneath = match links {
+        Links::Inside => ResolveFlag::RESOLVE_BENEATH,
+        // Links alone may lead out: the path itself may not.
+        Links::Followed if leads_out(relative) => return Err(Errno::EXDEV.into()),
+        Links::Followed => ResolveFlag::empty(),
+    };
     let how = OpenHow::new()
         .flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)
-        .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+        .resolve(beneath | ResolveFlag::RESOLVE_NO_MAGICLINKS);
     let fd = loop {
         match openat2(directory, relative, how) {
             // A rename raced with the walk; openat2(2) says to try again.
-            Err(nix::errno::Errno::EAGAIN) => {}
+            Err(Errno::EAGAIN) => {}
             other => break other?,
         }
     };
@@ -132,8 +163,20 @@ fn open_beneath(directory: &OwnedFd, relative: &Path) -> io::Result<(File, Metad
     Ok((File::from(fd), metadata))
 }
 
-fn list(directory: &OwnedFd, relative: &Path, count_max: usize) -> io::Result<Vec<DirEntry>> {
-    let (file, _) = open_beneath(directory, relative)?;
+/// True for an absolute path, and for one with a `..`.
+fn leads_out(relative: &Path) -> bool {
+    relative
+        .components()
+        .any(|component| !matches!(component, Component::Normal(_) | Component::CurDir))
+}
+
+fn list(
+    directory: &OwnedFd,
+    relative: &Path,
+    links: Links,
+    count_max: usize,
+) -> io::Result<Vec<DirEntry>> {
+    let (file, _) = open_beneath(directory, relative, links)?;
     let mut dir = Dir::from_fd(OwnedFd::from(file))?;
     let names: Vec<OsString> = dir
         .iter()
@@ -145,25 +188,21 @@ fn list(directory: &OwnedFd, relative: &Path, count_max: usize) -> io::Result<Ve
         .collect();
     let mut entries = Vec::with_capacity(names.len());
     for name in names {
-        if let Some(metadata) = entry_metadata(directory, &dir, relative, &name) {
+        if let Some(metadata) = entry_metadata(directory, &dir, &relative.join(&name), links) {
             entries.push(DirEntry { name, metadata });
         }
     }
     Ok(entries)
 }
 
-fn entry_metadata(
-    directory: &OwnedFd,
-    dir: &Dir,
-    relative: &Path,
-    name: &OsString,
-) -> Option<Metadata> {
+fn entry_metadata(directory: &OwnedFd, dir: &Dir, path: &Path, links: Links) -> Option<Metadata> {
+    let name = path.file_name()?;
     let stat = fstatat(dir.as_fd(), name.as_bytes(), AtFlags::AT_SYMLINK_NOFOLLOW).ok()?;
     let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
     if kind != SFlag::S_IFLNK {
         return Some(Metadata::from_stat(&stat));
     }
-    open_beneath(directory, &relative.join(name))
+    open_beneath(directory, path, links)
         .ok()
         .map(|(_, metadata)| metadata)
 }

@@ -13,6 +13,7 @@ pub use event::Event;
 pub use event::Signals;
 pub use file::DirEntry;
 pub use file::Directory;
+pub use file::Links;
 pub use file::Metadata;
 pub use process::affinity;
 pub use process::file_descriptor_limit;

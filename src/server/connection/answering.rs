@@ -14,6 +14,7 @@ use ::http::StatusCode;
 
 use crate::http::body::Body;
 use crate::http::body::Content;
+use crate::http::body::Part;
 use crate::http::disconnect::Disconnect;
 use crate::http::framing::CloseReason;
 use crate::http::incoming::Sender;
@@ -187,6 +188,15 @@ impl Connection {
             Content::File { file, range } => {
                 self.count_bytes(range.end - range.start);
                 io.append_file(file, range);
+            }
+            Content::Parts(pieces) => {
+                for piece in pieces {
+                    self.count_bytes(piece.length());
+                    match piece {
+                        Part::Bytes(bytes) => io.append_bytes(bytes),
+                        Part::File { file, range } => io.append_file(file, range),
+                    }
+                }
             }
             Content::Chunks(_) => panic!("chunks are sent one by one"),
         }

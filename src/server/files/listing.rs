@@ -1,4 +1,4 @@
-//! The page that shows a directory.
+//! The page that shows a directory, and the same as JSON.
 //!
 //! ```text
 //!   /photos/2026/  →  Index of / photos / 2026
@@ -8,11 +8,19 @@
 //! ```
 
 use std::fmt::Write;
+use std::hash::DefaultHasher;
+use std::hash::Hasher;
 use std::os::unix::ffi::OsStrExt;
 
 use crate::fs::DirEntry;
+use crate::http::conditional::EntityTag;
+use crate::http::negotiate;
+use crate::http::request::Request;
+use crate::http::response::Response;
 use crate::http::target::percent_encode_segment;
 use crate::server::calendar::Moment;
+use crate::server::files::representation::Representation;
+use crate::server::files::representation::Source;
 
 /// One line of a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +46,50 @@ impl From<&DirEntry> for Item {
     }
 }
 
+/// The response that lists a directory: JSON where the client prefers it to HTML, else the page. A
+/// directory's own time says nothing about sizes and times of its files, so the tag is a hash of
+/// what is shown.
+pub(super) fn respond(
+    request: &Request,
+    path: &str,
+    has_parent: bool,
+    items: &mut [Item],
+) -> Response {
+    sort(items);
+    let weight = |media_type| negotiate::type_weight(request.headers(), media_type);
+    let is_json = weight("application/json") > weight("text/html");
+    let text = match is_json {
+        true => json(items),
+        false => page(path, has_parent, items),
+    };
+    let mut hasher = DefaultHasher::new();
+    hasher.write(text.as_bytes());
+    let tag = format!("{:016x}", hasher.finish());
+    let representation = Representation {
+        source: &Source::Memory(text.into()),
+        content_type: match is_json {
+            true => "application/json",
+            false => "text/html; charset=utf-8",
+        },
+        coding: None,
+        etag: EntityTag::strong(&tag).map(|etag| EntityTag {
+            is_weak: true,
+            ..etag
+        }),
+        modified_seconds: None,
+        cache_control: None,
+        vary: Some("Accept"),
+        is_typed: true,
+    };
+    let response = representation.respond(request);
+    if is_json || !response.status_code().is_success() {
+        return response;
+    }
+    // A page of ours runs nothing, whatever its names are.
+    let policy = "default-src 'none'; style-src 'unsafe-inline'";
+    response.header("Content-Security-Policy", policy)
+}
+
 const STYLE: &str = "\
 :root{color-scheme:light dark}\
 body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}\
@@ -50,10 +102,8 @@ td:first-child{overflow-wrap:anywhere}\
 td+td,th+th{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}\
 a{text-decoration:none}a:hover{text-decoration:underline}";
 
-/// The page for the directory that stands at `path` (percent-decoded, with a final `/`).
-/// `has_parent` tells whether there is something above it to go to. Directories come first, each
-/// group sorted by name.
-pub fn page(path: &str, has_parent: bool, items: &mut [Item]) -> String {
+/// Directories first, each group by name.
+pub fn sort(items: &mut [Item]) {
     items.sort_by(|a, b| {
         let kind = b.is_dir.cmp(&a.is_dir);
         let folded = || {
@@ -62,6 +112,11 @@ pub fn page(path: &str, has_parent: bool, items: &mut [Item]) -> String {
         };
         kind.then_with(folded).then_with(|| a.name.cmp(&b.name))
     });
+}
+
+/// The page for the directory that stands at `path` (percent-decoded, with a final `/`).
+/// `has_parent` tells whether there is something above it to go to.
+pub fn page(path: &str, has_parent: bool, items: &[Item]) -> String {
     let mut html = String::with_capacity(1_024 + 192 * items.len());
     html.push_str("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
     html.push_str(
@@ -77,8 +132,11 @@ pub fn page(path: &str, has_parent: bool, items: &mut [Item]) -> String {
     if has_parent {
         html.push_str("<tr><td><a href=\"../\">../</a></td><td></td><td></td></tr>\n");
     }
-    for item in items.iter() {
+    for item in items {
         row(&mut html, item);
+    }
+    if items.is_empty() {
+        html.push_str("<tr><td colspan=\"3\">Nothing here.</td></tr>\n");
     }
     html.push_str("</tbody>\n</table>\n</body>\n</html>\n");
     html
@@ -104,6 +162,53 @@ fn row(html: &mut String, item: &Item) {
             m.year, m.month, m.day, m.hour, m.minute
         ),
     );
+}
+
+/// One object per entry: `name`, `href` (relative, percent-coded), `type` (`file` or `directory`),
+/// `size` of files in bytes, `modified` (RFC 3339).
+pub fn json(items: &[Item]) -> String {
+    let mut text = String::with_capacity(128 * items.len() + 4);
+    text.push('[');
+    for (index, item) in items.iter().enumerate() {
+        text.push_str(if index == 0 { "\n" } else { ",\n" });
+        let (slash, kind) = match item.is_dir {
+            true => ("/", "directory"),
+            false => ("", "file"),
+        };
+        text.push_str("{\"name\":\"");
+        escape_json(&mut text, &String::from_utf8_lossy(&item.name));
+        let link = percent_encode_segment(&item.name);
+        put(
+            &mut text,
+            // Percent-coding leaves nothing that JSON escapes.
+            format_args!("\",\"href\":\"./{link}{slash}\",\"type\":\"{kind}\""),
+        );
+        if !item.is_dir {
+            put(&mut text, format_args!(",\"size\":{}", item.bytes));
+        }
+        let m = Moment::from_seconds(item.modified_seconds);
+        put(
+            &mut text,
+            format_args!(
+                ",\"modified\":\"{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z\"}}",
+                m.year, m.month, m.day, m.hour, m.minute, m.second
+            ),
+        );
+    }
+    text.push_str("\n]\n");
+    text
+}
+
+/// RFC 8259 §7.
+fn escape_json(json: &mut String, text: &str) {
+    for character in text.chars() {
+        match character {
+            '"' => json.push_str("\\\""),
+            '\\' => json.push_str("\\\\"),
+            control if control < ' ' => put(json, format_args!("\\u{:04x}", u32::from(control))),
+            other => json.push(other),
+        }
+    }
 }
 
 fn put(html: &mut String, text: std::fmt::Arguments<'_>) {
@@ -168,20 +273,22 @@ mod tests {
             item("z", true),
             item("C", true),
         ];
-        let html = page("/x/", true, &mut items);
+        sort(&mut items);
+        let html = page("/x/", true, &items);
         let order: Vec<_> = ["../", "./C/", "./z/", "./A", "./b"]
             .iter()
             .map(|link| html.find(&format!("href=\"{link}\"")).unwrap())
             .collect();
         assert!(order.is_sorted(), "{order:?}\n{html}");
         assert!(html.contains("1994-11-06 08:49"));
-        assert!(!page("/", false, &mut items).contains("../"));
+        assert!(!page("/", false, &items).contains("../"));
+        assert!(page("/", false, &[]).contains("Nothing here."));
     }
 
     #[test]
     fn names_are_escaped() {
         let name = "<script>\"&' ü:a?#%.txt";
-        let html = page("/<b>/", false, &mut [item(name, false)]);
+        let html = page("/<b>/", false, &[item(name, false)]);
         assert!(!html.contains("<script>"));
         assert!(!html.contains("<b>"));
         assert!(
@@ -189,6 +296,19 @@ mod tests {
             "{html}"
         );
         assert!(html.contains(">&lt;script&gt;&quot;&amp;&#39; ü:a?#%.txt</a>"));
+    }
+
+    #[test]
+    fn lists_as_json() {
+        let items = [item("a b", true), item("q\"\\\n<é>", false)];
+        assert_eq!(
+            json(&items),
+            "[\n{\"name\":\"a b\",\"href\":\"./a%20b/\",\"type\":\"directory\",\
+             \"modified\":\"1994-11-06T08:49:37Z\"},\n\
+             {\"name\":\"q\\\"\\\\\\u000a<é>\",\"href\":\"./q%22%5C%0A%3C%C3%A9%3E\",\
+             \"type\":\"file\",\"size\":1,\"modified\":\"1994-11-06T08:49:37Z\"}\n]\n"
+        );
+        assert_eq!(json(&[]), "[\n]\n");
     }
 
     #[test]
