@@ -20,7 +20,7 @@
 //! - Messages: [`request`], [`response`], [`headers`], [`body`] with [`incoming`], [`disconnect`].
 //! - Wire: [`head`], [`framing`], [`chunked`], [`encode`], [`date`].
 //! - For handlers: [`target`], [`query`], [`cookie`], [`authentication`], [`conditional`], [`range`],
-//!   [`media_type`].
+//!   [`media_type`], [`sniff`].
 //!
 //! Strictness: there is one mode. What two readers could read differently (bare LF, obs-fold,
 //! blanks before a colon, two lengths, a length beside a coding) is an error with the status that
@@ -54,5 +54,6 @@ mod recycle;
 pub mod request;
 pub mod response;
 pub mod serve;
+pub mod sniff;
 pub mod target;
 mod token;

@@ -22,6 +22,7 @@ use crate::http::headers::Headers;
 use crate::http::headers::InvalidHeader;
 use crate::http::known::Known;
 use crate::http::recycle::FreeList;
+use crate::http::sniff;
 use crate::limits::FREE_REQUESTS_MAX;
 
 /// A response, to be sent or received.
@@ -114,6 +115,47 @@ impl Response {
             inner.invalid = Some(invalid);
         }
         self
+    }
+
+    /// With the `Content-Type` that the first bytes of the body show, for bodies in memory that have
+    /// neither a type nor a coding, and `X-Content-Type-Options: nosniff`, so that this is the only
+    /// guess. Never done unless it is asked for: bytes of a stranger may show `text/html`, and a
+    /// browser runs them as your page; [`Response::sniff_untrusted`] is for those.
+    ///
+    /// ```
+    /// use roundtrip::Response;
+    ///
+    /// let response = Response::new().body("<html>hello").sniff();
+    /// assert_eq!(response.headers().get("content-type"), Some("text/html; charset=utf-8"));
+    /// ```
+    #[must_use]
+    pub fn sniff(self) -> Response {
+        self.sniff_with(sniff::content_type)
+    }
+
+    /// As [`Response::sniff`], where a stranger may have made the bytes: what a browser could run
+    /// is declared plain text.
+    #[must_use]
+    pub fn sniff_untrusted(self) -> Response {
+        self.sniff_with(sniff::content_type_untrusted)
+    }
+
+    fn sniff_with(self, content_type: fn(&[u8]) -> &'static str) -> Response {
+        let headers = self.headers();
+        let is_described = headers.contains("Content-Type") || headers.contains("Content-Encoding");
+        let shown = match self.body_ref().as_bytes() {
+            None | Some([]) => return self,
+            Some(bytes) => content_type(bytes),
+        };
+        if is_described {
+            return self;
+        }
+        let has_advice = headers.contains("X-Content-Type-Options");
+        let typed = self.content_type(shown);
+        if has_advice {
+            return typed;
+        }
+        typed.header("X-Content-Type-Options", "nosniff")
     }
 
     /// With this body.
@@ -380,6 +422,32 @@ mod tests {
         let ours = Response::try_from(theirs.map(|_| "other")).unwrap();
         assert_eq!(ours.headers().get("A"), Some("b"));
         assert_eq!(ours.body_ref().as_bytes(), Some(&b"other"[..]));
+    }
+
+    #[test]
+    fn sniffs_when_asked_and_nothing_is_known() {
+        let types = |response: Response| {
+            let advice = response.headers().get_all("x-content-type-options").count();
+            let values = response.headers().get_all("content-type");
+            let values: Vec<_> = values.map(String::from_utf8_lossy).collect();
+            (values.join("|"), advice)
+        };
+        let page = || Response::new().body("<html>");
+        let html = String::from("text/html; charset=utf-8");
+        let text = String::from("text/plain; charset=utf-8");
+        assert_eq!(types(page()), (String::new(), 0));
+        assert_eq!(types(page().sniff()), (html.clone(), 1));
+        assert_eq!(types(page().sniff_untrusted()), (text, 1));
+        assert_eq!(types(page().sniff().sniff_untrusted()), (html.clone(), 1));
+        let advised = page().header("X-Content-Type-Options", "nosniff");
+        assert_eq!(types(advised.sniff()), (html, 1));
+        let coded = page().header("content-encoding", "gzip").sniff();
+        assert_eq!(types(coded), (String::new(), 0));
+        let typed = page().content_type("a/b").sniff();
+        assert_eq!(types(typed), (String::from("a/b"), 0));
+        assert_eq!(types(Response::new().sniff()), (String::new(), 0));
+        let streamed = Response::new().body(Body::incoming(None).1).sniff();
+        assert_eq!(types(streamed), (String::new(), 0));
     }
 
     #[test]
