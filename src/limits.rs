@@ -175,6 +175,9 @@ pub const ACCESS_LOG_QUEUE_MAX: usize = 8_192;
 pub const ACCESS_LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 /// Bytes of a request target in the access log; the rest is cut.
 pub const ACCESS_LOG_TARGET_BYTES_MAX: usize = 2 * 1024;
+/// After how much silence an event stream sends a comment, so that proxies do not take it for dead:
+/// about what the standard advises (WHATWG HTML §9.2.7), below the 30 s of the impatient ones.
+pub const EVENT_KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 /// Wildcards of one route pattern; their positions lie on the stack during a look-up.
 pub const ROUTE_PARAMS_MAX: usize = 16;
 

@@ -35,6 +35,7 @@ use crate::http::headers::Headers;
 use crate::http::incoming;
 use crate::http::incoming::Receiver;
 use crate::http::incoming::Sender;
+use crate::http::produced::Produced;
 use crate::limits::BODY_COLLECT_BYTES_MAX;
 
 /// A request or response body.
@@ -60,7 +61,11 @@ enum Kind {
         range: Range<u64>,
     },
     Parts(Box<Parts>),
-    Stream(Pin<Box<dyn Chunks>>),
+    Stream {
+        stream: Pin<Box<dyn Chunks>>,
+        /// Bytes still to come, where the maker said how many there are.
+        left: Option<u64>,
+    },
     Incoming(Receiver),
 }
 
@@ -164,7 +169,8 @@ impl Body {
         }
     }
 
-    /// Chunks made by the user, of unknown length. Empty chunks are skipped.
+    /// Chunks made by the user, of unknown length unless it is [said](Body::with_length). Empty
+    /// chunks are skipped.
     pub fn stream<S, B, E>(stream: S) -> Body
     where
         S: Stream<Item = Result<B, E>> + 'static,
@@ -172,8 +178,46 @@ impl Body {
         E: Into<Error>,
     {
         Body {
-            kind: Kind::Stream(Box::pin(stream)),
+            kind: Kind::Stream {
+                stream: Box::pin(stream),
+                left: None,
+            },
         }
+    }
+
+    /// Chunks that an asynchronous closure makes, each when it is wanted: `send` waits until the
+    /// one before has been taken. What it returns ends the body: an error cuts the message. The
+    /// closure runs while the body is polled, and is dropped with it, as when the client goes.
+    ///
+    /// ```
+    /// use roundtrip::Body;
+    ///
+    /// let body = Body::produce(async |sender| {
+    ///     for number in 1..=3 {
+    ///         sender.send(format!("{number}\n").into()).await?;
+    ///     }
+    ///     Ok(())
+    /// });
+    /// # let text = roundtrip::block_on(body.text())?;
+    /// # assert_eq!(text, "1\n2\n3\n");
+    /// # Ok::<(), roundtrip::Error>(())
+    /// ```
+    pub fn produce<F>(produce: F) -> Body
+    where
+        F: AsyncFnOnce(&mut Sender) -> Result<()> + 'static,
+    {
+        Body::stream(Produced::new(produce))
+    }
+
+    /// Says how many bytes a [`Body::stream`] or [`Body::produce`] will make, so that the message
+    /// has a `Content-Length`. One that makes more or fewer cuts its message, and the connection is
+    /// closed. Other bodies know their length, and keep it.
+    #[must_use]
+    pub fn with_length(mut self, length: u64) -> Body {
+        if let Kind::Stream { left, .. } = &mut self.kind {
+            *left = Some(length);
+        }
+        self
     }
 
     /// A body and the [`Sender`] that fills it: how a connection hands over what it receives, and
@@ -191,7 +235,7 @@ impl Body {
             Kind::Bytes(bytes) => Some(bytes.len() as u64),
             Kind::File { range, .. } => Some(range.end - range.start),
             Kind::Parts(parts) => Some(parts.length),
-            Kind::Stream(_) => None,
+            Kind::Stream { left, .. } => *left,
             Kind::Incoming(receiver) => receiver.remaining_bytes(),
         }
     }
@@ -203,7 +247,7 @@ impl Body {
 
     /// True when the body can be sent again from its start: it is empty, or bytes, or a file.
     pub fn is_replayable(&self) -> bool {
-        !matches!(self.kind, Kind::Stream(_) | Kind::Incoming(_))
+        !matches!(self.kind, Kind::Stream { .. } | Kind::Incoming(_))
     }
 
     /// A second body with the same content, where that is possible without reading it.
@@ -216,7 +260,7 @@ impl Body {
                 range: range.clone(),
             },
             Kind::Parts(parts) => Kind::Parts(parts.clone()),
-            Kind::Stream(_) | Kind::Incoming(_) => return None,
+            Kind::Stream { .. } | Kind::Incoming(_) => return None,
         };
         Some(Body { kind })
     }
@@ -237,7 +281,7 @@ impl Body {
             Kind::Bytes(bytes) => Content::Bytes(bytes),
             Kind::File { file, range } => Content::File { file, range },
             Kind::Parts(parts) => Content::Parts(parts.pieces),
-            Kind::Stream(_) | Kind::Incoming(_) => Content::Chunks(self),
+            Kind::Stream { .. } | Kind::Incoming(_) => Content::Chunks(self),
         }
     }
 
@@ -272,10 +316,16 @@ impl Body {
                 }
             },
             Kind::Incoming(receiver) => receiver.poll_chunk(cx),
-            Kind::Stream(stream) => loop {
+            Kind::Stream { stream, left } => loop {
                 match stream.as_mut().poll_next_chunk(cx) {
                     Poll::Ready(Some(Ok(chunk))) if chunk.is_empty() => {}
-                    Poll::Ready(Some(Ok(chunk))) => return Poll::Ready(Some(Ok(chunk))),
+                    Poll::Ready(Some(Ok(chunk))) => {
+                        if let Some(left) = left {
+                            // More than was said is found by whoever writes it.
+                            *left = left.saturating_sub(chunk.len() as u64);
+                        }
+                        return Poll::Ready(Some(Ok(chunk)));
+                    }
                     Poll::Pending => return Poll::Pending,
                     // A stream must not be polled behind its end.
                     Poll::Ready(end) => {
@@ -376,7 +426,7 @@ impl fmt::Debug for Body {
             Kind::Bytes(_) => "bytes",
             Kind::File { .. } => "file",
             Kind::Parts(_) => "parts",
-            Kind::Stream(_) => "stream",
+            Kind::Stream { .. } => "stream",
             Kind::Incoming(_) => "incoming",
         };
         f.debug_struct("Body")
@@ -563,6 +613,19 @@ mod tests {
         assert!(ready(body.chunk()).unwrap().is_ok());
         assert!(ready(body.chunk()).unwrap().is_err());
         assert!(ready(body.chunk()).is_none());
+    }
+
+    #[test]
+    fn a_stream_may_say_its_length() {
+        let mut body = scripted(&["a", "bc"]).with_length(3);
+        assert_eq!(body.length(), Some(3));
+        assert!(!body.is_replayable());
+        assert!(ready(body.chunk()).unwrap().is_ok());
+        assert_eq!(body.length(), Some(2));
+        assert_eq!(ready(body.text()).unwrap(), "bc");
+        assert_eq!(Body::from("abc").with_length(7).length(), Some(3));
+        let error = ready(scripted(&["abc"]).with_length(9).collect(8)).unwrap_err();
+        assert!(error.is_limit());
     }
 
     #[test]

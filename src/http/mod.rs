@@ -20,7 +20,7 @@
 //! - Messages: [`request`], [`response`], [`headers`], [`body`] with [`incoming`], [`disconnect`].
 //! - Wire: [`head`], [`framing`], [`chunked`], [`encode`], [`date`].
 //! - For handlers: [`target`], [`query`], [`cookie`], [`authentication`], [`conditional`], [`range`],
-//!   [`media_type`], [`sniff`].
+//!   [`media_type`], [`sniff`], [`event_stream`].
 //!
 //! Strictness: there is one mode. What two readers could read differently (bare LF, obs-fold,
 //! blanks before a colon, two lengths, a length beside a coding) is an error with the status that
@@ -37,6 +37,7 @@ pub mod cookie;
 pub mod date;
 pub mod disconnect;
 pub mod encode;
+pub mod event_stream;
 #[cfg(test)]
 mod exhaustive;
 pub mod fetch;
@@ -48,6 +49,7 @@ mod known;
 pub mod media_type;
 pub mod negotiate;
 mod params;
+mod produced;
 pub mod query;
 pub mod range;
 mod recycle;

@@ -10,6 +10,7 @@
 pub mod access_log;
 pub mod calendar;
 pub mod connection;
+pub mod event_stream;
 pub mod files;
 pub mod handle;
 pub mod handler;
@@ -23,6 +24,8 @@ mod site;
 pub mod statistics;
 pub mod worker;
 
+pub use crate::http::event_stream::Event;
+pub use crate::server::event_stream::EventStream;
 pub use crate::server::handle::ServerHandle;
 pub use crate::server::handler::Handler;
 pub use crate::server::into_response::Html;

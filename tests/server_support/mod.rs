@@ -172,6 +172,14 @@ impl Peer {
         std::mem::take(&mut self.buffer)
     }
 
+    /// What there is, at least one byte.
+    pub fn some(&mut self) -> Vec<u8> {
+        if self.buffer.is_empty() {
+            assert!(self.fill() > 0, "the connection ended");
+        }
+        std::mem::take(&mut self.buffer)
+    }
+
     /// True when the server has closed and sent nothing more. A reset counts as closed.
     pub fn is_closed(&mut self) -> bool {
         self.rest().is_empty()
