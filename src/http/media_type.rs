@@ -14,8 +14,8 @@ pub const UNKNOWN: &str = "application/octet-stream";
 /// [`UNKNOWN`] where it says nothing. Text is declared UTF-8, since browsers otherwise guess.
 /// Contents are never looked at: what a file is taken for must not be up to who wrote it.
 pub fn of_path(path: &Path) -> Cow<'static, str> {
-    let guessed = mime_guess::from_path(path).first_raw();
-    let Some(media_type) = guessed.or_else(|| of_name(path)) else {
+    let guessed = || mime_guess::from_path(path).first_raw();
+    let Some(media_type) = corrected(path).or_else(guessed).or_else(|| of_name(path)) else {
         return Cow::Borrowed(UNKNOWN);
     };
     match media_type {
@@ -29,6 +29,17 @@ pub fn of_path(path: &Path) -> Cow<'static, str> {
         other if other.starts_with("text/") => Cow::Owned(format!("{other}; charset=utf-8")),
         other => Cow::Borrowed(other),
     }
+}
+
+/// What the table that we use has not, or has otherwise than the web.
+fn corrected(path: &Path) -> Option<&'static str> {
+    let extension = path.extension()?.to_str()?;
+    let is = |other: &str| extension.eq_ignore_ascii_case(other);
+    if is("zst") {
+        return Some("application/zstd"); // RFC 8878
+    }
+    // Segments of streams (RFC 8216 §3.2).
+    is("ts").then_some("video/mp2t")
 }
 
 /// Text files that have no extension by custom.
@@ -81,6 +92,7 @@ mod tests {
             ("a.avif", "image/avif"),
             ("a.mp4", "video/mp4"),
             ("a.zst", "application/zstd"),
+            ("a.ts", "video/mp2t"),
             ("a.webmanifest", "application/manifest+json"),
             ("b/README", "text/plain; charset=utf-8"),
             ("Makefile", "text/plain; charset=utf-8"),

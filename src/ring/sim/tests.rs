@@ -16,6 +16,7 @@ use crate::ring::sim::Installed;
 use crate::ring::sim::Options;
 use crate::ring::sim::install;
 use crate::ring::sys;
+use crate::ring::sys::Links;
 use crate::ring::sys::Socket;
 use crate::ring::token::Token;
 
@@ -192,8 +193,8 @@ fn files_that_are_not_closed_are_seen() {
     let kernel = strict();
     kernel.add_file("/site/a", b"content");
     let root = sys::Directory::open(Path::new("/site")).unwrap();
-    let (first, _) = root.open_beneath(Path::new("a")).unwrap();
-    let (second, _) = root.open_beneath(Path::new("a")).unwrap();
+    let (first, _) = root.open_beneath(Path::new("a"), Links::Inside).unwrap();
+    let (second, _) = root.open_beneath(Path::new("a"), Links::Inside).unwrap();
     assert_eq!(kernel.files_open(), 2);
     drop(first);
     assert_eq!(kernel.files_open(), 1);

@@ -38,6 +38,7 @@ use crate::ring::sim::compare::trace::errno_name;
 use crate::ring::sys;
 use crate::ring::sys::Address;
 use crate::ring::sys::Event;
+use crate::ring::sys::Links;
 use crate::ring::sys::PieceList;
 use crate::ring::sys::Shutdown;
 use crate::ring::sys::Socket;
@@ -478,7 +479,9 @@ impl Stage {
             None => std::fs::write(&path, bytes).expect("a file"),
         }
         let directory = sys::Directory::open(self.directory.path()).expect("a directory");
-        let (file, _) = directory.open_beneath(Path::new("file")).expect("the file");
+        let (file, _) = directory
+            .open_beneath(Path::new("file"), Links::Inside)
+            .expect("the file");
         let fd = file.as_raw_fd();
         (file, fd)
     }
