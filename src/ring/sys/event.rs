@@ -6,6 +6,7 @@ use std::os::fd::AsRawFd;
 use std::os::fd::OwnedFd;
 use std::os::fd::RawFd;
 use std::sync::atomic::AtomicI32;
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 
 use nix::poll::PollFd;
@@ -71,28 +72,46 @@ impl Event {
 
 /// The descriptor that the signal handler writes to; -1 when no handler is installed.
 static SIGNAL_EVENT: AtomicI32 = AtomicI32::new(-1);
-/// The signal that came, 0 for none.
+/// The signal that came first, 0 for none.
 static SIGNAL_RECEIVED: AtomicI32 = AtomicI32::new(0);
+/// Threads that run the handler: the descriptor stays open until there are none.
+static SIGNAL_HANDLERS: AtomicUsize = AtomicUsize::new(0);
 
-/// SIGINT and SIGTERM turned into one event. The second signal acts as it would without us, so
-/// that an impatient operator can still end the process.
+/// SIGINT and SIGTERM turned into one event. The second signal, whichever of the two, ends the
+/// process as it would without us, so that an impatient operator need not wait.
 #[derive(Debug)]
 pub struct Signals {
     event: OwnedFd,
     before: [(Signal, SigAction); 2],
 }
 
+/// Everything here is async-signal-safe (signal-safety(7)): atomics, write, getpid, _exit, signal,
+/// raise.
 extern "C" fn on_signal(number: libc::c_int) {
-    SIGNAL_RECEIVED.store(number, Ordering::SeqCst);
-    let one = 1u64.to_ne_bytes();
-    // SAFETY: write(2) is async-signal-safe (signal-safety(7)); eight bytes on our stack.
-    unsafe {
-        libc::write(
-            SIGNAL_EVENT.load(Ordering::SeqCst),
-            one.as_ptr().cast(),
-            one.len(),
-        )
-    };
+    SIGNAL_HANDLERS.fetch_add(1, Ordering::SeqCst);
+    let event = SIGNAL_EVENT.load(Ordering::SeqCst);
+    let is_first = SIGNAL_RECEIVED
+        .compare_exchange(0, number, Ordering::SeqCst, Ordering::SeqCst)
+        .is_ok();
+    if is_first && event >= 0 {
+        let one = 1u64.to_ne_bytes();
+        // SAFETY: eight bytes on our stack; the descriptor is open, see `SIGNAL_HANDLERS`.
+        unsafe { libc::write(event, one.as_ptr().cast(), one.len()) };
+    } else {
+        // SAFETY: calls with numbers only. The signal is blocked until this handler returns, and
+        // acts then. Where `Signals` has just gone, what was there before us is back already.
+        unsafe {
+            if event >= 0 {
+                // The default action spares the first process of a container.
+                if libc::getpid() == 1 {
+                    libc::_exit(128 + number);
+                }
+                libc::signal(number, libc::SIG_DFL);
+            }
+            libc::raise(number);
+        };
+    }
+    SIGNAL_HANDLERS.fetch_sub(1, Ordering::SeqCst);
 }
 
 impl Signals {
@@ -114,7 +133,7 @@ impl Signals {
         SIGNAL_RECEIVED.store(0, Ordering::SeqCst);
         let action = SigAction::new(
             SigHandler::Handler(on_signal),
-            SaFlags::SA_RESTART | SaFlags::SA_RESETHAND,
+            SaFlags::SA_RESTART,
             SigSet::empty(),
         );
         let install = |signal| {
@@ -142,6 +161,11 @@ impl Drop for Signals {
             let _ = unsafe { sigaction(*signal, before) };
         }
         SIGNAL_EVENT.store(-1, Ordering::SeqCst);
+        // A handler that began before, on another thread, may write to the descriptor still: it
+        // must not have become somebody else's by then.
+        while SIGNAL_HANDLERS.load(Ordering::SeqCst) > 0 {
+            std::hint::spin_loop();
+        }
         debug_assert!(self.event.as_raw_fd() >= 0);
     }
 }
