@@ -57,12 +57,18 @@ pub const BLOCKING_QUEUE_MAX: usize = 4_096;
 
 /// Length of the kernel's queue of connections that wait for accept(2), cut to somaxconn.
 pub const LISTEN_BACKLOG: i32 = 4_096;
+/// Listening sockets that another process may pass (LISTEN_FDS): far more than anybody does, far
+/// fewer than descriptors.
+pub const INHERITED_SOCKETS_MAX: usize = 256;
 /// Times that output and `on_sent` may follow each other for one connection in one turn.
 pub const SENDS_PER_TURN: usize = 16;
 /// Up to this many bytes are sent by send(2) at once when few connections are served in a turn.
 pub const INLINE_SEND_BYTES_MAX: usize = 64 * 1024;
 /// Pause after accept(2) ran out of descriptors or memory; re-arming at once would spin.
 pub const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
+/// Connections that a listener takes from its queue when it ends: more than any queue holds, so that
+/// those that go on arriving meanwhile are taken as well, within reason.
+pub const ACCEPT_LAST_MAX: usize = 4 * LISTEN_BACKLOG as usize;
 /// Most bytes handed to one send: a completion is the only sign of progress a time-out can see.
 pub const SEND_BYTES_MAX: usize = 256 * 1024;
 /// Most pieces in one send.

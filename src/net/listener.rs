@@ -3,12 +3,12 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::path::PathBuf;
 use std::rc::Rc;
 
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Phase;
+use crate::limits::ACCEPT_LAST_MAX;
 use crate::limits::ACCEPT_RETRY_DELAY;
 use crate::net::network::LISTENER_BIT;
 use crate::net::network::Net;
@@ -24,7 +24,10 @@ use crate::reactor::outcome::accept_failure;
 use crate::reactor::slots::OperationId;
 use crate::reactor::sys;
 use crate::reactor::sys::Address;
+use crate::reactor::sys::Inherited;
 use crate::reactor::sys::Socket;
+use crate::reactor::sys::SocketFile;
+use crate::reactor::sys::UnixOptions;
 use crate::runtime::Core;
 
 /// What becomes of a connection that was accepted.
@@ -47,8 +50,13 @@ pub trait Accept {
 /// A socket that listens, not yet given to a core.
 #[derive(Debug)]
 pub struct ListenSocket {
+    /// Of a Unix socket of ours. Goes first: who connects later must not wait in a queue that
+    /// nobody takes from.
+    file: Option<SocketFile>,
     socket: Socket,
     address: Address,
+    /// True exactly when another process made the socket, and may accept from it as well.
+    is_inherited: bool,
 }
 
 impl ListenSocket {
@@ -81,8 +89,10 @@ impl ListenSocket {
         // Connections inherit these from their listener.
         sys::set_tcp_options(socket.raw());
         Ok(ListenSocket {
+            file: None,
             socket,
             address: Address::Tcp(address),
+            is_inherited: false,
         })
     }
 
@@ -92,13 +102,51 @@ impl ListenSocket {
     ///
     /// [`ErrorKind::Bind`] naming the path and what to change.
     pub fn bind_unix(path: impl AsRef<Path>) -> Result<ListenSocket, Error> {
-        let path: PathBuf = path.as_ref().to_owned();
-        let address = Address::Unix(path);
-        let Address::Unix(path) = &address else {
-            unreachable!()
+        ListenSocket::bind_unix_with(path, UnixOptions::default())
+    }
+
+    /// As [`ListenSocket::bind_unix`], with permissions, or in the place of a socket that is
+    /// listened on still.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Bind`] naming the path and what to change.
+    pub fn bind_unix_with(
+        path: impl AsRef<Path>,
+        options: UnixOptions,
+    ) -> Result<ListenSocket, Error> {
+        let path = path.as_ref();
+        let address = Address::Unix(path.to_owned());
+        let socket = sys::bind_unix(path, options).map_err(|error| bind_error(&address, error))?;
+        Ok(ListenSocket {
+            file: Some(SocketFile::bound(path)),
+            socket,
+            address,
+            is_inherited: false,
+        })
+    }
+
+    /// The sockets that another process passed (sd_listen_fds(3)): those with this name, or all
+    /// that nobody has taken. None in a process that was passed none.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Bind`]: the environment contradicts itself, or a descriptor is no listening
+    /// stream socket.
+    pub fn inherited(name: Option<&str>) -> Result<Vec<ListenSocket>, Error> {
+        let taken = sys::take_inherited(name).map_err(|error| {
+            let text = "cannot listen on the sockets that were passed (LISTEN_FDS)";
+            Error::new(ErrorKind::Bind, text)
+                .in_phase(Phase::Bind)
+                .because(error)
+        })?;
+        let own = |one: Inherited| ListenSocket {
+            file: None,
+            socket: one.socket,
+            address: one.address,
+            is_inherited: true,
         };
-        let socket = sys::bind_unix(path).map_err(|error| bind_error(&address, error))?;
-        Ok(ListenSocket { socket, address })
+        Ok(taken.into_iter().map(own).collect())
     }
 
     /// Where it listens.
@@ -111,17 +159,28 @@ impl ListenSocket {
         self.socket.duplicate()
     }
 
+    /// True for a socket that only one core can serve: a Unix socket, or an inherited one. Others
+    /// that listen beside it would end with this process, and an inherited one is to outlive it.
+    pub fn is_single(&self) -> bool {
+        self.is_inherited || matches!(self.address, Address::Unix(_))
+    }
+
     /// Another socket that listens on the same port; the kernel spreads connections over both.
-    /// `None` for a Unix socket, which only one core can serve.
+    /// `None` for one that only one core can serve.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Bind`].
     pub fn duplicate(&self) -> Result<Option<ListenSocket>, Error> {
         match &self.address {
-            Address::Tcp(address) => ListenSocket::share(*address).map(Some),
-            Address::Unix(_) => Ok(None),
+            Address::Tcp(address) if !self.is_inherited => ListenSocket::share(*address).map(Some),
+            _ => Ok(None),
         }
+    }
+
+    /// The next connection of the accept queue, without waiting.
+    fn accept_now(&self) -> io::Result<Socket> {
+        sys::accept_now(self.socket.raw())
     }
 }
 
@@ -303,23 +362,25 @@ impl Net {
 
     /// Takes what the accept queue holds, so that closing drops nobody, and closes.
     fn end_listener(&self, core: &Rc<Core>, key: u64, errno: Option<Errno>) {
-        let listener = self.listeners.borrow_mut().remove(index(key));
+        let mut listener = self.listeners.borrow_mut().remove(index(key));
         if errno.is_none() {
-            while let Ok(socket) = sys::accept_now(listener.socket.socket.raw()) {
+            drop(listener.socket.file.take());
+            for _ in 0..ACCEPT_LAST_MAX {
+                let socket = match listener.socket.accept_now() {
+                    Ok(socket) => socket,
+                    Err(error) => match accept_failure(Errno::from_io(&error)) {
+                        AcceptFailure::Skip => continue,
+                        _ => break,
+                    },
+                };
                 if let Some(socket) = listener.accept.route(core, socket) {
                     self.adopt(core, socket, |io| listener.accept.accept(io));
                 }
             }
         }
-        listener.accept.ended(errno.map(io::Error::from));
-    }
-}
-
-impl Drop for ListenSocket {
-    fn drop(&mut self) {
-        if let Address::Unix(path) = &self.address {
-            sys::remove_socket_file(path);
-        }
+        let Listener { socket, accept, .. } = listener;
+        drop(socket);
+        accept.ended(errno.map(io::Error::from));
     }
 }
 

@@ -47,6 +47,7 @@ pub use crate::net::table::ConnectionKey;
 pub use crate::reactor::operation::Piece;
 pub use crate::reactor::sys::Address;
 pub use crate::reactor::sys::Socket;
+pub use crate::reactor::sys::UnixOptions;
 
 #[cfg(test)]
 mod tests;

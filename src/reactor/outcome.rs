@@ -8,7 +8,8 @@ use crate::ring::Errno;
 pub enum AcceptFailure {
     /// Only that connection is gone; go on at once.
     Skip,
-    /// Descriptors or memory are used up; trying again at once would spin.
+    /// Descriptors or memory are used up, or there is nothing to accept; trying again at once would
+    /// spin.
     Exhausted,
     /// We cancelled it.
     Canceled,
@@ -21,7 +22,6 @@ pub fn accept_failure(errno: Errno) -> AcceptFailure {
     match errno {
         Errno::ECONNABORTED
         | Errno::EINTR
-        | Errno::EAGAIN
         | Errno::EPROTO
         | Errno::ENETDOWN
         | Errno::ENOPROTOOPT
@@ -31,7 +31,11 @@ pub fn accept_failure(errno: Errno) -> AcceptFailure {
         | Errno::ENETUNREACH
         | Errno::ETIMEDOUT
         | Errno::EPERM => AcceptFailure::Skip,
-        Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM => AcceptFailure::Exhausted,
+        // EAGAIN: nobody waits. The ring waits itself, even on a listener that does not block; one
+        // that does not wait must not make us spin.
+        Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM | Errno::EAGAIN => {
+            AcceptFailure::Exhausted
+        }
         Errno::ECANCELED => AcceptFailure::Canceled,
         other => AcceptFailure::Fatal(other),
     }

@@ -148,6 +148,11 @@ pub fn remove_socket_file(path: &Path) -> bool {
     sim::with(|world| world.remove_socket_file(path)).is_some()
 }
 
+/// True when a simulation runs on this thread.
+pub fn is_running() -> bool {
+    sim::with(|_| ()).is_some()
+}
+
 /// getaddrinfo(3).
 pub fn look_up(host: &str, port: u16) -> Option<io::Result<Vec<SocketAddr>>> {
     sim::with(|world| world.look_up(host, port))

@@ -3,8 +3,10 @@
 mod descriptor;
 mod event;
 mod file;
+mod inherited;
 mod process;
 mod socket;
+mod unix_listener;
 
 /// An open file; closed when dropped.
 pub use std::fs::File;
@@ -15,6 +17,8 @@ pub use file::DirEntry;
 pub use file::Directory;
 pub use file::Links;
 pub use file::Metadata;
+pub use inherited::Inherited;
+pub use inherited::take_inherited;
 pub use process::affinity;
 pub use process::file_descriptor_limit;
 pub use process::kernel_release;
@@ -28,15 +32,16 @@ pub use socket::Socket;
 pub use socket::SocketAddress;
 pub use socket::accept_now;
 pub use socket::bind_tcp;
-pub use socket::bind_unix;
 pub use socket::local_addr;
 pub use socket::look_up;
 pub use socket::new_socket;
 pub use socket::peer_addr;
-pub use socket::remove_socket_file;
 pub use socket::reset;
 pub use socket::send_now;
 pub use socket::send_pieces_now;
 pub use socket::set_tcp_options;
 pub use socket::shutdown;
 pub use socket::socket_pair;
+pub use unix_listener::SocketFile;
+pub use unix_listener::UnixOptions;
+pub use unix_listener::bind_unix;

@@ -7,15 +7,12 @@ use std::net::IpAddr;
 use std::net::Ipv6Addr;
 use std::net::SocketAddr;
 use std::net::ToSocketAddrs;
-use std::os::fd::AsRawFd;
 use std::os::fd::BorrowedFd;
 use std::os::fd::OwnedFd;
 use std::os::fd::RawFd;
-use std::path::Path;
 use std::path::PathBuf;
 use std::ptr;
 
-use nix::errno::Errno;
 use nix::sys::socket as nix_socket;
 use nix::sys::socket::AddressFamily;
 use nix::sys::socket::MsgFlags;
@@ -72,7 +69,7 @@ impl Socket {
     }
 
     #[cfg(feature = "simulation")]
-    fn simulated(fd: RawFd) -> Socket {
+    pub(super) fn simulated(fd: RawFd) -> Socket {
         Socket(Descriptor::simulated(fd))
     }
 }
@@ -206,7 +203,7 @@ impl PieceList {
     }
 }
 
-fn borrow(fd: &RawFd) -> BorrowedFd<'_> {
+pub(super) fn borrow(fd: &RawFd) -> BorrowedFd<'_> {
     // SAFETY: callers pass descriptors of connections and listeners that they own for longer than
     // the call; the borrow does not outlive it.
     unsafe { BorrowedFd::borrow_raw(*fd) }
@@ -254,41 +251,13 @@ pub fn bind_tcp(address: SocketAddr, share_port: bool) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// A listening Unix socket at `path`. The file of a socket that nobody listens on is replaced.
-pub fn bind_unix(path: &Path) -> io::Result<Socket> {
-    simulated!(calls::bind_unix(path).map(|made| made.map(Socket::simulated)));
-    let socket = new_socket(&Address::Unix(path.to_owned()))?;
-    let address = UnixAddr::new(path)?;
-    let mut bound = nix_socket::bind(socket.raw(), &address);
-    if bound == Err(Errno::EADDRINUSE) && is_deserted(&address) {
-        remove_socket_file(path);
-        bound = nix_socket::bind(socket.raw(), &address);
-    }
-    bound?;
-    listen(&socket)?;
-    Ok(socket)
-}
-
-/// Removes the file of a Unix socket; one that is gone already is no error.
-pub fn remove_socket_file(path: &Path) {
-    simulated!(calls::remove_socket_file(path).then_some(()));
-    let _ = std::fs::remove_file(path);
-}
-
-/// True when a socket file is there and nobody listens on it.
-fn is_deserted(address: &UnixAddr) -> bool {
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let probe = nix_socket::socket(AddressFamily::Unix, SockType::Stream, flags, None);
-    probe.is_ok_and(|fd| nix_socket::connect(fd.as_raw_fd(), address) == Err(Errno::ECONNREFUSED))
-}
-
 /// The addresses of a name (getaddrinfo(3)). Blocks.
 pub fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     simulated!(calls::look_up(host, port));
     Ok((host, port).to_socket_addrs()?.collect())
 }
 
-fn listen(socket: &Socket) -> io::Result<()> {
+pub(super) fn listen(socket: &Socket) -> io::Result<()> {
     // SAFETY: listen(2) takes numbers only; the kernel cuts the backlog to somaxconn.
     let result = unsafe { libc::listen(socket.raw(), LISTEN_BACKLOG) };
     if result < 0 {
@@ -323,7 +292,8 @@ pub fn set_tcp_options(fd: RawFd) {
 /// The next connection of the accept queue, without waiting.
 pub fn accept_now(listener: RawFd) -> io::Result<Socket> {
     simulated!(for listener => calls::accept_now(listener).map(Socket::simulated));
-    // A listening socket is blocking for the ring's sake; readiness is asked for first.
+    // Our own listeners are blocking, and nobody else accepts from them: what is ready stays so.
+    // Inherited ones do not block (see `inherited`).
     let mut poll = libc::pollfd {
         fd: listener,
         events: libc::POLLIN,

@@ -43,6 +43,7 @@ use crate::ring::sys::PieceList;
 use crate::ring::sys::Shutdown;
 use crate::ring::sys::Socket;
 use crate::ring::sys::SocketAddress;
+use crate::ring::sys::UnixOptions;
 use crate::ring::token::Token;
 
 /// Enters of one step; a script that keeps completing is a bug of the script.
@@ -181,7 +182,7 @@ impl Stage {
 
     /// A listening Unix socket, recorded.
     pub fn bind_unix(&mut self, name: &str, file: &str) {
-        let result = sys::bind_unix(&self.directory.path().join(file));
+        let result = sys::bind_unix(&self.directory.path().join(file), UnixOptions::default());
         let text = self.keep(name, result);
         self.call(&format!("bind_unix {name}"), &text);
     }
