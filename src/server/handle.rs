@@ -6,6 +6,8 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::panic::catch_unwind;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -14,9 +16,12 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::task::Waker;
 
+use crate::http::request::Request;
+use crate::http::response::Response;
 use crate::net::Address;
 use crate::runtime::Event;
 use crate::server::access_log::AccessLog;
+use crate::server::readiness;
 use crate::server::statistics::Counters;
 use crate::server::statistics::Statistics;
 
@@ -29,9 +34,23 @@ pub struct ServerHandle {
 /// What a server and its handles share.
 #[derive(Default)]
 pub(super) struct State {
-    is_ready: AtomicBool,
+    /// True exactly while all workers accept connections.
+    is_serving: AtomicBool,
+    /// True exactly when the user said that the server is not ready.
+    is_held: AtomicBool,
     is_shutdown_requested: AtomicBool,
+    is_aborted: AtomicBool,
     parts: Mutex<Parts>,
+}
+
+/// What a health check is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Health {
+    Starting,
+    Ready,
+    /// The user said that it is not ready.
+    Held,
+    Draining,
 }
 
 #[derive(Default)]
@@ -43,6 +62,8 @@ struct Parts {
     event: Option<Arc<Event>>,
     /// Of who waits in `run_until`.
     waker: Option<Waker>,
+    /// What is called when a shutdown begins.
+    on_shutdown: Vec<Box<dyn FnOnce() + Send>>,
 }
 
 impl ServerHandle {
@@ -50,27 +71,69 @@ impl ServerHandle {
         ServerHandle { state }
     }
 
-    /// Asks the server to end: it stops to listen, finishes the requests that run within the
-    /// shutdown time-out, and `run` returns. Returns at once.
+    /// Asks the server to end, as SIGTERM does. Returns at once. What happens then, in this order:
+    ///
+    /// 1. [`ServerHandle::is_ready`] is false, [`readiness`](fn@crate::server::readiness) answers
+    ///    503, and every response says `Connection: close`.
+    /// 2. For [`Server::drain_delay`](crate::Server::drain_delay), connections and requests are
+    ///    taken as before.
+    /// 3. The server stops to listen. Connections that wait to be accepted are served still; those
+    ///    that are idle are closed.
+    /// 4. Requests that run are finished. What is not through within
+    ///    [`Server::shutdown_timeout`](crate::Server::shutdown_timeout) is aborted.
+    /// 5. `run` returns.
     pub fn shutdown(&self) {
-        self.state
-            .is_shutdown_requested
-            .store(true, Ordering::SeqCst);
-        let (event, waker) = {
-            let mut parts = self.state.parts();
-            (parts.event.clone(), parts.waker.take())
-        };
-        if let Some(event) = event {
-            event.notify();
-        }
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        self.state.request_shutdown();
     }
 
-    /// True from the moment that all workers accept connections until a shutdown begins.
+    /// Asks the server to end without waiting: connections are aborted, whatever runs on them.
+    /// Returns at once. Also cuts short a shutdown that has begun.
+    pub fn abort(&self) {
+        self.state.is_aborted.store(true, Ordering::SeqCst);
+        self.shutdown();
+    }
+
+    /// Calls `call` when a shutdown begins: to end what would go on for ever, such as streams of
+    /// events. At once when it has begun already. `call` runs on the thread that begins it, and must
+    /// not block.
+    pub fn on_shutdown(&self, call: impl FnOnce() + Send + 'static) {
+        let mut parts = self.state.parts();
+        if !self.state.is_shutdown_requested() {
+            parts.on_shutdown.push(Box::new(call));
+            return;
+        }
+        drop(parts);
+        call();
+    }
+
+    /// True from the moment that all workers accept connections until a shutdown begins, unless
+    /// [`ServerHandle::set_ready`] says otherwise.
     pub fn is_ready(&self) -> bool {
-        self.state.is_ready.load(Ordering::SeqCst) && !self.state.is_shutdown_requested()
+        self.state.health() == Health::Ready
+    }
+
+    /// With `false`, [`ServerHandle::is_ready`] and health checks say no until it is called with
+    /// `true`: while a cache is filled, or something is gone that requests need. The server goes on
+    /// serving those that come.
+    pub fn set_ready(&self, is_ready: bool) {
+        self.state.is_held.store(!is_ready, Ordering::SeqCst);
+    }
+
+    /// A handler that answers health checks for this server, wherever it is asked; within the
+    /// server itself, [`server::readiness`](fn@crate::server::readiness) does.
+    ///
+    /// ```
+    /// use roundtrip::Request;
+    /// use roundtrip::Router;
+    /// use roundtrip::Server;
+    ///
+    /// let public = Server::new(Router::new().get("/", |_: &Request| "hello"));
+    /// let private = Server::new(Router::new().get("/ready", public.handle().readiness()));
+    /// # drop(private);
+    /// ```
+    pub fn readiness(&self) -> impl Fn(&Request) -> Response + Clone + Send + Sync + 'static {
+        let state = Arc::clone(&self.state);
+        move |_: &Request| readiness::answer(state.health())
     }
 
     /// What the server did so far, over all workers.
@@ -124,12 +187,50 @@ impl State {
         drop(replaced);
     }
 
-    pub(super) fn set_ready(&self, is_ready: bool) {
-        self.is_ready.store(is_ready, Ordering::SeqCst);
+    /// Says whether all workers accept connections.
+    pub(super) fn set_serving(&self, is_serving: bool) {
+        self.is_serving.store(is_serving, Ordering::SeqCst);
+    }
+
+    pub(super) fn health(&self) -> Health {
+        if self.is_shutdown_requested() {
+            Health::Draining
+        } else if !self.is_serving.load(Ordering::SeqCst) {
+            Health::Starting
+        } else if self.is_held.load(Ordering::SeqCst) {
+            Health::Held
+        } else {
+            Health::Ready
+        }
+    }
+
+    /// Begins a shutdown: whoever waits for one is told.
+    pub(super) fn request_shutdown(&self) {
+        let (event, waker, calls) = {
+            let mut parts = self.parts();
+            self.is_shutdown_requested.store(true, Ordering::SeqCst);
+            let calls = std::mem::take(&mut parts.on_shutdown);
+            (parts.event.clone(), parts.waker.take(), calls)
+        };
+        for call in calls {
+            // A shutdown goes on whatever its guests do.
+            let _ = catch_unwind(AssertUnwindSafe(call));
+        }
+        if let Some(event) = event {
+            event.notify();
+        }
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 
     pub(super) fn is_shutdown_requested(&self) -> bool {
         self.is_shutdown_requested.load(Ordering::SeqCst)
+    }
+
+    /// True when a shutdown is not to wait for anything.
+    pub(super) fn is_aborted(&self) -> bool {
+        self.is_aborted.load(Ordering::SeqCst)
     }
 
     pub(super) fn local_addr(&self) -> Option<SocketAddr> {

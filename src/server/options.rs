@@ -25,6 +25,8 @@ pub struct Options {
     pub body_timeout: Duration,
     /// Between two signs of progress of what is sent.
     pub write_timeout: Duration,
+    /// How long a shutdown goes on accepting and answering before it stops to listen.
+    pub drain_delay: Duration,
     /// How long a shutdown waits for the requests that run.
     pub shutdown_timeout: Duration,
     /// Bytes and fields of a request head, bytes of a target.
@@ -67,6 +69,7 @@ impl Default for Options {
             idle_timeout: IDLE_TIMEOUT,
             body_timeout: BODY_TIMEOUT,
             write_timeout: WRITE_TIMEOUT,
+            drain_delay: Duration::ZERO,
             shutdown_timeout: SHUTDOWN_TIMEOUT,
             head_limits: HeadLimits::REQUEST,
             body_bytes_max: None,

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //!   Workers ─ start ─► Site ─► Listener ─ accept ─► Connection
-//!                       │         └─ Unix: handed round to the sites of the other cores
-//!                       └─ shut_down: stop listening ─► idle close, running finish ─► core stops
+//!                       │         └─ Unix: and inherited: handed round to the sites of the other cores
+//!                       └─ shut_down: drain delay ─► stop listening ─► idle close, running finish
+//!                                     ─► core stops
 //! ```
 
 use std::cell::Cell;
@@ -12,6 +13,8 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::OnceLock;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
 
 use crate::limits::DRAIN_TIMEOUT;
 use crate::limits::SHUTDOWN_NEW_TIMEOUT;
@@ -27,16 +30,54 @@ use crate::runtime;
 use crate::runtime::Core;
 use crate::runtime::Remote;
 use crate::server::connection::Connection;
+use crate::server::handle::State;
+use crate::server::readiness::ServersHere;
 use crate::server::worker::Worker;
 
-/// The mailboxes of all workers, once all of them have started.
-pub(super) type Remotes = Arc<OnceLock<Vec<Arc<Remote>>>>;
+/// What the sites of one server share.
+pub(super) struct Sites {
+    state: Arc<State>,
+    /// The mailboxes of all workers, once all of them have started.
+    remotes: OnceLock<Vec<Arc<Remote>>>,
+    /// Listeners that hand round and have begun.
+    rounds_begun: AtomicUsize,
+    /// Listeners that hand round and have ended: what they had queued is handed round.
+    rounds_ended: AtomicUsize,
+}
+
+impl Sites {
+    pub(super) fn new(state: &Arc<State>) -> Arc<Sites> {
+        Arc::new(Sites {
+            state: Arc::clone(state),
+            remotes: OnceLock::new(),
+            rounds_begun: AtomicUsize::new(0),
+            rounds_ended: AtomicUsize::new(0),
+        })
+    }
+
+    /// All workers have started.
+    pub(super) fn set_remotes(&self, remotes: Vec<Arc<Remote>>) {
+        assert!(self.remotes.set(remotes).is_ok(), "the workers start once");
+    }
+
+    /// True when connections were ever handed round.
+    fn hands_round(&self) -> bool {
+        self.rounds_begun.load(Ordering::SeqCst) > 0
+    }
+
+    /// True while connections may be handed round still.
+    fn is_handing_round(&self) -> bool {
+        self.rounds_ended.load(Ordering::SeqCst) < self.rounds_begun.load(Ordering::SeqCst)
+    }
+}
 
 /// A server's part on one core.
 pub(super) struct Site {
     worker: Rc<Worker>,
+    sites: Arc<Sites>,
     accept: Rc<dyn Accept>,
     listeners: RefCell<Vec<ListenerKey>>,
+    is_ending: Cell<bool>,
 }
 
 /// Accepts for the site of its own core.
@@ -47,7 +88,7 @@ struct Acceptor {
 /// Accepts for all cores in turn: of a socket that only one core can listen on.
 struct HandingRound {
     worker: Rc<Worker>,
-    remotes: Remotes,
+    sites: Arc<Sites>,
     next: Cell<usize>,
 }
 
@@ -57,31 +98,34 @@ impl Site {
         core: &Rc<Core>,
         worker: Worker,
         sockets: Vec<ListenSocket>,
-        remotes: &Remotes,
+        sites: &Arc<Sites>,
     ) {
         assert!(core.find_local::<Site>().is_none(), "a worker has one site");
-        let site = Rc::new(Site::listen(core, worker, sockets, remotes));
+        let site = Rc::new(Site::listen(core, worker, sockets, sites));
         core.local(|_| site);
     }
 
-    /// Starts to listen. TCP sockets are this core's own; Unix sockets serve all cores.
+    /// Starts to listen. TCP sockets are this core's own; those that only one core can listen on
+    /// serve all cores.
     pub(super) fn listen(
         core: &Rc<Core>,
         worker: Worker,
         sockets: Vec<ListenSocket>,
-        remotes: &Remotes,
+        sites: &Arc<Sites>,
     ) -> Site {
         let worker = Rc::new(worker);
         let own: Rc<dyn Accept> = Rc::new(Acceptor {
             worker: Rc::clone(&worker),
         });
+        ServersHere::add(core, &sites.state);
         let net = Net::of(core);
         let mut listeners = Vec::with_capacity(sockets.len());
         for socket in sockets {
-            let accept = if matches!(socket.local_addr(), crate::net::Address::Unix(_)) {
+            let accept = if socket.is_single() {
+                sites.rounds_begun.fetch_add(1, Ordering::SeqCst);
                 Rc::new(HandingRound {
                     worker: Rc::clone(&worker),
-                    remotes: Arc::clone(remotes),
+                    sites: Arc::clone(sites),
                     next: Cell::new(0),
                 })
             } else {
@@ -92,8 +136,10 @@ impl Site {
         }
         Site {
             worker,
+            sites: Arc::clone(sites),
             accept: own,
             listeners: RefCell::new(listeners),
+            is_ending: Cell::new(false),
         }
     }
 
@@ -102,7 +148,7 @@ impl Site {
         let Some(site) = core.find_local::<Site>() else {
             return core.stop();
         };
-        if site.worker.is_shutting_down() {
+        if site.is_ending.replace(true) {
             return;
         }
         let own = Rc::clone(core);
@@ -112,18 +158,22 @@ impl Site {
         }));
     }
 
-    /// Stops listening, closes what is idle, and waits for what runs, within the time that the
-    /// options give.
+    /// Drains: accepts and answers for the drain delay, stops listening, closes what is idle, and
+    /// waits for what runs, within the time that the options give.
     pub(super) async fn end(&self, core: &Rc<Core>) {
+        self.worker.begin_drain();
+        self.wait_for_balancers(core).await;
         self.worker.begin_shutdown();
         let net = Net::of(core);
         self.stop_listening(core);
         net.wake_all(core);
         let started = core.now();
         let timeout = self.worker.options.shutdown_timeout;
-        while self.worker.is_serving() {
+        // A connection may be on its way from another core even when the last listener has ended.
+        let mut may_come = self.sites.hands_round();
+        while may_come || self.worker.is_serving() {
             let passed = core.now().since(started);
-            if passed >= timeout {
+            if passed >= timeout || self.sites.state.is_aborted() {
                 self.worker.end();
                 net.abort_group(core, self.worker.group());
             }
@@ -134,7 +184,25 @@ impl Site {
                 self.worker.close_new();
                 net.wake_all(core);
             }
+            may_come = self.sites.is_handing_round();
             runtime::sleep(SHUTDOWN_POLL_INTERVAL).await;
+        }
+        ServersHere::remove(core, &self.sites.state);
+    }
+
+    /// The drain delay: whoever sends us connections has time to notice that we are not ready.
+    async fn wait_for_balancers(&self, core: &Rc<Core>) {
+        let started = core.now();
+        loop {
+            let left = self
+                .worker
+                .options
+                .drain_delay
+                .saturating_sub(core.now().since(started));
+            if left.is_zero() || self.sites.state.is_aborted() {
+                return;
+            }
+            runtime::sleep(left.min(SHUTDOWN_POLL_INTERVAL)).await;
         }
     }
 
@@ -143,6 +211,7 @@ impl Site {
         self.worker.end();
         self.stop_listening(core);
         Net::of(core).abort_group(core, self.worker.group());
+        ServersHere::remove(core, &self.sites.state);
     }
 
     fn stop_listening(&self, core: &Rc<Core>) {
@@ -178,7 +247,7 @@ impl Accept for HandingRound {
     }
 
     fn route(&self, core: &Rc<Core>, socket: Socket) -> Option<Socket> {
-        let remotes = self.remotes.get().map_or(&[][..], Vec::as_slice);
+        let remotes = self.sites.remotes.get().map_or(&[][..], Vec::as_slice);
         let index = self.next.get();
         self.next.set(index.wrapping_add(1));
         let Some(remote) = remotes.get(index % remotes.len().max(1)) else {
@@ -198,5 +267,6 @@ impl Accept for HandingRound {
     fn ended(&self, error: Option<io::Error>) {
         drop(error);
         self.worker.listener_ended();
+        self.sites.rounds_ended.fetch_add(1, Ordering::SeqCst);
     }
 }

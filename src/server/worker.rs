@@ -28,6 +28,7 @@ pub struct Worker {
     date: RefCell<DateCache>,
     /// Listeners that have not ended.
     listeners: Cell<usize>,
+    is_draining: Cell<bool>,
     is_shutting_down: Cell<bool>,
     closes_new: Cell<bool>,
     is_over: Cell<bool>,
@@ -43,6 +44,7 @@ impl Worker {
             counters: Arc::new(Counters::default()),
             date: RefCell::new(DateCache::new()),
             listeners: Cell::new(0),
+            is_draining: Cell::new(false),
             is_shutting_down: Cell::new(false),
             closes_new: Cell::new(false),
             is_over: Cell::new(false),
@@ -84,8 +86,19 @@ impl Worker {
         self.is_over.get()
     }
 
+    /// From here on every response is the last of its connection.
+    pub fn begin_drain(&self) {
+        self.is_draining.set(true);
+    }
+
+    /// True when a response is the last of its connection.
+    pub fn is_draining(&self) -> bool {
+        self.is_draining.get()
+    }
+
     /// From here on no connection is kept.
     pub fn begin_shutdown(&self) {
+        self.is_draining.set(true);
         self.is_shutting_down.set(true);
     }
 

@@ -159,7 +159,7 @@ impl Connection {
             date: &mut worker.date(),
             wall_seconds: io.wall_seconds(),
             body_is_abandoned: is_dropped,
-            is_shutting_down: worker.is_shutting_down(),
+            is_shutting_down: worker.is_draining(),
         };
         let sends = self
             .exchange

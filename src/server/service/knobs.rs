@@ -43,7 +43,38 @@ impl Server {
         self
     }
 
-    /// How long a shutdown waits for the requests that run: 30 s.
+    /// How long a shutdown goes on accepting and answering before it stops to listen: not at all.
+    ///
+    /// Behind a load balancer, as long as that takes to notice that [`readiness`] says no: an
+    /// interval of its health check, times the checks that must fail, and some more. Every response
+    /// says `Connection: close` meanwhile, so that the connections end one by one.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    ///
+    /// use roundtrip::Request;
+    /// use roundtrip::Router;
+    /// use roundtrip::Server;
+    /// use roundtrip::server::readiness;
+    ///
+    /// let router = Router::new()
+    ///     .get("/{$}", |_: &Request| "hello")
+    ///     .get("/ready", readiness);
+    /// Server::new(router)
+    ///     .drain_delay(Duration::from_secs(5))
+    ///     .bind(":8080")?
+    ///     .run()?;
+    /// # Ok::<(), roundtrip::Error>(())
+    /// ```
+    ///
+    /// [`readiness`]: fn@crate::server::readiness
+    #[must_use]
+    pub fn drain_delay(mut self, delay: Duration) -> Server {
+        self.options.drain_delay = delay;
+        self
+    }
+
+    /// How long a shutdown waits for the requests that run: 30 s, after the drain delay.
     #[must_use]
     pub fn shutdown_timeout(mut self, timeout: Duration) -> Server {
         self.options.shutdown_timeout = timeout;
