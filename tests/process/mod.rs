@@ -88,12 +88,17 @@ impl Server {
         nanoseconds.sum::<u64>() as f64 / 1e9
     }
 
-    /// Sends a signal by name (`TERM`) and waits for the end.
-    pub fn end(mut self, signal: &str) -> std::process::ExitStatus {
+    /// Sends a signal by name (`TERM`).
+    pub fn signal(&self, signal: &str) {
         let done = Command::new("kill")
             .args(["-s", signal, &self.child.id().to_string()])
             .status();
         assert!(done.expect("kill(1)").success());
+    }
+
+    /// Sends a signal by name (`TERM`) and waits for the end.
+    pub fn end(mut self, signal: &str) -> std::process::ExitStatus {
+        self.signal(signal);
         self.child.wait().expect("it ends")
     }
 }
