@@ -33,6 +33,9 @@ const fn classes() -> [u8; 256] {
         if matches!(b, b'[' | b']') {
             class |= HOST_BRACKET;
         }
+        if b == b'%' {
+            class |= HOST_PERCENT;
+        }
         table[byte] = class;
         byte += 1;
     }
@@ -84,6 +87,8 @@ pub(super) fn is_target(bytes: &[u8]) -> bool {
 pub(super) const HOST_INVALID: u8 = HOST;
 /// Bit of [`host_kinds`], and entry of [`CLASSES`]: a bracket, as around an IPv6 address.
 pub(super) const HOST_BRACKET: u8 = 2;
+/// Bit of [`host_kinds`], and entry of [`CLASSES`]: a percent sign, which two digits follow.
+pub(super) const HOST_PERCENT: u8 = 16;
 
 /// Which kinds of bytes there are. None in the empty value, which is allowed: it says that the
 /// target has no host (RFC 9112 §3.2).
@@ -95,7 +100,14 @@ pub(super) fn host_kinds(bytes: &[u8]) -> u8 {
         all &= class;
         any |= class;
     }
-    (all ^ HOST) | (any & HOST_BRACKET)
+    (all ^ HOST) | (any & (HOST_BRACKET | HOST_PERCENT))
+}
+
+/// True when two hexadecimal digits follow each percent sign (RFC 3986 §2.1).
+pub(super) fn is_percent_coded(bytes: &[u8]) -> bool {
+    let is_digit = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_hexdigit);
+    memchr::memchr_iter(b'%', bytes)
+        .all(|at| is_digit(bytes.get(at + 1)) && is_digit(bytes.get(at + 2)))
 }
 
 /// `bytes` without the spaces and tabs around it (OWS).
@@ -146,7 +158,10 @@ mod tests {
         assert!(!is_target(b"/a b"));
         assert!(!is_target(b"/#a"));
         assert!(!is_target(b"/\xc3\xa4"));
-        assert_eq!(host_kinds(b"[::1%25en0]:80"), HOST_BRACKET);
+        let both = HOST_BRACKET | HOST_PERCENT;
+        assert_eq!(host_kinds(b"[::1%25en0]:80"), both);
+        assert!(is_percent_coded(b"a%41%fFb") && is_percent_coded(b""));
+        assert!(!is_percent_coded(b"a%4") && !is_percent_coded(b"%") && !is_percent_coded(b"%4g"));
         assert_eq!(host_kinds(b"a{"), HOST_INVALID);
         assert_eq!(host_kinds(b""), 0);
     }

@@ -6,6 +6,7 @@
 //!    └─ each call runs the core as far as it has to, on the test's own thread
 //! ```
 
+use std::cell::Cell;
 use std::cell::RefCell;
 use std::cell::RefMut;
 use std::fmt;
@@ -48,8 +49,10 @@ pub struct App {
     servers: RefCell<Vec<Running>>,
     names: RefCell<Vec<String>>,
     started: Instant,
+    /// True when nothing is to be done before time passes.
+    is_settled: Cell<bool>,
     /// Panics that were reported, or are expected.
-    panics_seen: RefCell<u64>,
+    panics_seen: Cell<u64>,
     expects_panics: bool,
 }
 
@@ -83,7 +86,8 @@ impl App {
             client,
             servers: RefCell::new(Vec::new()),
             names: RefCell::new(vec!["localhost".to_owned()]),
-            panics_seen: RefCell::new(0),
+            is_settled: Cell::new(false),
+            panics_seen: Cell::new(0),
             expects_panics: false,
         };
         let address = app.add(served.into_server());
@@ -261,10 +265,21 @@ impl App {
         })
     }
 
+    /// Wakes the far ends of all wires: there is something for them to do.
+    #[track_caller]
+    pub(super) fn wake_wires(&self) {
+        self.is_settled.set(false);
+        self.session().wake_peers();
+    }
+
     /// Runs the core until there is nothing to do before time passes.
     #[track_caller]
     pub(super) fn settle(&self) {
+        if self.is_settled.get() {
+            return;
+        }
         let settled = self.session().settle();
+        self.is_settled.set(true);
         if let Err(failure) = settled {
             panic!("{failure}");
         }
@@ -273,6 +288,7 @@ impl App {
 
     #[track_caller]
     pub(super) fn try_run<F: Future>(&self, program: F) -> F::Output {
+        self.is_settled.set(false);
         let ended = self.session().run(program);
         match ended {
             Ok(output) => output,
@@ -346,7 +362,7 @@ impl App {
         }
         let panics: u64 = handles.iter().map(|one| one.statistics().panics).sum();
         assert!(
-            self.expects_panics || panics == *self.panics_seen.borrow(),
+            self.expects_panics || panics == self.panics_seen.get(),
             "a handler panicked at the end; its own words stand above"
         );
     }

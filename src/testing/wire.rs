@@ -68,9 +68,8 @@ impl Wire<'_> {
             is_finished: false,
             state: Rc::clone(&state),
         });
-        let wire = Wire { app, state };
-        wire.act();
-        wire
+        app.wake_wires();
+        Wire { app, state }
     }
 
     /// Sends bytes, in one segment.
@@ -109,8 +108,9 @@ impl Wire<'_> {
     }
 
     /// Takes what has arrived since the last time, whatever it is.
+    #[track_caller]
     pub fn receive_bytes(&mut self) -> Vec<u8> {
-        self.act();
+        self.app.settle();
         std::mem::take(&mut self.state.borrow_mut().received)
     }
 
@@ -124,13 +124,13 @@ impl Wire<'_> {
 
     /// True when the server has ended the connection, in order or with a reset.
     pub fn is_closed(&mut self) -> bool {
-        self.act();
+        self.app.settle();
         self.state.borrow().end.is_some()
     }
 
     /// True when the server has reset the connection.
     pub fn is_reset(&mut self) -> bool {
-        self.act();
+        self.app.settle();
         self.state.borrow().end == Some(End::Reset)
     }
 
@@ -143,7 +143,7 @@ impl Wire<'_> {
 
     #[track_caller]
     fn act(&self) {
-        self.app.session().wake_peers();
+        self.app.wake_wires();
         self.app.settle();
     }
 }

@@ -175,7 +175,8 @@ pub(super) fn is_valid_authority(value: &[u8]) -> bool {
         None => (value, None),
         Some(at) => (&value[..at], Some(&value[at..])),
     };
-    !name.is_empty() && port.is_none_or(is_port)
+    let is_coded = kinds & token::HOST_PERCENT == 0 || token::is_percent_coded(name);
+    is_coded && !name.is_empty() && port.is_none_or(is_port)
 }
 
 /// An IP literal in brackets, and perhaps a port.
@@ -261,6 +262,10 @@ mod tests {
             ("::1]", false),
             ("[]", false),
             ("[::1]80", false),
+            ("a%41.b", true),
+            ("a%", false),
+            ("a%4", false),
+            ("a%4g:80", false),
             ("a b", false),
             ("u@h", false),
             ("a/b", false),
