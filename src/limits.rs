@@ -132,6 +132,16 @@ pub const QUERY_PAIRS_MAX: usize = 10_000;
 pub const COOKIES_MAX: usize = 3_000;
 /// Bytes of the domain of a cookie: of any host name (RFC 1035 §2.3.4).
 pub const COOKIE_DOMAIN_BYTES_MAX: usize = 253;
+/// Parts of a multipart form: net/http's bound.
+pub const MULTIPART_PARTS_MAX: usize = 1_000;
+/// Header fields of all parts of a multipart form: net/http's bound.
+pub const MULTIPART_HEADERS_MAX: usize = 10_000;
+/// Bytes of the head of one part: a name, a file name, a type, and room.
+pub const MULTIPART_HEAD_BYTES_MAX: usize = 8 * 1024;
+/// Bytes of a boundary (RFC 2046 §5.1.1).
+pub const MULTIPART_BOUNDARY_BYTES_MAX: usize = 70;
+/// Blanks behind a delimiter, which no sender in use writes.
+pub const MULTIPART_PADDING_BYTES_MAX: usize = 64;
 /// Chunk framing beyond what chunks of sensible size need; more is an attack.
 pub const CHUNK_OVERHEAD_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of a trailer section.

@@ -41,12 +41,15 @@ pub mod event_stream;
 #[cfg(test)]
 mod exhaustive;
 pub mod fetch;
+mod field;
+mod form;
 pub mod framing;
 pub mod head;
 pub mod headers;
 pub mod incoming;
 mod known;
 pub mod media_type;
+pub mod multipart;
 pub mod negotiate;
 mod params;
 mod produced;

@@ -39,6 +39,7 @@ pub(super) use facts::Coding;
 pub use facts::Expect;
 pub(super) use facts::Facts;
 pub(super) use facts::Length;
+pub(super) use parse::parse_fields;
 pub use parse::parse_request;
 pub use parse::parse_response;
 pub(super) use parse::parse_trailers;

@@ -96,6 +96,22 @@ pub(in crate::http) fn parse_trailers(
     section: &[u8],
     limits: &HeadLimits,
 ) -> Result<Headers, HeadError> {
+    parse_section(section, limits, |name| !is_forbidden_trailer(name))
+}
+
+/// Parses a complete section of fields: the head of a part of a multipart body.
+pub(in crate::http) fn parse_fields(
+    section: &[u8],
+    limits: &HeadLimits,
+) -> Result<Headers, HeadError> {
+    parse_section(section, limits, |_| true)
+}
+
+fn parse_section(
+    section: &[u8],
+    limits: &HeadLimits,
+    is_kept: impl Fn(&[u8]) -> bool,
+) -> Result<Headers, HeadError> {
     let mut fields = [httparse::EMPTY_HEADER; HEADER_COUNT_MAX];
     let fields = &mut fields[..limits.fields.min(HEADER_COUNT_MAX)];
     let parsed = match httparse::parse_headers(section, fields) {
@@ -103,14 +119,14 @@ pub(in crate::http) fn parse_trailers(
         Ok(_) => return Err(INCOMPLETE),
         Err(error) => return Err(rule_of(error)),
     };
-    let mut trailers = Headers::new();
+    let mut headers = Headers::new();
     for field in parsed {
-        if !is_forbidden_trailer(field.name.as_bytes()) {
-            let added = trailers.append(field.name, field.value);
+        if is_kept(field.name.as_bytes()) {
+            let added = headers.append(field.name, field.value);
             added.map_err(|_| HeadError::bad("a trailer field is malformed"))?;
         }
     }
-    Ok(trailers)
+    Ok(headers)
 }
 
 const INCOMPLETE: HeadError = HeadError::bad("the head has no end, or bytes behind it");
