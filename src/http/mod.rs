@@ -47,6 +47,8 @@ pub mod framing;
 pub mod head;
 pub mod headers;
 pub mod incoming;
+#[cfg(feature = "json")]
+pub mod json;
 mod known;
 pub mod media_type;
 pub mod multipart;

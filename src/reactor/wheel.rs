@@ -233,7 +233,7 @@ mod tests {
         wheel.set(id, at(1_000));
         assert!(wheel.next().unwrap() >= at(1_000));
         assert!(wheel.next().unwrap() <= at(1_000) + WHEEL_TICK);
-        assert_eq!(expire(&mut wheel, at(999)), []);
+        assert_eq!(expire(&mut wheel, at(999)), [0; 0]);
         assert_eq!(expire(&mut wheel, at(1_000) + WHEEL_TICK), [7]);
         assert_eq!(wheel.next(), None);
     }
@@ -246,7 +246,7 @@ mod tests {
         let bucket = wheel.next();
         wheel.set(id, at(5_000));
         assert_eq!(wheel.next(), bucket);
-        assert_eq!(expire(&mut wheel, at(2_000)), []);
+        assert_eq!(expire(&mut wheel, at(2_000)), [0; 0]);
         assert!(wheel.next().unwrap() >= at(5_000));
         wheel.set(id, at(3_000));
         assert_eq!(expire(&mut wheel, at(3_100)), [1]);
@@ -260,7 +260,7 @@ mod tests {
         let mut now = at(0);
         let mut rounds = 0;
         while now < at(200_000) {
-            assert_eq!(expire(&mut wheel, now), []);
+            assert_eq!(expire(&mut wheel, now), [0; 0]);
             now = wheel.next().unwrap();
             rounds += 1;
         }
@@ -277,7 +277,7 @@ mod tests {
         wheel.set(removed, at(100));
         wheel.set(unset, Instant::NEVER);
         wheel.remove(removed);
-        assert_eq!(expire(&mut wheel, at(100_000)), []);
+        assert_eq!(expire(&mut wheel, at(100_000)), [0; 0]);
         assert_eq!(wheel.next(), None);
         wheel.set(unset, at(100_200));
         assert_eq!(expire(&mut wheel, at(101_000)), [1]);

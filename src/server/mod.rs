@@ -15,8 +15,12 @@ pub mod files;
 pub mod handle;
 pub mod handler;
 pub mod into_response;
+#[cfg(feature = "json")]
+pub mod json;
 pub mod options;
 pub mod pattern;
+#[cfg(feature = "json")]
+pub mod problem;
 mod readiness;
 pub mod router;
 pub mod routes;
@@ -31,6 +35,10 @@ pub use crate::server::handle::ServerHandle;
 pub use crate::server::handler::Handler;
 pub use crate::server::into_response::Html;
 pub use crate::server::into_response::IntoResponse;
+#[cfg(feature = "json")]
+pub use crate::server::json::Json;
+#[cfg(feature = "json")]
+pub use crate::server::problem::Problem;
 pub use crate::server::readiness::readiness;
 pub use crate::server::router::Router;
 pub use crate::server::service::Server;
