@@ -71,8 +71,9 @@ fuzz: ## fuzz TARGET (default: each in turn) for MINUTES (default: 5): installs 
 			-max_total_time=$$(($(or $(MINUTES),5) * 60)) -max_len=2048 -timeout=10; \
 	done
 
-interop: ## tests against curl, wrk, ab, h2load, Python, Node: installs those that are missing
-	.ci/install curl:curl wrk:wrk ab:apache2-utils h2load:nghttp2-client node:nodejs
+interop: ## tests against curl, wrk, ab, h2load, HAProxy, Python, Node: installs what is missing
+	.ci/install curl:curl wrk:wrk ab:apache2-utils h2load:nghttp2-client node:nodejs \
+		haproxy:haproxy
 	/usr/bin/python3 -c 'import requests' || .ci/install none:python3-requests
 	$(CARGO) build --release --features cli --example echo
 	$(CARGO) test --release --features cli --test interop

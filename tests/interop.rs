@@ -4,6 +4,7 @@
 //! ```text
 //!   curl · wrk · ab · h2load · Python requests · Node fetch ──► roundtrip serve, examples/echo
 //!   1 GiB down and up ──► byte for byte, in constant memory
+//!   wrk ──► HAProxy ──► two instances that are restarted in turn
 //! ```
 
 mod interop {
@@ -12,5 +13,6 @@ mod interop {
     mod files;
     mod large;
     mod load;
+    mod restart;
 }
 mod process;

@@ -99,6 +99,11 @@ impl Server {
     /// Sends a signal by name (`TERM`) and waits for the end.
     pub fn end(mut self, signal: &str) -> std::process::ExitStatus {
         self.signal(signal);
+        self.wait()
+    }
+
+    /// Waits for the end.
+    pub fn wait(&mut self) -> std::process::ExitStatus {
         self.child.wait().expect("it ends")
     }
 }
