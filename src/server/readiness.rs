@@ -56,7 +56,7 @@ pub(super) fn answer(health: Health) -> Response {
     };
     (status, text)
         .into_response()
-        .header("cache-control", "no-store")
+        .header("Cache-Control", "no-store")
 }
 
 /// The servers of a core.
