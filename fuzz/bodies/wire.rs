@@ -162,6 +162,7 @@ impl<P: Protocol> Wire<P> {
                 self.io.output.clear(&mut Vec::new());
                 self.end = Some(End::Aborted);
             }
+            Step::EndOutput => panic!("HTTP ends both sides"),
             Step::Become(..) => panic!("no protocol becomes another one here"),
         }
     }

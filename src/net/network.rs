@@ -30,6 +30,8 @@ use crate::reactor::bug;
 use crate::reactor::bug::Bug;
 use crate::reactor::operation::Completion;
 use crate::reactor::operation::Operation;
+use crate::reactor::sys;
+use crate::reactor::sys::Shutdown;
 use crate::reactor::sys::Socket;
 use crate::runtime::Core;
 use crate::runtime::Instant;
@@ -216,25 +218,26 @@ impl Net {
             Some(connection) if connection.close == Closing::Open => connection.endpoint.take(),
             _ => return,
         };
-        let mut endpoint = taken.expect("a protocol is not called from within its own call");
+        let mut called = Called {
+            net: self,
+            core,
+            key,
+            endpoint: Some(taken.expect("a protocol is not called from within its own call")),
+        };
+        let endpoint = called.endpoint.as_mut().expect("it was put there just now");
         endpoint.io.now = core.now();
         endpoint.io.wall_seconds = core.wall_seconds();
         let mut step = event(&mut *endpoint.protocol, &mut endpoint.io);
         while let Step::Become(protocol, leftover) = step {
             let former = std::mem::replace(&mut endpoint.protocol, protocol);
             drop(former);
-            step = if leftover.is_empty() {
-                Step::Continue
-            } else {
-                endpoint
-                    .protocol
-                    .on_recv(&mut endpoint.io, Received::Borrowed(&leftover))
-            };
+            step = self.introduce(key, endpoint, &leftover);
         }
+        let endpoint = called.endpoint.take();
         let cause = {
             let mut table = self.table.borrow_mut();
             let connection = table.get_mut(key).expect("a connection outlives its calls");
-            connection.endpoint = Some(endpoint);
+            connection.endpoint = endpoint;
             connection.cause
         };
         if let Some(cause) = cause {
@@ -245,7 +248,38 @@ impl Net {
             Step::Continue => self.settle(core, key),
             Step::CloseAfterFlush => self.close_after_flush(core, key),
             Step::Abort => self.fail(core, key, Errno::ECONNABORTED),
+            Step::EndOutput => {
+                if let Some(connection) = self.table.borrow_mut().get_mut(key)
+                    && let Some(endpoint) = &connection.endpoint
+                {
+                    end_output(&endpoint.io);
+                }
+                self.settle(core, key);
+            }
             Step::Become(..) => unreachable!("the loop above ends without one"),
+        }
+    }
+
+    /// The first calls of a protocol that took over: what is left, and what it missed.
+    fn introduce(&self, key: ConnectionKey, endpoint: &mut Endpoint, leftover: &[u8]) -> Step {
+        let (protocol, io) = (&mut endpoint.protocol, &mut endpoint.io);
+        let step = match leftover {
+            [] => protocol.on_ready(io),
+            _ => protocol.on_recv(io, Received::Borrowed(leftover)),
+        };
+        let has_ended = {
+            let mut table = self.table.borrow_mut();
+            table
+                .get_mut(key)
+                .is_some_and(|connection| connection.recv == Receiving::Ended)
+        };
+        match step {
+            Step::Continue if has_ended => protocol.on_eof(io),
+            Step::EndOutput if has_ended => {
+                end_output(io);
+                protocol.on_eof(io)
+            }
+            step => step,
         }
     }
 
@@ -356,6 +390,66 @@ impl Net {
     }
 }
 
+/// A protocol that is being called. Should it panic, its connection is closed soon: without its
+/// endpoint it would stay for ever, and every event of it would panic again.
+struct Called<'a> {
+    net: &'a Net,
+    core: &'a Rc<Core>,
+    key: ConnectionKey,
+    /// `None` after the call.
+    endpoint: Option<Box<Endpoint>>,
+}
+
+impl Drop for Called<'_> {
+    fn drop(&mut self) {
+        let Some(mut endpoint) = self.endpoint.take() else {
+            return;
+        };
+        let idle: Box<dyn Protocol> = Box::new(Fallen(None));
+        let fallen = std::mem::replace(&mut endpoint.protocol, idle);
+        endpoint.protocol = Box::new(Fallen(Some(fallen)));
+        if let Some(connection) = self.net.table.borrow_mut().get_mut(self.key) {
+            connection.endpoint = Some(endpoint);
+        }
+        self.net.wake(self.core, self.key);
+    }
+}
+
+/// A protocol that has panicked: it is told the end of its connection, and nothing else.
+struct Fallen(Option<Box<dyn Protocol>>);
+
+impl Protocol for Fallen {
+    fn on_recv(&mut self, _io: &mut Io, _data: Received<'_>) -> Step {
+        Step::Abort
+    }
+
+    fn on_sent(&mut self, _io: &mut Io) -> Step {
+        Step::Abort
+    }
+
+    fn on_eof(&mut self, _io: &mut Io) -> Step {
+        Step::Abort
+    }
+
+    fn on_deadline(&mut self, _io: &mut Io) -> Step {
+        Step::Abort
+    }
+
+    fn on_ready(&mut self, _io: &mut Io) -> Step {
+        Step::Abort
+    }
+
+    fn group(&self) -> usize {
+        self.0.as_ref().map_or(0, |protocol| protocol.group())
+    }
+
+    fn on_closed(&mut self, cause: Option<io::Error>) {
+        if let Some(mut protocol) = self.0.take() {
+            protocol.on_closed(cause);
+        }
+    }
+}
+
 impl Owner for Net {
     fn completed(&self, core: &Rc<Core>, key: u64, completion: Completion) {
         if key & LISTENER_BIT != 0 {
@@ -436,6 +530,14 @@ impl Owner for Net {
 
     fn drained(&self, _core: &Rc<Core>) {
         drop(self.ending.take());
+    }
+}
+
+/// The protocol has said all, and goes on to listen.
+fn end_output(io: &Io) {
+    assert_eq!(io.pending_bytes(), 0, "the end comes behind all output");
+    if let Some(origin) = io.origin {
+        sys::shutdown(origin.fd, Shutdown::Write);
     }
 }
 

@@ -77,7 +77,11 @@ pub enum Step {
     CloseAfterFlush,
     /// Close at once; output that is not sent yet is dropped.
     Abort,
-    /// From here on another protocol speaks. Leftover bytes go to its `on_recv`.
+    /// Go on, and end our side: the peer reads the end, and may still send. Only for a protocol that
+    /// has [nothing pending](Io::pending_bytes), and will append nothing more.
+    EndOutput,
+    /// From here on another protocol speaks. Leftover bytes go to its `on_recv`; without any, its
+    /// first call is `on_ready`. If the peer has ended its side, `on_eof` follows.
     Become(Box<dyn Protocol>, Bytes),
 }
 
@@ -130,6 +134,8 @@ pub struct Io {
     pub(super) deadline: Instant,
     pub(super) now: Instant,
     pub(super) wall_seconds: u64,
+    /// When output was last taken over by our kernel, of what had to wait.
+    pub(super) sent_at: Instant,
     pub(super) write_timeout: Duration,
     pub(super) receive: Receive,
     /// Fewer pending bytes than these call `on_sent`, once; zero when nobody asked for it.
@@ -181,6 +187,7 @@ impl Io {
             deadline: Instant::NEVER,
             now,
             wall_seconds,
+            sent_at: now,
             write_timeout: WRITE_TIMEOUT,
             receive: Receive::Once,
             sent_mark_bytes: 0,
@@ -226,6 +233,17 @@ impl Io {
     /// Bytes appended, and not yet taken over by our kernel.
     pub fn pending_bytes(&self) -> u64 {
         self.output.len() + self.in_flight_bytes
+    }
+
+    /// When the last of the output that had to wait for the peer was taken over by our kernel; for
+    /// output that went out in the turn in which it was appended, some earlier time.
+    pub fn sent_at(&self) -> Instant {
+        self.sent_at
+    }
+
+    /// Sets when that was, for a detached connection.
+    pub fn set_sent_at(&mut self, time: Instant) {
+        self.sent_at = time;
     }
 
     /// True when the protocol should stop producing. `on_sent` is called once there is room.

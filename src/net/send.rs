@@ -190,6 +190,7 @@ impl Net {
             let endpoint = connection.endpoint.as_mut().expect("no call is under way");
             connection.send = Sending::Idle;
             endpoint.io.in_flight_bytes = 0;
+            endpoint.io.sent_at = core.now();
             let sent = completion.result.unwrap_or(0) as usize;
             let operation = completion.operation.expect("a send completes once");
             let spent = &mut self.spent.borrow_mut();
@@ -224,6 +225,8 @@ impl Net {
                 // The file is shorter than when its length was announced: the peer must notice.
                 Ok(0) => Some(Errno::EIO),
                 Ok(_) => {
+                    // It goes out in this turn, or by a send that says so itself.
+                    endpoint.io.sent_at = core.now();
                     endpoint.io.output.replace_file_part(buffer);
                     None
                 }

@@ -34,6 +34,7 @@ use crate::runtime::spawn;
 use crate::runtime::timeout;
 
 mod edges;
+mod succession;
 
 /// A protocol made of closures, with a record of its end.
 struct Scripted<F> {
