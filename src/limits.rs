@@ -148,6 +148,12 @@ pub const CHUNK_OVERHEAD_BYTES_MAX: usize = 16 * 1024;
 pub const TRAILER_BYTES_MAX: usize = 16 * 1024;
 /// Informational (1xx) responses before the final one.
 pub const INFORMATIONAL_COUNT_MAX: usize = 16;
+/// Bytes of all informational responses that a server sends to one request.
+pub const INFORMATIONAL_BYTES_MAX: usize = 32 * 1024;
+/// Bytes that an upgraded connection receives ahead of who reads it.
+pub const DUPLEX_AHEAD_BYTES_MAX: usize = 64 * 1024;
+/// Bytes written to an upgraded connection that wait for it to take them; then writing waits.
+pub const DUPLEX_BEHIND_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of a body that `collect`, `text` and their like hold in memory.
 pub const BODY_COLLECT_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Bytes of pipelined requests kept behind a running handler.

@@ -245,6 +245,11 @@ impl Body {
         self.length() == Some(0)
     }
 
+    /// True when the connection reads it from files while it sends.
+    pub(super) fn is_file(&self) -> bool {
+        matches!(self.kind, Kind::File { .. } | Kind::Parts(_))
+    }
+
     /// True when the body can be sent again from its start: it is empty, or bytes, or a file.
     pub fn is_replayable(&self) -> bool {
         !matches!(self.kind, Kind::Stream { .. } | Kind::Incoming(_))

@@ -19,6 +19,7 @@ use crate::http::date::DateCache;
 use crate::http::framing::Outgoing;
 use crate::http::headers::Headers;
 use crate::http::known::Known;
+use crate::http::known::is_forbidden_trailer;
 use crate::http::request::Request;
 use crate::http::response::Response;
 use crate::http::token;
@@ -37,6 +38,8 @@ pub enum Persistence {
     Close,
     /// `Connection: upgrade`; the message has the `Upgrade` field.
     Upgrade,
+    /// `Connection: close, upgrade`: it has the field, and is the last (RFC 9110 §7.8).
+    CloseUpgrade,
 }
 
 impl Persistence {
@@ -49,13 +52,29 @@ impl Persistence {
         }
     }
 
+    /// What a response says that also names the protocols to upgrade to (RFC 9110 §15.5.22).
+    pub fn with_upgrade(self) -> Persistence {
+        match self {
+            Persistence::Default | Persistence::Upgrade => Persistence::Upgrade,
+            // A client of HTTP/1.0 cannot upgrade, and may close.
+            Persistence::KeepAlive => Persistence::KeepAlive,
+            Persistence::Close | Persistence::CloseUpgrade => Persistence::CloseUpgrade,
+        }
+    }
+
     fn line(self) -> &'static [u8] {
         match self {
             Persistence::Default => b"",
             Persistence::KeepAlive => b"Connection: keep-alive\r\n",
             Persistence::Close => b"Connection: close\r\n",
             Persistence::Upgrade => b"Connection: upgrade\r\n",
+            Persistence::CloseUpgrade => b"Connection: close, upgrade\r\n",
         }
+    }
+
+    /// True where the `Upgrade` field of the message is sent.
+    fn upgrades(self) -> bool {
+        matches!(self, Persistence::Upgrade | Persistence::CloseUpgrade)
     }
 }
 
@@ -73,9 +92,12 @@ pub fn response_head(
     out.reserve(HEAD_BYTES_USUAL);
     status_line(out, status);
     let headers = response.headers();
+    let is_unmodified = status == StatusCode::NOT_MODIFIED;
     let is_skipped = |known| match known {
         Known::Trailer => true,
-        Known::Upgrade => persistence != Persistence::Upgrade,
+        Known::Upgrade => !persistence.upgrades(),
+        // It describes a body that is not there (RFC 9110 §15.4.5).
+        Known::ContentType => is_unmodified,
         known => frames(known),
     };
     let has_date = fields(out, headers, is_skipped);
@@ -84,16 +106,46 @@ pub fn response_head(
         out.extend_from_slice(cache.line(seconds));
     }
     out.extend_from_slice(persistence.line());
-    if outgoing == Outgoing::Chunked
-        && let Some(names) = headers.get_known(Known::Trailer)
-    {
-        field(out, b"Trailer", names);
+    if outgoing == Outgoing::Chunked {
+        announce_trailers(out, response);
     }
     let is_informational = status.is_informational() || status == StatusCode::NO_CONTENT;
     if outgoing == Outgoing::Nothing && !is_informational {
         kept_length(out, headers);
     }
     framing(out, outgoing);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Names the trailers that will follow: those that the message itself announces, else those that
+/// are known already and may be sent (RFC 9110 §6.6.2).
+fn announce_trailers(out: &mut Vec<u8>, response: &Response) {
+    if let Some(names) = response.headers().get_known(Known::Trailer) {
+        return field(out, b"Trailer", names);
+    }
+    let Some(trailers) = response.trailers() else {
+        return;
+    };
+    let mut separator: &[u8] = b"Trailer: ";
+    for (name, _) in trailers.iter() {
+        if !is_forbidden_trailer(name.as_bytes()) {
+            out.extend_from_slice(separator);
+            out.extend_from_slice(name.as_bytes());
+            separator = b", ";
+        }
+    }
+    if separator == b", " {
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// Writes an informational (1xx) response: fields that frame, and those that belong to a connection,
+/// are left out.
+pub fn informational_head(out: &mut Vec<u8>, status: StatusCode, headers: &Headers) {
+    assert!(status.is_informational(), "a final head is not this");
+    status_line(out, status);
+    let is_skipped = |known| frames(known) || matches!(known, Known::Trailer | Known::Upgrade);
+    fields(out, headers, is_skipped);
     out.extend_from_slice(b"\r\n");
 }
 
@@ -119,7 +171,7 @@ pub fn request_head(
         out.extend_from_slice(b"\r\n");
     }
     let is_skipped = |known| match known {
-        Known::Upgrade => persistence != Persistence::Upgrade,
+        Known::Upgrade => !persistence.upgrades(),
         known => frames(known),
     };
     fields(out, headers, is_skipped);

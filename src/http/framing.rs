@@ -15,6 +15,7 @@ use ::http::Method;
 use ::http::StatusCode;
 use ::http::Version;
 
+use crate::http::body::Body;
 use crate::http::head::Coding;
 use crate::http::head::Facts;
 use crate::http::head::HeadError;
@@ -150,12 +151,27 @@ impl Outgoing {
         if is_bodiless(status) {
             return Outgoing::Nothing;
         }
+        if status == StatusCode::RESET_CONTENT {
+            // RFC 9110 §15.3.6: it has no content, and says so.
+            return Outgoing::Length(0);
+        }
         match length {
             // A handler that leaves the body away for a HEAD does not say that there is none.
             Some(0) | None if *method == Method::HEAD => Outgoing::Nothing,
             Some(length) => Outgoing::Length(length),
             None if version == Version::HTTP_10 => Outgoing::UntilClose,
             None => Outgoing::Chunked,
+        }
+    }
+
+    /// The same for a response that has trailers: they need chunks, which HTTP/1.0 does not know. A
+    /// file is sent as it is, without them.
+    pub(super) fn with_trailers(self, version: Version, body: &Body) -> Outgoing {
+        match self {
+            Outgoing::Length(_) if version == Version::HTTP_11 && !body.is_file() => {
+                Outgoing::Chunked
+            }
+            outgoing => outgoing,
         }
     }
 

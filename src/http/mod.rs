@@ -36,6 +36,7 @@ pub mod conditional;
 pub mod cookie;
 pub mod date;
 pub mod disconnect;
+pub mod duplex;
 pub mod encode;
 pub mod event_stream;
 #[cfg(test)]

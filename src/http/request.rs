@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 
 use ::http::Extensions;
 use ::http::Method;
+use ::http::StatusCode;
 use ::http::Uri;
 use ::http::Version;
 use url::Url;
@@ -373,7 +374,55 @@ impl Request {
         }
     }
 
-    /// Says which connection the request came from; for [`Request::disconnected`].
+    /// Sends an informational response before the final one: 103 (Early Hints), 102 (Processing) or
+    /// any other 1xx. It goes out at once, also while the handler goes on, which thus is an
+    /// asynchronous one. Fields that frame a message or belong to a connection are left out.
+    ///
+    /// Nothing happens where nobody could receive it: a client of HTTP/1.0, a request whose response
+    /// has begun, one of a synchronous handler, or one that was not received. 100 is not sent this
+    /// way: it goes out when the body is first read.
+    ///
+    /// ```
+    /// use roundtrip::Request;
+    /// async fn page(request: Request) -> roundtrip::Result<&'static str> {
+    ///     let style = [("Link", "</style.css>; rel=preload; as=style")];
+    ///     request.inform(::http::StatusCode::EARLY_HINTS, style)?;
+    ///     Ok("<!doctype html>…")
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Of kind `Invalid` for a status or a field that cannot be sent, of kind `Limit` for more than
+    /// 16 of them, or 32 KiB, for one request.
+    pub fn inform<N, V>(
+        &self,
+        status: StatusCode,
+        headers: impl IntoIterator<Item = (N, V)>,
+    ) -> Result<()>
+    where
+        N: AsRef<str>,
+        V: AsRef<[u8]>,
+    {
+        let is_own = matches!(
+            status,
+            StatusCode::CONTINUE | StatusCode::SWITCHING_PROTOCOLS
+        );
+        if !status.is_informational() || is_own {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                format!("{status} is not sent with Request::inform: 1xx are, but for 100 and 101"),
+            ));
+        }
+        let headers = Headers::from_pairs(headers)?;
+        match &self.inner().disconnect {
+            Some(disconnect) => disconnect.inform(status, &headers),
+            None => Ok(()),
+        }
+    }
+
+    /// Says which connection the request came from; for [`Request::disconnected`] and
+    /// [`Request::inform`].
     pub fn set_disconnect(&mut self, disconnect: Disconnect) {
         self.inner_mut().disconnect = Some(disconnect);
     }

@@ -18,6 +18,7 @@ use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::http::body::Body;
+use crate::http::duplex::Takeover;
 use crate::http::headers::Headers;
 use crate::http::headers::InvalidHeader;
 use crate::http::known::Known;
@@ -50,6 +51,15 @@ struct Inner {
     body: Body,
     url: Option<Url>,
     invalid: Option<InvalidHeader>,
+    special: Option<Box<Special>>,
+}
+
+/// What a response does beside being sent, or instead.
+pub(crate) enum Special {
+    /// The connection is reset.
+    Abort,
+    /// The connection goes on with something else than HTTP.
+    Takeover(Takeover),
 }
 
 thread_local! {
@@ -69,9 +79,33 @@ impl Response {
                 body: Body::empty(),
                 url: None,
                 invalid: None,
+                special: None,
             })
         });
         Response { inner: Some(inner) }
+    }
+
+    /// No response at all: the connection of the request is reset, and what it still had to send is
+    /// dropped. For requests that deserve no answer; it is no panic and no error, and the access log
+    /// says 444.
+    pub fn abort() -> Response {
+        Response::new().with_special(Special::Abort)
+    }
+
+    /// Does this beside being sent, or instead.
+    pub(crate) fn with_special(mut self, special: Special) -> Response {
+        self.inner_mut().special = Some(Box::new(special));
+        self
+    }
+
+    /// What the response does beside being sent.
+    pub(crate) fn special(&self) -> Option<&Special> {
+        self.inner().special.as_deref()
+    }
+
+    /// What the response does beside being sent, taken out.
+    pub(crate) fn take_special(&mut self) -> Option<Box<Special>> {
+        self.inner_mut().special.take()
     }
 
     /// With this status.
@@ -319,6 +353,7 @@ impl Drop for Response {
         inner.trailers = None;
         inner.url = None;
         inner.invalid = None;
+        inner.special = None;
         inner.status = StatusCode::OK;
         inner.version = Version::HTTP_11;
         inner.headers.recycle();
@@ -341,9 +376,15 @@ impl fmt::Debug for Response {
 impl TryFrom<Response> for ::http::Response<Body> {
     type Error = Error;
 
-    /// Fails when a builder refused a field, or there are more fields than the map holds.
-    /// Trailers are left out.
+    /// Fails when a builder refused a field, there are more fields than the map holds, or the
+    /// response is an upgrade, a tunnel or no response at all. Trailers are left out.
     fn try_from(mut response: Response) -> Result<::http::Response<Body>> {
+        if response.special().is_some() {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                "an upgrade, a tunnel or an abort has no form in the `http` crate",
+            ));
+        }
         if let Some(invalid) = response.invalid_header() {
             return Err(invalid.into());
         }

@@ -43,6 +43,7 @@ use crate::http::known::Known;
 use crate::http::recycle::FreeList;
 use crate::http::request::Request;
 use crate::http::response::Response;
+use crate::http::token;
 use crate::limits::DRAIN_BYTES_MAX;
 use crate::limits::FREE_CHANNELS_MAX;
 
@@ -190,6 +191,8 @@ struct Asked {
     is_head: bool,
     is_connect: bool,
     is_http_10: bool,
+    /// It may be answered 101: HTTP/1.1, `Connection: upgrade` and an `Upgrade` field.
+    wants_upgrade: bool,
 }
 
 impl Asked {
@@ -200,6 +203,7 @@ impl Asked {
             is_head: line.starts_with(b"HEAD "),
             is_connect: line.starts_with(b"CONNECT "),
             is_http_10: false,
+            wants_upgrade: false,
         }
     }
 
@@ -376,6 +380,7 @@ impl Exchange {
             is_head: *head.method() == Method::HEAD,
             is_connect: *head.method() == Method::CONNECT,
             is_http_10: head.version() == Version::HTTP_10,
+            wants_upgrade: head.wants_upgrade(),
         });
         let decoder = match framing {
             Framing::Empty => None,
@@ -489,10 +494,88 @@ impl Exchange {
         self.close
     }
 
+    /// True when the request that runs may be answered by another protocol (RFC 9110 §7.8).
+    pub fn wants_upgrade(&self) -> bool {
+        matches!(&self.sending, Sending::Awaited(asked) if asked.wants_upgrade)
+    }
+
+    /// True when the client knows informational responses (RFC 9110 §15.2).
+    pub fn may_inform(&self) -> bool {
+        matches!(&self.sending, Sending::Awaited(asked) if !asked.is_http_10)
+    }
+
+    /// Why the connection cannot be handed over in answer to the request that runs, which offers
+    /// protocols in its `Upgrade` fields: the status that says so, and the rule.
+    pub fn refuses_takeover(
+        &self,
+        protocol: Option<&str>,
+        offered: &[u8],
+    ) -> Option<(StatusCode, &'static str)> {
+        let Sending::Awaited(asked) = self.sending else {
+            panic!("a response answers a request");
+        };
+        let is_offered = |protocol: &str| {
+            let mut offers = offered.split(|&byte| byte == b',').map(token::trim);
+            asked.wants_upgrade
+                && offers.any(|offer| offer.eq_ignore_ascii_case(protocol.as_bytes()))
+        };
+        match protocol {
+            Some(protocol) if !is_offered(protocol) => Some((
+                StatusCode::UPGRADE_REQUIRED,
+                "ask for this with Connection: upgrade and the Upgrade field of this response, \
+                 in HTTP/1.1",
+            )),
+            None if !asked.is_connect => Some((
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "a tunnel answers CONNECT alone",
+            )),
+            _ if !matches!(self.receiving, Receiving::Complete) => Some((
+                StatusCode::BAD_REQUEST,
+                "the request has a body, which nobody reads, before its protocol changes",
+            )),
+            _ => None,
+        }
+    }
+
+    /// Writes the head with which the connection is handed over: 101, or a 2xx to CONNECT. Nothing
+    /// of HTTP follows, in either direction.
+    pub fn hand_over(
+        &mut self,
+        response: &mut Response,
+        date: (&mut DateCache, u64),
+        out: &mut Vec<u8>,
+    ) {
+        assert!(
+            self.awaits_response(),
+            "a connection is handed over in answer"
+        );
+        // RFC 9110 §9.3.6: a tunnel has no length.
+        response.headers_mut().remove("content-length");
+        let persistence = if response.status_code() == StatusCode::SWITCHING_PROTOCOLS {
+            Persistence::Upgrade
+        } else {
+            Persistence::Default
+        };
+        encode::response_head(out, response, Outgoing::Nothing, persistence, date);
+        self.give_up(CloseReason::Upgraded);
+    }
+
+    /// Nothing more is read or sent as HTTP.
+    pub fn give_up(&mut self, reason: CloseReason) {
+        self.sending = Sending::Done;
+        self.stop_receiving(reason);
+    }
+
+    /// Writes informational responses, before the response to the request that runs.
+    pub fn write_informational(&mut self, heads: &[u8], out: &mut Vec<u8>) {
+        assert!(self.may_inform(), "1xx come before the response");
+        out.extend_from_slice(heads);
+    }
+
     /// The status to answer instead, when a response cannot answer the request that runs. 500 for
     /// 1xx, which are no answers, and when one of its fields was refused. 501 for a 2xx to CONNECT:
-    /// it would promise a tunnel, and have neither length nor body (RFC 9110 §9.3.6). We make no
-    /// tunnels, for whatever target; a 405 would say that this target alone has none.
+    /// it would promise a tunnel, and have neither length nor body (RFC 9110 §9.3.6), which
+    /// `Response::tunnel` gives it.
     pub fn replacement_for(&self, response: &Response) -> Option<StatusCode> {
         let status = response.status_code();
         if status.is_informational() || response.invalid_header().is_some() {
@@ -519,16 +602,22 @@ impl Exchange {
         );
         let (method, version) = (asked.method(), asked.version());
         let (status, body) = (response.status_code(), response.body_ref());
-        let outgoing = Outgoing::of_response(&method, version, status, body.length());
+        let mut outgoing = Outgoing::of_response(&method, version, status, body.length());
+        if response.trailers().is_some() {
+            outgoing = outgoing.with_trailers(version, body);
+        }
         let sends = if !outgoing.has_body(&method) {
             Sends::Nothing
-        } else if body.is_replayable() {
+        } else if body.is_replayable() && outgoing != Outgoing::Chunked {
             Sends::Whole
         } else {
             Sends::Chunks
         };
         self.note_close_reasons(response, outgoing, &circumstances);
-        let persistence = Persistence::of_response(version, self.close.is_none());
+        let mut persistence = Persistence::of_response(version, self.close.is_none());
+        if status == StatusCode::UPGRADE_REQUIRED {
+            persistence = persistence.with_upgrade();
+        }
         let date = (circumstances.date, circumstances.wall_seconds);
         encode::response_head(out, response, outgoing, persistence, date);
         if sends == Sends::Chunks {
@@ -602,8 +691,7 @@ impl Exchange {
     /// Gives up a body that has begun: the peer can only learn it from the end of the connection.
     /// Always false, for the callers that report it.
     pub fn fail_body(&mut self) -> bool {
-        self.sending = Sending::Done;
-        self.stop_receiving(CloseReason::HandlerFailed);
+        self.give_up(CloseReason::HandlerFailed);
         false
     }
 
