@@ -13,11 +13,13 @@
 //! code: a panic there costs this connection only.
 
 mod answering;
-mod guard;
+pub(super) mod guard;
 mod input;
 mod logging;
 mod receiving;
 mod settling;
+mod special;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod timing;
@@ -31,6 +33,7 @@ use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::http::body::Body;
 use crate::http::disconnect::Disconnect;
+use crate::http::duplex::Takeover;
 use crate::http::framing::CloseReason;
 use crate::http::headers::Headers;
 use crate::http::incoming::Sender;
@@ -42,6 +45,7 @@ use crate::net::Step;
 use crate::server::access_log::Line;
 use crate::server::connection::guard::guarded_drop;
 use crate::server::connection::input::Input;
+use crate::server::connection::terms::Terms;
 use crate::server::connection::timing::Expired;
 use crate::server::connection::timing::Timing;
 use crate::server::handler::ResponseFuture;
@@ -58,6 +62,8 @@ pub struct Connection {
     behind: Vec<u8>,
     /// Tells asynchronous handlers that the client is gone; made for the first of them.
     disconnect: Option<Disconnect>,
+    /// What holds for this request and not for most; kept for the next that needs it.
+    terms: Option<Box<Terms>>,
     log: Option<Box<Entry>>,
     timing: Timing,
     /// Bytes of the request's body so far.
@@ -84,6 +90,8 @@ enum Work {
     Handler(ResponseFuture),
     /// The body of a response.
     Body(Box<Streamed>),
+    /// Nothing more: another protocol takes over when this event is dealt with.
+    Takeover(Box<Takeover>),
 }
 
 /// A body that is sent as it comes.
@@ -110,6 +118,7 @@ impl Connection {
             sender: None,
             behind: Vec::new(),
             disconnect: None,
+            terms: None,
             log: None,
             timing,
             body_bytes: 0,
@@ -168,9 +177,22 @@ impl Protocol for Connection {
     }
 
     fn on_deadline(&mut self, io: &mut Io) -> Step {
+        let expired = self.terms.as_ref().and_then(|terms| terms.expired(io));
+        if let Some((timeout, knob)) = expired {
+            self.time_out_handler(io, timeout, knob);
+            self.proceed(io);
+            return self.settle(io);
+        }
         match self.timing.expired(&self.exchange) {
             Expired::Not => Step::Continue,
             Expired::Silently => Step::CloseAfterFlush,
+            Expired::Idle => match self.timing.idle_until(&self.worker.options, io) {
+                Some(deadline) => {
+                    io.set_deadline(Some(deadline));
+                    Step::Continue
+                }
+                None => Step::CloseAfterFlush,
+            },
             Expired::Head => {
                 let refusal = self.exchange.time_out_head();
                 self.refuse(io, refusal);

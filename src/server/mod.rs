@@ -27,6 +27,7 @@ pub mod routes;
 mod service;
 mod site;
 pub mod statistics;
+pub mod upgrade;
 pub mod worker;
 
 pub use crate::http::event_stream::Event;

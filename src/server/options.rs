@@ -23,6 +23,9 @@ pub struct Options {
     pub idle_timeout: Duration,
     /// Between two signs of progress of a request's body.
     pub body_timeout: Duration,
+    /// From the whole head of a request to the end of its handler and of the body that it streams;
+    /// `None` is no bound.
+    pub handler_timeout: Option<Duration>,
     /// Between two signs of progress of what is sent.
     pub write_timeout: Duration,
     /// How long a shutdown goes on accepting and answering before it stops to listen.
@@ -44,7 +47,7 @@ pub struct Options {
 pub struct RouteOptions {
     /// Bytes of a request body.
     pub body_bytes_max: Option<u64>,
-    /// From the whole head of a request to the response of its handler.
+    /// From the whole head of a request to the end of its handler and of the body that it streams.
     pub handler_timeout: Option<Duration>,
     /// Between two signs of progress of a request's body.
     pub body_timeout: Option<Duration>,
@@ -68,6 +71,7 @@ impl Default for Options {
             header_timeout: HEADER_TIMEOUT,
             idle_timeout: IDLE_TIMEOUT,
             body_timeout: BODY_TIMEOUT,
+            handler_timeout: None,
             write_timeout: WRITE_TIMEOUT,
             drain_delay: Duration::ZERO,
             shutdown_timeout: SHUTDOWN_TIMEOUT,

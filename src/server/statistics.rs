@@ -25,6 +25,13 @@ pub struct Statistics {
     /// Responses of handlers that could not be sent, because of a malformed field or a status that
     /// is no answer; the client got a 500 or 501 instead.
     pub invalid_responses: u64,
+    /// Connections that went on with another protocol, or as a tunnel.
+    pub connections_upgraded: u64,
+    /// Requests whose handler, or the body that it streamed, took longer than it may
+    /// (`Server::handler_timeout`).
+    pub handler_timeouts: u64,
+    /// Requests that were answered with [`Response::abort`](crate::Response::abort).
+    pub requests_aborted: u64,
     /// Lines that the access log dropped.
     pub access_log_dropped: u64,
 }
@@ -38,6 +45,9 @@ pub struct Counters {
     refused: AtomicU64,
     panics: AtomicU64,
     invalid_responses: AtomicU64,
+    upgraded: AtomicU64,
+    handler_timeouts: AtomicU64,
+    aborted: AtomicU64,
 }
 
 impl Counters {
@@ -71,6 +81,21 @@ impl Counters {
         add_one(&self.invalid_responses);
     }
 
+    /// A connection went on with another protocol.
+    pub fn count_upgraded(&self) {
+        add_one(&self.upgraded);
+    }
+
+    /// A handler took too long.
+    pub fn count_handler_timeout(&self) {
+        add_one(&self.handler_timeouts);
+    }
+
+    /// A request was not answered on purpose.
+    pub fn count_aborted(&self) {
+        add_one(&self.aborted);
+    }
+
     /// Connections that are open, for the worker itself.
     pub fn open(&self) -> u64 {
         self.accepted.load(Ordering::Relaxed) - self.closed.load(Ordering::Relaxed)
@@ -87,6 +112,9 @@ impl Counters {
         sum.requests_refused += self.refused.load(Ordering::Relaxed);
         sum.panics += self.panics.load(Ordering::Relaxed);
         sum.invalid_responses += self.invalid_responses.load(Ordering::Relaxed);
+        sum.connections_upgraded += self.upgraded.load(Ordering::Relaxed);
+        sum.handler_timeouts += self.handler_timeouts.load(Ordering::Relaxed);
+        sum.requests_aborted += self.aborted.load(Ordering::Relaxed);
     }
 }
 
@@ -108,6 +136,9 @@ mod tests {
         workers[1].count_refused();
         workers[1].count_panic();
         workers[1].count_invalid_response();
+        workers[1].count_upgraded();
+        workers[0].count_handler_timeout();
+        workers[1].count_aborted();
         workers[1].count_closed();
         let mut sum = Statistics::default();
         workers.iter().for_each(|worker| worker.add_to(&mut sum));
@@ -118,6 +149,9 @@ mod tests {
             requests_refused: 1,
             panics: 1,
             invalid_responses: 1,
+            connections_upgraded: 1,
+            handler_timeouts: 1,
+            requests_aborted: 1,
             access_log_dropped: 0,
         };
         assert_eq!(sum, expected);

@@ -21,7 +21,6 @@ use crate::http::incoming::Sender;
 use crate::http::request::Request;
 use crate::http::response::Response;
 use crate::http::serve::Circumstances;
-use crate::http::serve::Refusal;
 use crate::http::serve::Sends;
 use crate::limits::OWN_BUFFER_BODY_BYTES;
 use crate::net::Io;
@@ -31,6 +30,7 @@ use crate::server::connection::Work;
 use crate::server::connection::guard::drop_request;
 use crate::server::connection::guard::guarded;
 use crate::server::connection::guard::guarded_drop;
+use crate::server::connection::terms::body_bytes_max;
 use crate::server::handler::Endpoint;
 use crate::server::router::Routed;
 
@@ -48,17 +48,8 @@ impl Connection {
         if worker.access_log.is_some() {
             self.begin_log(io, Some(&request));
         }
-        if let (Some(max), Some(length)) =
-            (worker.options.body_bytes_max, self.exchange.body_length())
-            && length > max
-        {
-            return self.refuse(
-                io,
-                Refusal {
-                    status: StatusCode::PAYLOAD_TOO_LARGE,
-                    rule: "the request's body is longer than the server takes",
-                },
-            );
+        if let Some(terms) = &mut self.terms {
+            terms.reset(io);
         }
         if request.method() == Method::OPTIONS && request.path() == "*" {
             // RFC 9110 §9.3.7: the server as a whole is asked, not a route.
@@ -69,10 +60,23 @@ impl Connection {
                 self.respond(io, response);
                 drop_request(request);
             }
-            Routed::Endpoint {
-                endpoint: Endpoint::Inline(function),
-                ..
-            } => {
+            Routed::Endpoint { endpoint, options } => {
+                self.set_terms(io, options, &request);
+                let max = body_bytes_max(self.terms.as_deref(), &worker.options);
+                if let (Some((max, knob)), Some(length)) = (max, length)
+                    && length > max
+                {
+                    return self.refuse_body(io, max, knob);
+                }
+                self.call(io, endpoint, request);
+            }
+        }
+    }
+
+    /// Calls a handler: an inline one to its end.
+    fn call(&mut self, io: &mut Io, endpoint: &Endpoint, mut request: Request) {
+        match endpoint {
+            Endpoint::Inline(function) => {
                 match io.address_lookups() {
                     Some((peer, local, fd)) => request.set_address_lookups(peer, local, fd),
                     None => request.set_addresses(io.peer_addr(), io.local_addr()),
@@ -83,18 +87,19 @@ impl Connection {
                 }
                 drop_request(request);
             }
-            Routed::Endpoint {
-                endpoint: Endpoint::Deferred(handler),
-                ..
-            } => {
+            Endpoint::Deferred(handler) => {
                 request.set_addresses(io.peer_addr(), io.local_addr());
                 if self.exchange.is_in_body() {
                     let (sender, body) = Body::incoming(self.exchange.body_length());
                     request.set_body(body);
                     self.sender = Some(sender);
                 }
-                let disconnect = self.disconnect.get_or_insert_with(Disconnect::new);
-                request.set_disconnect(disconnect.clone());
+                let disconnect = self.disconnect.get_or_insert_with(|| {
+                    let disconnect = Disconnect::new();
+                    disconnect.set_notify(io.waker().clone());
+                    disconnect
+                });
+                request.set_disconnect(disconnect.for_request(self.exchange.may_inform()));
                 let handler = std::sync::Arc::clone(handler);
                 match guarded(|| handler.start(request)) {
                     Some(future) => self.work = Work::Handler(future),
@@ -112,7 +117,9 @@ impl Connection {
                 Work::Handler(mut future) => {
                     let waker = io.waker().clone();
                     let mut cx = Context::from_waker(&waker);
-                    match guarded(|| future.as_mut().poll(&mut cx)) {
+                    let polled = guarded(|| future.as_mut().poll(&mut cx));
+                    self.send_informational(io);
+                    match polled {
                         Some(Poll::Pending) => {
                             self.work = Work::Handler(future);
                             return;
@@ -132,12 +139,27 @@ impl Connection {
                         return;
                     }
                 }
+                takeover @ Work::Takeover(_) => {
+                    self.work = takeover;
+                    return;
+                }
             }
         }
     }
 
     /// Writes a response, or begins to.
-    pub(super) fn respond(&mut self, io: &mut Io, mut response: Response) {
+    pub(super) fn respond(&mut self, io: &mut Io, response: Response) {
+        if let Some(disconnect) = &self.disconnect {
+            disconnect.answered();
+        }
+        if response.special().is_some() {
+            return self.respond_specially(io, response);
+        }
+        self.respond_usually(io, response);
+    }
+
+    /// Writes a response that is one.
+    pub(super) fn respond_usually(&mut self, io: &mut Io, mut response: Response) {
         let is_dropped = self.sender.as_ref().is_none_or(Sender::is_dropped);
         if is_dropped {
             self.sender = None;

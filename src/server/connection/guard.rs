@@ -16,7 +16,7 @@ use crate::http::request::Request;
 const PAYLOADS_MAX: usize = 3;
 
 /// The value, or `None` after a panic, of which the panic hook has told by then.
-pub(super) fn guarded<T>(call: impl FnOnce() -> T) -> Option<T> {
+pub(in crate::server) fn guarded<T>(call: impl FnOnce() -> T) -> Option<T> {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(value) => Some(value),
         Err(payload) => {
@@ -38,12 +38,12 @@ fn drop_payload(mut payload: Box<dyn Any + Send>) {
 }
 
 /// Drops a value of the user.
-pub(super) fn guarded_drop<T>(value: T) {
+pub(in crate::server) fn guarded_drop<T>(value: T) {
     let _ = guarded(move || drop(value));
 }
 
 /// Drops a request, which may carry values of the user.
-pub(super) fn drop_request(request: Request) {
+pub(in crate::server) fn drop_request(request: Request) {
     if !request.extensions().is_empty() {
         guarded_drop(request);
     }

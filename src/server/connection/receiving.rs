@@ -23,6 +23,8 @@ use crate::server::connection::Connection;
 use crate::server::connection::Work;
 use crate::server::connection::input::Chunk;
 use crate::server::connection::input::Input;
+use crate::server::connection::special::body_too_long;
+use crate::server::connection::terms::body_bytes_max;
 
 impl Connection {
     /// Takes bytes as far as the exchange does, and keeps the rest.
@@ -65,7 +67,7 @@ impl Connection {
                 Event::Refused(refusal) => self.refuse(io, refusal),
             }
         }
-        if self.exchange.is_closed() {
+        if self.exchange.is_closed() && !matches!(self.work, Work::Takeover(_)) {
             self.has_unread |= !input.is_empty();
         } else {
             self.hold(input.rest());
@@ -98,14 +100,11 @@ impl Connection {
         let len = chunk.len();
         self.timing.note_progress();
         self.body_bytes += len as u64;
-        if let Some(max) = self.worker.options.body_bytes_max
+        let max = body_bytes_max(self.terms.as_deref(), &self.worker.options);
+        if let Some((max, knob)) = max
             && self.body_bytes > max
         {
-            let error = Error::new(
-                ErrorKind::Limit,
-                format!("the request's body is longer than {max} bytes; Server::body_bytes_max"),
-            );
-            self.fail_body(error, CloseReason::BadMessage);
+            self.fail_body(body_too_long(max, knob), CloseReason::BadMessage);
             return;
         }
         match &mut self.sender {

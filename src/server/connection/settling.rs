@@ -15,6 +15,7 @@ use crate::net::Step;
 use crate::net::output::give_buffer;
 use crate::server::connection::Connection;
 use crate::server::connection::Work;
+use crate::server::connection::terms::body_timeout;
 
 impl Connection {
     /// After each event: what the connection does next, how it receives, and until when.
@@ -24,6 +25,9 @@ impl Connection {
         }
         if self.is_cut {
             return Step::Abort;
+        }
+        if let Work::Takeover(_) = self.work {
+            return self.hand_over(io);
         }
         if self.is_through() {
             io.set_linger(self.has_unread);
@@ -37,12 +41,17 @@ impl Connection {
         }
         let receive = self.receive_mode(io);
         io.set_receive(receive);
-        self.timing.settle(
-            &self.worker.options,
-            io,
-            &self.exchange,
-            self.waits_for_body(),
-        );
+        let waits_for_body = self
+            .waits_for_body()
+            .then(|| body_timeout(self.terms.as_deref(), &self.worker.options));
+        let options = &self.worker.options;
+        let was_set = self
+            .timing
+            .settle(options, io, &self.exchange, waits_for_body);
+        if let Some(terms) = &mut self.terms {
+            let is_running = !matches!(self.work, Work::Nothing);
+            terms.settle(io, was_set, is_running);
+        }
         Step::Continue
     }
 

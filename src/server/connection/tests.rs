@@ -39,6 +39,11 @@ use crate::server::options::Options;
 use crate::server::router::Router;
 use crate::server::worker::Worker;
 
+mod framing;
+mod special;
+mod times;
+mod upgrades;
+
 const DATE: &str = "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
 
 /// A connection and what the network side of it would do.
@@ -47,6 +52,8 @@ struct Bench {
     io: Io,
     sent: Vec<u8>,
     end: Option<&'static str>,
+    /// What took the connection over.
+    successor: Option<Box<dyn Protocol>>,
 }
 
 thread_local! {
@@ -170,7 +177,25 @@ impl Bench {
             io,
             sent: Vec::new(),
             end: None,
+            successor: None,
         }
+    }
+
+    /// With the routes of a test.
+    fn routed(router: Router, options: Options) -> Bench {
+        let mut bench = Bench::with(options);
+        let worker = Rc::new(Worker::new(router, options, None));
+        bench.connection = Connection::accept(worker, &mut bench.io);
+        bench
+    }
+
+    fn call(&mut self, event: impl FnOnce(&mut dyn Protocol, &mut Io) -> Step) {
+        let step = match &mut self.successor {
+            Some(successor) => event(&mut **successor, &mut self.io),
+            None => event(&mut self.connection, &mut self.io),
+        };
+        self.step(step);
+        self.flush();
     }
 
     fn step(&mut self, step: Step) {
@@ -178,7 +203,16 @@ impl Bench {
             Step::Continue => {}
             Step::CloseAfterFlush => self.end = Some("close"),
             Step::Abort => self.end = Some("abort"),
-            Step::Become(..) => panic!("nothing to become"),
+            Step::EndOutput => self.sent.extend_from_slice(b"<end>"),
+            Step::Become(successor, leftover) => {
+                self.flush();
+                self.successor = Some(successor);
+                match leftover.is_empty() {
+                    true => self.call(|protocol, io| protocol.on_ready(io)),
+                    false => self
+                        .call(|protocol, io| protocol.on_recv(io, Received::Borrowed(&leftover))),
+                }
+            }
         }
     }
 
@@ -193,34 +227,50 @@ impl Bench {
     }
 
     fn recv(&mut self, bytes: &[u8]) -> &mut Bench {
-        let step = self
-            .connection
-            .on_recv(&mut self.io, Received::Borrowed(bytes));
-        self.step(step);
-        self.flush();
+        self.call(|protocol, io| protocol.on_recv(io, Received::Borrowed(bytes)));
         self
     }
 
     fn recv_owned(&mut self, bytes: &[u8]) -> &mut Bench {
         let owned = Received::Owned(BytesMut::from(bytes));
-        let step = self.connection.on_recv(&mut self.io, owned);
-        self.step(step);
-        self.flush();
+        self.call(|protocol, io| protocol.on_recv(io, owned));
         self
     }
 
     fn ready(&mut self) -> &mut Bench {
-        let step = self.connection.on_ready(&mut self.io);
-        self.step(step);
-        self.flush();
+        self.call(|protocol, io| protocol.on_ready(io));
         self
     }
 
     fn eof(&mut self) -> &mut Bench {
-        let step = self.connection.on_eof(&mut self.io);
-        self.step(step);
-        self.flush();
+        self.call(|protocol, io| protocol.on_eof(io));
         self
+    }
+
+    fn call_closed(&mut self) {
+        let reset = Some(io::Error::from(io::ErrorKind::ConnectionReset));
+        match &mut self.successor {
+            Some(successor) => successor.on_closed(reset),
+            None => self.connection.on_closed(reset),
+        }
+    }
+
+    /// Lets time pass until the deadline, once, and the connection send.
+    fn advance_to_deadline(&mut self) -> Duration {
+        let passed = self.advance_unflushed();
+        self.flush();
+        passed
+    }
+
+    /// Lets time pass until the deadline, once.
+    fn advance_unflushed(&mut self) -> Duration {
+        let start = self.io.now();
+        let deadline = self.io.deadline().expect("something is waited for");
+        self.io.set_now(deadline, 784_111_777);
+        self.io.set_deadline(None);
+        let step = self.connection.on_deadline(&mut self.io);
+        self.step(step);
+        self.io.now().since(start)
     }
 
     /// Lets time pass until the deadline, as often as it is set again.
@@ -265,13 +315,18 @@ fn ok(body: &str) -> String {
 
 /// Feeds the input whole, byte by byte, and cut at every place; the answer is always the same.
 fn check(input: &str, expected: &str, end: Option<&str>) {
+    check_routed(router, input, expected, end);
+}
+
+/// As `check`, with other routes.
+fn check_routed(routes: fn() -> Router, input: &str, expected: &str, end: Option<&str>) {
     let bytes = input.as_bytes();
     let mut ways: Vec<Vec<&[u8]>> = vec![vec![bytes], bytes.chunks(1).collect()];
     for at in 1..bytes.len() {
         ways.push(vec![&bytes[..at], &bytes[at..]]);
     }
     for way in ways {
-        let mut bench = Bench::new();
+        let mut bench = Bench::routed(routes(), Options::default());
         for piece in &way {
             if bench.end.is_none() {
                 bench.recv(piece);
@@ -728,77 +783,4 @@ fn a_body_beyond_the_limit_is_413() {
     let mut bench = Bench::with(options);
     bench.recv(post("Content-Length: 4", "abcd").as_bytes());
     assert!(bench.text().starts_with("HTTP/1.1 200 "));
-}
-
-#[test]
-fn deadlines() {
-    let seconds = Duration::from_secs;
-    // No byte came: nothing to say.
-    let mut bench = Bench::new();
-    assert_eq!(bench.expire(), seconds(30));
-    assert_eq!((bench.text().as_str(), bench.end), ("", Some("close")));
-
-    // A part of a head came, and a second part does not help.
-    let mut bench = Bench::new();
-    bench.recv(b"GET / HT");
-    let later = bench.io.now() + seconds(20);
-    bench.io.set_now(later, 784_111_777);
-    bench.recv(b"TP/1.1\r\n");
-    assert_eq!(bench.expire(), seconds(10));
-    assert!(bench.text().starts_with("HTTP/1.1 408 "));
-    assert_eq!(bench.end, Some("close"));
-
-    // Idle.
-    let mut bench = Bench::new();
-    bench.recv(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-    assert_eq!(bench.expire(), seconds(90));
-    assert_eq!((bench.text(), bench.end), (ok("hello"), Some("close")));
-
-    // A handler may take its time.
-    let mut bench = Bench::new();
-    bench.recv(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n");
-    assert_eq!(bench.io.deadline(), None);
-
-    // A body that stops.
-    let mut bench = Bench::new();
-    bench.recv(
-        post("Content-Length: 5", "ab")
-            .replace("/echo", "/length")
-            .as_bytes(),
-    );
-    assert_eq!(bench.expire(), seconds(30));
-    assert!(bench.text().starts_with("HTTP/1.1 408 "));
-    assert_eq!(bench.end, Some("close"));
-}
-
-#[test]
-fn a_shutdown_lets_requests_finish() {
-    let mut idle = Bench::new();
-    idle.recv(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-    idle.worker().begin_shutdown();
-    idle.ready();
-    assert_eq!(idle.end, Some("close"));
-
-    // The request of a new connection may be on its way.
-    let mut new = Bench::new();
-    new.worker().begin_shutdown();
-    new.ready();
-    assert_eq!(new.end, None);
-    new.worker().close_new();
-    new.ready();
-    assert_eq!(new.end, Some("close"));
-
-    let mut busy = Bench::new();
-    busy.recv(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n");
-    busy.worker().begin_shutdown();
-    busy.ready();
-    assert_eq!(busy.end, None);
-    release();
-    busy.ready();
-    let text = busy.text();
-    assert!(
-        text.ends_with("waited") && text.contains("Connection: close"),
-        "{text}"
-    );
-    assert_eq!(busy.end, Some("close"));
 }

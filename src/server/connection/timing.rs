@@ -11,8 +11,11 @@
 //! One deadline, set by a plain store. That the peer reads what is sent is watched by the
 //! connection itself (`Io::set_write_timeout`).
 
+use std::time::Duration;
+
 use crate::http::serve::Exchange;
 use crate::net::Io;
+use crate::runtime::Instant;
 use crate::server::options::Options;
 
 /// What a connection waits for.
@@ -35,6 +38,8 @@ pub(super) enum Expired {
     Not,
     /// Close; there is nothing to say.
     Silently,
+    /// No request came: close, if it was time for one.
+    Idle,
     /// A head did not arrive in time.
     Head,
     /// A body made no progress in time.
@@ -70,14 +75,15 @@ impl Timing {
         self.has_progress = true;
     }
 
-    /// Sets the deadline for what the connection waits for now.
+    /// Sets the deadline for what the connection waits for now; false when it stays as it was. Who
+    /// waits for a piece of a body says how long.
     pub(super) fn settle(
         &mut self,
         options: &Options,
         io: &mut Io,
         exchange: &Exchange,
-        waits_for_body: bool,
-    ) {
+        waits_for_body: Option<Duration>,
+    ) -> bool {
         let has_progress = std::mem::take(&mut self.has_progress);
         let phase = if exchange.is_in_head() {
             Phase::Head
@@ -85,30 +91,45 @@ impl Timing {
             // Until the first request it is the head that is waited for.
             let is_new = self.phase == Phase::Head && !has_progress;
             if is_new { Phase::Head } else { Phase::Idle }
-        } else if waits_for_body {
+        } else if waits_for_body.is_some() {
             Phase::Body
         } else {
             Phase::Busy
         };
         let moves = has_progress && matches!(phase, Phase::Idle | Phase::Body);
         if phase == self.phase && !moves {
-            return;
+            return false;
         }
         self.phase = phase;
         let timeout = match phase {
             Phase::Head => options.header_timeout,
             Phase::Idle => options.idle_timeout,
-            Phase::Body => options.body_timeout,
-            Phase::Busy => return io.set_deadline(None),
+            Phase::Body => waits_for_body.unwrap_or(options.body_timeout),
+            Phase::Busy => {
+                io.set_deadline(None);
+                return true;
+            }
         };
         io.set_deadline(Some(io.now() + timeout));
+        true
+    }
+
+    /// Until when an idle connection may still rest, if the deadline that passed came too early. It
+    /// was set when the response was handed over, and a peer that takes its time to read it has not
+    /// been idle meanwhile.
+    pub(super) fn idle_until(&self, options: &Options, io: &Io) -> Option<Instant> {
+        let is_sending = io.pending_bytes() > 0;
+        let since = if is_sending { io.now() } else { io.sent_at() };
+        let until = since + options.idle_timeout;
+        (until > io.now()).then_some(until)
     }
 
     /// Looks what it means that the deadline passed.
     pub(super) fn expired(&self, exchange: &Exchange) -> Expired {
         match self.phase {
             Phase::Head if exchange.is_in_head() => Expired::Head,
-            Phase::Head | Phase::Idle => Expired::Silently,
+            Phase::Head => Expired::Silently,
+            Phase::Idle => Expired::Idle,
             Phase::Body => Expired::Body,
             Phase::Busy => Expired::Not,
         }

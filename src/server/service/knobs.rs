@@ -36,6 +36,21 @@ impl Server {
         self
     }
 
+    /// From the whole head of a request to the end of its asynchronous handler, and of the body that
+    /// it streams: no bound, since some work takes its time. A handler that takes longer is dropped
+    /// and answered 503; a body that was begun is cut off, and the connection closes.
+    ///
+    /// It counts everything that the handler waits for: the body of the request, whose pieces have
+    /// a time-out of their own ([`Server::body_timeout`]), and a client that reads slowly. Routes
+    /// that need longer say so ([`Router::handler_timeout`](crate::Router::handler_timeout)). A
+    /// synchronous handler cannot be interrupted, and a body in memory or of a file is not the
+    /// handler's any more.
+    #[must_use]
+    pub fn handler_timeout(mut self, timeout: Duration) -> Server {
+        self.options.handler_timeout = Some(timeout);
+        self
+    }
+
     /// Between two signs of progress of what is sent: 30 s.
     #[must_use]
     pub fn write_timeout(mut self, timeout: Duration) -> Server {

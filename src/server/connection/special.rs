@@ -1,0 +1,177 @@
+//! What few requests need: terms of their own, a handler that takes too long, responses before the
+//! response, no response at all, another protocol.
+//!
+//! ```text
+//!   begin ─► set_terms              deadline ─► time_out_handler ─► 503, or cut
+//!   poll ──► send_informational     respond ──► respond_specially ─┬─ abort: reset
+//!                                                                  └─ Work::Takeover ─► hand_over
+//! ```
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use ::http::StatusCode;
+use bytes::Bytes;
+
+use crate::error::Error;
+use crate::error::ErrorKind;
+use crate::error::Phase as ErrorPhase;
+use crate::http::duplex::Takeover;
+use crate::http::framing::CloseReason;
+use crate::http::request::Request;
+use crate::http::response::Response;
+use crate::http::response::Special;
+use crate::net::Io;
+use crate::net::Step;
+use crate::net::output::give_buffer;
+use crate::server::connection::Connection;
+use crate::server::connection::Work;
+use crate::server::connection::guard::guarded_drop;
+use crate::server::connection::terms::Terms;
+use crate::server::into_response::error_page;
+use crate::server::options::RouteOptions;
+use crate::server::upgrade::Tunnel;
+
+/// What the access log says of a request that deserved no answer: the status that nginx made usual.
+const NO_RESPONSE: u16 = 444;
+
+impl Connection {
+    /// Notes what holds for this request and not for most.
+    pub(super) fn set_terms(&mut self, io: &mut Io, route: &RouteOptions, request: &Request) {
+        let wants_upgrade = self.exchange.wants_upgrade();
+        let has_limit = self.worker.options.handler_timeout.is_some();
+        if !has_limit && !wants_upgrade && *route == RouteOptions::default() {
+            return;
+        }
+        let terms = self.terms.get_or_insert_with(|| Box::new(Terms::new(io)));
+        terms.set_route(route);
+        terms.limit_handler(io, &self.worker.options);
+        if wants_upgrade {
+            let offers: Vec<&[u8]> = request.headers().get_all("upgrade").collect();
+            terms.set_offered(offers.join(&b','));
+        }
+    }
+
+    /// The body of a request is known to be longer than it may be.
+    pub(super) fn refuse_body(&mut self, io: &mut Io, max: u64, knob: &str) {
+        self.worker.counters.count_refused();
+        self.has_unread = true;
+        self.exchange.stop_receiving(CloseReason::BadMessage);
+        let text = body_too_long(max, knob).to_string();
+        self.respond(io, error_page(StatusCode::PAYLOAD_TOO_LARGE, &text));
+    }
+
+    /// A handler, or the body that it streams, takes longer than it may.
+    pub(super) fn time_out_handler(&mut self, io: &mut Io, timeout: Duration, knob: &str) {
+        if let Some(terms) = &mut self.terms {
+            terms.lift(io);
+        }
+        match std::mem::replace(&mut self.work, Work::Nothing) {
+            Work::Handler(future) => {
+                self.worker.counters.count_handler_timeout();
+                guarded_drop(future);
+                let text = format!("the handler did not answer within {timeout:?}; {knob}");
+                if let Some(sender) = self.sender.take() {
+                    let error = Error::new(ErrorKind::Timeout, text.clone());
+                    sender.fail(error.in_phase(ErrorPhase::RequestBody));
+                }
+                self.respond(io, error_page(StatusCode::SERVICE_UNAVAILABLE, &text));
+            }
+            Work::Body(streamed) => {
+                self.worker.counters.count_handler_timeout();
+                self.cut(io, streamed);
+            }
+            other => self.work = other,
+        }
+    }
+
+    /// Sends what the handler says before its response.
+    pub(super) fn send_informational(&mut self, io: &mut Io) {
+        let Some(disconnect) = &self.disconnect else {
+            return;
+        };
+        let heads = disconnect.take_informational();
+        if !heads.is_empty() && self.exchange.may_inform() {
+            self.exchange.write_informational(&heads, io.output.tail());
+        }
+    }
+
+    /// A response that does something else than be sent.
+    pub(super) fn respond_specially(&mut self, io: &mut Io, mut response: Response) {
+        let special = response.take_special().expect("the caller has looked");
+        match *special {
+            Special::Abort => {
+                guarded_drop(response);
+                self.abort(io);
+            }
+            Special::Takeover(takeover) => self.begin_takeover(io, response, takeover),
+        }
+    }
+
+    /// No response: the connection is reset.
+    fn abort(&mut self, io: &mut Io) {
+        self.worker.counters.count_aborted();
+        self.is_cut = true;
+        io.set_resets(true);
+        self.sender = None;
+        self.exchange.give_up(CloseReason::WeAsked);
+        let status = StatusCode::from_u16(NO_RESPONSE).expect("three digits");
+        self.end_log(io, Some(status));
+    }
+
+    /// Answers with another protocol, if the client has asked for it.
+    fn begin_takeover(&mut self, io: &mut Io, mut response: Response, takeover: Takeover) {
+        let status = response.status_code();
+        let is_as_made = match takeover.protocol {
+            Some(_) => status == StatusCode::SWITCHING_PROTOCOLS,
+            None => status.is_success(),
+        };
+        if !is_as_made || response.invalid_header().is_some() {
+            // Who changed the status has decided otherwise.
+            guarded_drop(takeover);
+            return self.respond_usually(io, response);
+        }
+        let offered = self.terms.as_ref().map_or(&[][..], |terms| terms.offered());
+        let protocol = takeover.protocol.as_deref();
+        if let Some((status, rule)) = self.exchange.refuses_takeover(protocol, offered) {
+            let mut refusal = error_page(status, rule);
+            if status == StatusCode::UPGRADE_REQUIRED {
+                refusal = refusal.header("Upgrade", protocol.unwrap_or_default());
+            } else if status.is_server_error() {
+                self.worker.counters.count_invalid_response();
+            } else {
+                self.worker.counters.count_refused();
+            }
+            guarded_drop(takeover);
+            guarded_drop(response);
+            return self.respond_usually(io, refusal);
+        }
+        let worker = Rc::clone(&self.worker);
+        let date = (&mut *worker.date(), io.wall_seconds());
+        self.exchange
+            .hand_over(&mut response, date, io.output.tail());
+        worker.counters.count_upgraded();
+        self.end_log(io, Some(status));
+        guarded_drop(response);
+        self.sender = None;
+        self.work = Work::Takeover(Box::new(takeover));
+    }
+
+    /// The connection goes on without us; what was received behind the request goes with it.
+    pub(super) fn hand_over(&mut self, io: &mut Io) -> Step {
+        let Work::Takeover(takeover) = std::mem::replace(&mut self.work, Work::Nothing) else {
+            panic!("somebody takes over");
+        };
+        let leftover = Bytes::copy_from_slice(&self.behind);
+        give_buffer(std::mem::take(&mut self.behind));
+        let worker = Rc::clone(&self.worker);
+        let tunnel = Tunnel::start(worker, self.disconnect.take(), *takeover, io);
+        Step::Become(Box::new(tunnel), leftover)
+    }
+}
+
+/// The error of a body that is longer than it may be.
+pub(super) fn body_too_long(max: u64, knob: &str) -> Error {
+    let text = format!("the request's body is longer than {max} bytes; {knob}");
+    Error::new(ErrorKind::Limit, text).answered(StatusCode::PAYLOAD_TOO_LARGE)
+}
