@@ -10,6 +10,7 @@
 pub mod access_log;
 pub mod calendar;
 pub mod connection;
+pub mod cross_origin;
 pub mod event_stream;
 pub mod files;
 pub mod handle;
@@ -22,6 +23,7 @@ pub mod pattern;
 #[cfg(feature = "json")]
 pub mod problem;
 mod readiness;
+pub mod redirect;
 pub mod router;
 pub mod routes;
 mod service;
@@ -41,6 +43,7 @@ pub use crate::server::json::Json;
 #[cfg(feature = "json")]
 pub use crate::server::problem::Problem;
 pub use crate::server::readiness::readiness;
+pub use crate::server::redirect::Redirect;
 pub use crate::server::router::Router;
 pub use crate::server::service::Server;
 pub use crate::server::statistics::Statistics;
