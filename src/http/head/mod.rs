@@ -89,7 +89,7 @@ impl HeadLimits {
 /// Why a head was refused. Nothing of the peer's bytes is in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeadError {
-    /// What a server answers before it closes: 400, 414, 431, 501 or 505.
+    /// What a server answers before it closes: 400, 414, 421, 431, 501 or 505.
     pub status: StatusCode,
     /// The rule or limit that was broken, in a few words.
     pub rule: &'static str,

@@ -267,7 +267,7 @@ fn check_target(method: &Method, target: &str) -> Result<(), HeadError> {
     check_absolute(bytes)
 }
 
-/// A whole URL (RFC 9112 §3.2.2), of the schemes that HTTP/1 carries.
+/// A whole URL (RFC 9112 §3.2.2), of the scheme that a connection without TLS carries.
 fn check_absolute(target: &[u8]) -> Result<(), HeadError> {
     const NO_PATH: HeadError = HeadError::bad("the target is neither a path nor a URL");
     let starts = |scheme: &[u8]| {
@@ -276,8 +276,13 @@ fn check_absolute(target: &[u8]) -> Result<(), HeadError> {
             .eq_ignore_ascii_case(scheme)
             .then(|| &target[scheme.len()..])
     };
-    let rest = starts(b"http://").or_else(|| starts(b"https://"));
-    let rest = rest.ok_or(NO_PATH)?;
+    if starts(b"https://").is_some() {
+        return Err(HeadError {
+            status: StatusCode::MISDIRECTED_REQUEST,
+            rule: "the target is https, and this connection is not secured (RFC 9110 §7.4)",
+        });
+    }
+    let rest = starts(b"http://").ok_or(NO_PATH)?;
     let authority_end = memchr::memchr2(b'/', b'?', rest).unwrap_or(rest.len());
     let authority = &rest[..authority_end];
     if !is_valid_authority(authority) {
