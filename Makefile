@@ -44,7 +44,7 @@ ASAN = RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address -Cforce-frame-pointers=y
 	$(CARGO) test --target $(HOST) --target-dir target/asan --features cli,simulation
 ASAN_TESTS = cancellation cancellation_simulated canary_patterns canary_servers client \
 	client_allocations descriptors fuzz_corpus server_allocations server_exchange server_files \
-	server_here server_limits server_malformed simulated soak
+	server_here server_limits server_malformed server_requests simulated soak
 
 asan: ## tests on the real kernel and on the simulated one, under AddressSanitizer
 	$(ASAN) --test sanitizer

@@ -142,6 +142,14 @@ pub const MULTIPART_HEAD_BYTES_MAX: usize = 8 * 1024;
 pub const MULTIPART_BOUNDARY_BYTES_MAX: usize = 70;
 /// Blanks behind a delimiter, which no sender in use writes.
 pub const MULTIPART_PADDING_BYTES_MAX: usize = 64;
+/// Bytes of a form that is collected: more than photographs, less than films.
+pub const FORM_BYTES_MAX: u64 = 32 * 1024 * 1024;
+/// Bytes that the fields of a collected form take, with the names of its files.
+pub const FORM_FIELDS_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of files of a collected form that stay in memory; net/http keeps 32 MiB, per request.
+pub const FORM_MEMORY_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of an upload that are written to its temporary file at once: each write wakes a thread.
+pub const FORM_WRITE_BYTES: usize = 64 * 1024;
 /// Chunk framing beyond what chunks of sensible size need; more is an attack.
 pub const CHUNK_OVERHEAD_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of a trailer section.

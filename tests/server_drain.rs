@@ -283,5 +283,6 @@ fn what_is_handed_round_is_served() {
     }
     assert_eq!(refused.into_inner(), 60);
     // A client that found the file just before it went, and slept until the socket was closed.
-    let n = lost.into_inner(); assert!(n <= 1, "{n} lost");
+    let n = lost.into_inner();
+    assert!(n <= 1, "{n} lost");
 }

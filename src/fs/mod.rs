@@ -5,7 +5,10 @@
 //!        ─ list("a") ──────────────► blocking pool: readdir + stat ─► entries
 //! ```
 //!
+//! What is too large for memory goes to a [`temporary`] file.
 //! Contents are read by whoever sends them (`net`), or with [`read_at`].
+
+pub mod temporary;
 
 use std::io;
 use std::os::fd::AsRawFd;

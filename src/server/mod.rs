@@ -13,6 +13,7 @@ pub mod connection;
 pub mod cross_origin;
 pub mod event_stream;
 pub mod files;
+pub mod form;
 pub mod handle;
 pub mod handler;
 pub mod into_response;

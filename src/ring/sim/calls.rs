@@ -294,6 +294,30 @@ pub fn list(directory: &Path, relative: &Path, count_max: usize) -> io::Result<V
     in_files(|world| world.files.list(directory, relative, count_max))
 }
 
+/// open(2) with O_TMPFILE.
+pub fn temporary_file() -> Option<io::Result<File>> {
+    sim::with(|world| {
+        if world.chaos.strikes(Fault::FileFailed) {
+            let errno = [libc::EMFILE, libc::ENOSPC, libc::EACCES][world.chaos.pick(3)];
+            return Err(error(errno));
+        }
+        world.files.temporary()
+    })
+}
+
+/// What makes a write to a file fail; otherwise it is a write to memory.
+pub fn write_failure() -> Option<io::Result<()>> {
+    sim::with(|world| {
+        let fails = world.chaos.strikes(Fault::FileFailed);
+        fails.then(|| Err(error([libc::ENOSPC, libc::EIO][world.chaos.pick(2)])))
+    })?
+}
+
+/// No file with a name can be made: the simulated files are there from the start.
+pub fn new_file_failure() -> Option<io::Result<()>> {
+    sim::with(|_| Err(error(libc::EROFS)))
+}
+
 fn in_files<T>(call: impl FnOnce(&mut World) -> io::Result<T>) -> io::Result<T> {
     sim::with(call).unwrap_or_else(|| Err(error(libc::EBADF)))
 }

@@ -79,6 +79,13 @@ impl Files {
         Ok((file, metadata(entry, inode)))
     }
 
+    /// A file without a name.
+    pub(super) fn temporary(&mut self) -> io::Result<File> {
+        let file = memory_file(&[]);
+        self.opened.insert(file.as_raw_fd(), file.metadata()?.ino());
+        Ok(file)
+    }
+
     /// How many of the files that were opened are open. A number that has another file by now was
     /// closed.
     pub(super) fn open_count(&self) -> usize {

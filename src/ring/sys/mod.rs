@@ -6,6 +6,7 @@ mod file;
 mod inherited;
 mod process;
 mod socket;
+mod temporary;
 mod unix_listener;
 
 /// An open file; closed when dropped.
@@ -42,6 +43,10 @@ pub use socket::send_pieces_now;
 pub use socket::set_tcp_options;
 pub use socket::shutdown;
 pub use socket::socket_pair;
+pub use temporary::copy_to_new;
+pub use temporary::temporary_file;
+pub use temporary::write_all_at;
+pub use temporary::write_new;
 pub use unix_listener::SocketFile;
 pub use unix_listener::UnixOptions;
 pub use unix_listener::bind_unix;
