@@ -12,11 +12,20 @@ use std::time::Duration;
 use std::time::Instant;
 
 use futures_core::Stream;
+use http::StatusCode;
+use roundtrip::Body;
 use roundtrip::Error;
+use roundtrip::IntoResponse;
 use roundtrip::Request;
+use roundtrip::Response;
 use roundtrip::Router;
 use roundtrip::server::Event;
 use roundtrip::server::EventStream;
+#[cfg(feature = "json")]
+use roundtrip::server::Json;
+#[cfg(feature = "json")]
+use roundtrip::server::Problem;
+use roundtrip::server::Redirect;
 
 mod server_support;
 
@@ -39,6 +48,313 @@ impl<T> Stream for Ready<T> {
     fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<T>> {
         Poll::Ready(self.0.borrow_mut().pop_front())
     }
+}
+
+// ---- framing and fields --------------------------------------------------------------------
+
+fn chunks(words: &[&'static str]) -> Body {
+    Body::stream(Ready::new(words.iter().map(|word| Ok::<_, Error>(*word))))
+}
+
+/// Handlers by what they answer, beside a plain one.
+fn router() -> Router {
+    let status = |request: &Request| {
+        let status = request.param("status").parse().unwrap();
+        StatusCode::from_u16(status).unwrap()
+    };
+    Router::new()
+        .get("/plain", |_: &Request| "plain")
+        .get("/bytes/{count}", |r: &Request| {
+            vec![b'x'; r.param("count").parse().unwrap()]
+        })
+        .get("/chunks", |_: &Request| chunks(&["one", "two"]))
+        .get("/sized", |_: &Request| {
+            chunks(&["one", "two"]).with_length(6)
+        })
+        .get("/long", |_: &Request| chunks(&["123", "x"]).with_length(3))
+        .get("/short", |_: &Request| chunks(&["12"]).with_length(3))
+        .get("/nothing", |_: &Request| ())
+        .get("/status/{status}", move |request: &Request| {
+            (status(request), "a text")
+        })
+        .get("/sniffed/{word}", |r: &Request| {
+            let body = r.param("word").to_owned();
+            Response::new().body(body).sniff()
+        })
+        .get("/coded", |_: &Request| {
+            let coded = Response::new().header("Content-Encoding", "x-own");
+            coded.body("<html>").sniff()
+        })
+        .get("/lying", |_: &Request| {
+            "true"
+                .into_response()
+                .header("Content-Length", "7")
+                .header("Transfer-Encoding", "identity")
+                .header("Keep-Alive", "timeout=5")
+        })
+        .get("/closing", |_: &Request| {
+            ([("Connection", "close")], "closing")
+        })
+        .get("/split", |_: &Request| {
+            ([("A", "b\r\nSet-Cookie: c=1\r\n\r\n<script>")], "split")
+        })
+        .get("/name", |_: &Request| ([("A b", "c")], "name"))
+        .get("/cookies", |_: &Request| {
+            ([("Set-Cookie", "a=1"), ("Set-Cookie", "b=2, c")], "cookies")
+        })
+        .get("/dated", |_: &Request| {
+            ([("Date", "Sun, 06 Nov 1994 08:49:37 GMT")], "dated")
+        })
+        .get("/undated", |_: &Request| {
+            "undated".into_response().without_date()
+        })
+}
+
+#[test]
+fn what_is_in_memory_has_a_length() {
+    let serving = Serving::start(router());
+    let mut peer = serving.peer();
+    for length in [0, 1, 2_048, 2_049, 100_000] {
+        let answer = peer.send(get(&format!("/bytes/{length}"))).answer();
+        assert_eq!(answer.field("content-length"), Some(&*length.to_string()));
+        assert_eq!(answer.field("transfer-encoding"), None);
+        assert_eq!(answer.body.len(), length);
+    }
+    let answer = peer.send(get("/nothing")).answer();
+    assert_eq!(answer.field("content-length"), Some("0"));
+    assert_eq!(answer.field("content-type"), None);
+}
+
+#[test]
+fn a_stream_is_chunked_unless_it_says_its_length() {
+    let serving = Serving::start(router());
+    let mut peer = serving.peer();
+    let answer = peer.send(get("/chunks")).answer();
+    assert_eq!(answer.field("transfer-encoding"), Some("chunked"));
+    assert_eq!(answer.text(), "onetwo");
+    let answer = peer.send(get("/sized")).answer();
+    assert_eq!(answer.field("content-length"), Some("6"));
+    assert_eq!(answer.field("transfer-encoding"), None);
+    assert_eq!(answer.text(), "onetwo");
+    let head = peer.send(request("HEAD /sized", &[], "")).answer_to_head();
+    assert_eq!(head.field("content-length"), Some("6"));
+
+    // What a client of HTTP/1.0 gets ends with its connection, unless the length is known.
+    let old = |path: &str| format!("GET {path} HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+    let answer = peer.send(old("/sized")).answer();
+    assert_eq!(answer.field("connection"), Some("keep-alive"));
+    let answer = peer.send(old("/chunks")).answer();
+    assert_eq!(answer.field("content-length"), None);
+    assert_eq!(answer.field("connection"), Some("close"));
+    assert_eq!(answer.text(), "onetwo");
+}
+
+#[test]
+fn a_stream_that_breaks_its_word_is_cut() {
+    let serving = Serving::start(router());
+    for (path, body) in [("/long", "123"), ("/short", "12")] {
+        let received = serving.peer().send(get(path).repeat(2)).rest();
+        let received = String::from_utf8(received).unwrap();
+        let (head, rest) = received.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains("Content-Length: 3"), "{head}");
+        // Nothing follows: a second response could be taken for the rest.
+        assert!(body.starts_with(rest), "{path}: {rest:?}");
+    }
+}
+
+#[test]
+fn head_is_a_get_without_its_body() {
+    let serving = Serving::start(router());
+    let mut peer = serving.peer();
+    let fields = |head: &str| {
+        let lines = head.lines().filter(|line| !line.starts_with("Date:"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    for path in ["/bytes/10", "/sized", "/sniffed/<html>", "/status/404"] {
+        let get = peer.send(get(path)).answer();
+        let head = request(&format!("HEAD {path}"), &[], "");
+        let head = peer.send(head).answer_to_head();
+        assert_eq!(fields(&head.head), fields(&get.head), "{path}");
+    }
+    // A handler that left the body away does not say that there is none.
+    let head = peer.send(request("HEAD /nothing", &[], ""));
+    assert_eq!(head.answer_to_head().field("content-length"), None);
+}
+
+#[test]
+fn statuses_decide_about_bodies() {
+    let serving = Serving::start(router());
+    let mut peer = serving.peer();
+    for (status, has_body) in [
+        (200, true),
+        (201, true),
+        (204, false),
+        (206, true),
+        (304, false),
+        (404, true),
+        (418, true),
+        (599, true),
+        (999, true),
+    ] {
+        let answer = peer.send(get(&format!("/status/{status}"))).answer();
+        assert_eq!(answer.status, status);
+        let has_length = answer.field("content-length").is_some();
+        assert_eq!(has_length, has_body, "{status}");
+        assert_eq!(answer.field("transfer-encoding"), None);
+        assert_eq!(answer.text(), if has_body { "a text" } else { "" });
+        assert_eq!(answer.field("content-type").is_some(), status != 304);
+    }
+    // An informational status answers nothing, and 101 needs somebody who speaks on.
+    for status in [100, 103] {
+        let answer = peer.send(get(&format!("/status/{status}"))).answer();
+        assert_eq!(answer.status, 500);
+    }
+    assert_eq!(peer.send(get("/plain")).answer().text(), "plain");
+}
+
+#[test]
+fn types_are_sniffed_when_asked() {
+    let serving = Serving::start(router());
+    let mut peer = serving.peer();
+    for (path, content_type) in [
+        ("/sniffed/<html>", Some("text/html; charset=utf-8")),
+        ("/sniffed/GIF89a", Some("image/gif")),
+        ("/sniffed/text", Some("text/plain; charset=utf-8")),
+        ("/sniffed/%01%02%03", Some("application/octet-stream")),
+        ("/coded", None),
+        ("/bytes/3", Some("application/octet-stream")),
+    ] {
+        let answer = peer.send(get(path)).answer();
+        assert_eq!(answer.field("content-type"), content_type, "{path}");
+    }
+}
+
+#[test]
+fn framing_is_not_taken_from_fields() {
+    let serving = Serving::start(router());
+    let mut peer = serving.peer();
+    let answer = peer.send(get("/lying")).answer();
+    assert_eq!(answer.field("content-length"), Some("4"));
+    assert_eq!(answer.all("content-length").count(), 1);
+    assert_eq!(answer.field("transfer-encoding"), None);
+    assert_eq!(answer.field("keep-alive"), None);
+    assert_eq!(answer.text(), "true");
+    let answer = peer.send(get("/closing")).answer();
+    assert_eq!(answer.field("connection"), Some("close"));
+    assert!(peer.is_closed());
+}
+
+#[test]
+fn a_field_that_would_split_the_response_is_an_error() {
+    let serving = Serving::start(router());
+    let mut peer = serving.peer();
+    for (path, refused) in [("/split", 1), ("/name", 2)] {
+        let answer = peer.send(get(path)).answer();
+        assert_eq!(answer.status, 500);
+        assert!(!answer.head.contains("Set-Cookie"), "{}", answer.head);
+        assert_eq!(serving.handle.statistics().invalid_responses, refused);
+    }
+    assert_eq!(peer.send(get("/plain")).answer().text(), "plain");
+}
+
+#[test]
+fn cookies_are_lines_and_a_date_is_one() {
+    let serving = Serving::start(router());
+    let mut peer = serving.peer();
+    let answer = peer.send(get("/cookies")).answer();
+    let cookies: Vec<_> = answer.all("set-cookie").collect();
+    assert_eq!(cookies, ["a=1", "b=2, c"]);
+    assert_eq!(answer.all("date").count(), 1);
+    let answer = peer.send(get("/dated")).answer();
+    let dates: Vec<_> = answer.all("date").collect();
+    assert_eq!(dates, ["Sun, 06 Nov 1994 08:49:37 GMT"]);
+    let answer = peer.send(get("/undated")).answer();
+    assert_eq!(answer.all("date").count(), 0);
+}
+
+// ---- redirects, errors, JSON ---------------------------------------------------------------
+
+#[test]
+fn redirects_lead_where_they_say() {
+    let router = Router::new()
+        .any("/to", |r: &Request| Redirect::to("/ä?b").relative_to(r))
+        .any("/a/up", |r: &Request| {
+            Redirect::permanent("../x").relative_to(r)
+        })
+        .get("/next", |r: &Request| {
+            let next = r.query().unwrap_or_default().to_owned();
+            Redirect::to(next).local()
+        });
+    let serving = Serving::start(router);
+    let mut peer = serving.peer();
+    let answer = peer.send(get("/to")).answer();
+    assert_eq!(answer.status, 303);
+    assert_eq!(answer.field("location"), Some("/%C3%A4?b"));
+    assert_eq!(answer.text(), "<a href=\"/%C3%A4?b\">See Other</a>.\n");
+    let posted = request("POST /a/up", &["Content-Length: 0"], "");
+    let answer = peer.send(posted).answer();
+    assert_eq!((answer.status, answer.text()), (308, ""));
+    assert_eq!(answer.field("location"), Some("/x"));
+    assert_eq!(peer.send(get("/next?/a")).answer().status, 303);
+    let answer = peer.send(get("/next?//evil.example")).answer();
+    assert_eq!(answer.status, 400);
+    assert!(answer.text().contains("a path on this host"));
+    assert!(!answer.text().contains("evil"));
+    assert_eq!(answer.field("x-content-type-options"), Some("nosniff"));
+}
+
+#[cfg(feature = "json")]
+#[test]
+fn json_both_ways_and_problems() {
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Order {
+        item: String,
+        count: u32,
+    }
+
+    let router = Router::new()
+        .post("/orders", async |mut request: Request| {
+            let mut order: Order = request.json_within(64).await?;
+            order.count += 1;
+            Ok::<_, Error>((StatusCode::CREATED, Json(order)))
+        })
+        .post("/problems", async |mut request: Request| {
+            let order = request.json::<Order>().await.map_err(Problem::from)?;
+            Ok::<_, Problem>(order.item)
+        });
+    let serving = Serving::start(router);
+    let mut peer = serving.peer();
+    let mut post = |path: &str, content_type: &str, body: &str| {
+        let fields = [
+            format!("Content-Type: {content_type}"),
+            format!("Content-Length: {}", body.len()),
+        ];
+        let fields: Vec<_> = fields.iter().map(String::as_str).collect();
+        peer.send(request(&format!("POST {path}"), &fields, body));
+        peer.answer()
+    };
+    let json = "application/json";
+    let answer = post("/orders", json, "{\"item\": \"tea\", \"count\": 1}");
+    assert_eq!(answer.status, 201);
+    assert_eq!(answer.field("content-type"), Some(json));
+    assert_eq!(answer.text(), "{\"item\":\"tea\",\"count\":2}");
+    for (content_type, body, status, rule) in [
+        ("text/plain", "{}", 415, "application/json"),
+        (json, "{", 400, "the JSON ends early: line 1, column 1"),
+        (json, "{\"item\": 7}", 400, "another shape"),
+        (json, &*"[".repeat(65), 413, "64 bytes"),
+    ] {
+        let answer = post("/orders", content_type, body);
+        assert_eq!(answer.status, status, "{}", answer.text());
+        assert!(answer.text().contains(rule), "{}", answer.text());
+    }
+    let answer = post("/problems", json, "[");
+    assert_eq!(answer.status, 400);
+    assert_eq!(
+        answer.field("content-type"),
+        Some("application/problem+json")
+    );
+    assert!(answer.text().contains("the JSON ends early"));
 }
 
 // ---- events --------------------------------------------------------------------------------

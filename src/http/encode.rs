@@ -79,7 +79,7 @@ impl Persistence {
 }
 
 /// Writes the head of a response. `seconds` is the wall clock; a `Date` field of the response
-/// itself wins. A HEAD or 304 without a known length keeps a `Content-Length` that the response
+/// itself wins, and an empty one leaves the field away. A HEAD or 304 without a known length keeps a `Content-Length` that the response
 /// brings, if it is one number: it is what a GET would have got.
 pub fn response_head(
     out: &mut Vec<u8>,
@@ -254,7 +254,14 @@ fn fields(out: &mut Vec<u8>, headers: &Headers, is_skipped: impl Fn(Known) -> bo
             if is_skipped(known) {
                 continue;
             }
-            has_date |= known == Known::Date;
+            if known == Known::Date {
+                // One of them, and none where an empty one says so.
+                if has_date || value.is_empty() {
+                    has_date = true;
+                    continue;
+                }
+                has_date = true;
+            }
         }
         // What every message needs cannot be named away.
         let may_go = matches!(known, Known::Other | Known::Te | Known::Trailer);
@@ -354,6 +361,22 @@ mod tests {
         );
         let until_close = written(&response, Outgoing::UntilClose, Persistence::Close);
         assert!(!until_close.contains("Length") && !until_close.contains("chunked"));
+    }
+
+    #[test]
+    fn a_date_is_there_once_or_not_at_all() {
+        let dates = |response: Response| {
+            let head = written(&response, Outgoing::Length(0), Persistence::Default);
+            let dates = head.lines().filter(|line| line.starts_with("Date: "));
+            dates.map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(dates(Response::new()).len(), 1);
+        let mut own = Response::new().header("Date", "mine");
+        own.headers_mut().append("Date", "theirs").unwrap();
+        assert_eq!(dates(own), ["Date: mine"]);
+        assert!(dates(Response::new().without_date()).is_empty());
+        let replaced = Response::new().header("Date", "mine").without_date();
+        assert!(dates(replaced).is_empty());
     }
 
     #[test]

@@ -115,15 +115,31 @@ impl Response {
         self
     }
 
-    /// With one more header field. An invalid one is left out and remembered: a server answers 500
-    /// instead and reports it, see [`Response::invalid_header`].
+    /// With one more header field; a further `Content-Type` or `Date` takes the place of the one
+    /// before, since a message has one of each. An invalid field is left out and remembered: a
+    /// server answers 500 instead and reports it, see [`Response::invalid_header`].
+    ///
+    /// What frames the message is not taken from here: the body alone says how long it is.
+    /// `Connection: close` closes the connection behind the response.
     #[must_use]
     pub fn header(mut self, name: impl AsRef<str>, value: impl AsRef<[u8]>) -> Response {
         let inner = self.inner_mut();
-        if let Err(invalid) = inner.headers.append(name, value) {
+        let name = name.as_ref();
+        let result = match Known::of(name.as_bytes()) {
+            Known::ContentType | Known::Date => inner.headers.insert(name, value),
+            _ => inner.headers.append(name, value),
+        };
+        if let Err(invalid) = result {
             inner.invalid = Some(invalid);
         }
         self
+    }
+
+    /// Without the `Date` that a server adds: an empty field says so. For what has no clock worth
+    /// trusting, since RFC 9110 §6.6.1 asks all others for it.
+    #[must_use]
+    pub fn without_date(self) -> Response {
+        self.header("Date", "")
     }
 
     /// With these header fields instead of those of the same names.
@@ -139,10 +155,13 @@ impl Response {
         self
     }
 
-    /// With a `Content-Type`: `response.content_type("text/html; charset=utf-8")`. An invalid one is
-    /// treated as in [`Response::header`].
+    /// With this `Content-Type` and no other: `response.content_type("text/html; charset=utf-8")`.
+    /// An invalid one is treated as in [`Response::header`].
     #[must_use]
     pub fn content_type(mut self, value: &str) -> Response {
+        if !self.headers().is_empty() {
+            return self.header("Content-Type", value);
+        }
         let inner = self.inner_mut();
         let headers = &mut inner.headers;
         if let Err(invalid) = headers.append_known(Known::ContentType, "Content-Type", value) {
@@ -424,6 +443,25 @@ mod tests {
         assert_eq!(response.headers().len(), 1);
         assert_eq!(response.invalid_header(), Some(InvalidHeader::Value));
         assert_eq!(response.body_ref().as_bytes(), Some(&b"gone"[..]));
+    }
+
+    #[test]
+    fn a_message_has_one_type_and_one_date() {
+        let response = Response::new()
+            .content_type("a/b")
+            .header("Set-Cookie", "a=1")
+            .header("Date", "yesterday")
+            .content_type("c/d")
+            .header("content-type", "e/f")
+            .header("Set-Cookie", "b=2")
+            .header("date", "today");
+        let count = |name: &str| response.headers().get_all(name).count();
+        let counts = [count("content-type"), count("date"), count("set-cookie")];
+        assert_eq!(counts, [1, 1, 2]);
+        assert_eq!(response.headers().get("content-type"), Some("e/f"));
+        assert_eq!(response.headers().get("date"), Some("today"));
+        let bad = Response::new().content_type("a/b").content_type("\n");
+        assert_eq!(bad.invalid_header(), Some(InvalidHeader::Value));
     }
 
     #[test]

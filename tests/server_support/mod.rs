@@ -212,7 +212,12 @@ impl Peer {
 impl Answer {
     /// The first value of a field.
     pub fn field(&self, name: &str) -> Option<&str> {
-        self.head.lines().skip(1).find_map(|line| {
+        self.all(name).next()
+    }
+
+    /// All values of a field.
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.head.lines().skip(1).filter_map(move |line| {
             let (own, value) = line.split_once(": ")?;
             own.eq_ignore_ascii_case(name).then_some(value)
         })
