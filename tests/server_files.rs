@@ -66,10 +66,14 @@ fn site() -> Site {
     symlink(outside.path(), path("outdir")).unwrap();
     symlink("../../../../../../../etc/passwd", path("up")).unwrap();
     symlink("loop", path("loop")).unwrap();
+    let content = |request: &Request| {
+        let modified = SystemTime::UNIX_EPOCH + CHANGED;
+        files::serve_content(request, "a.csv", modified, "0123456789a")
+    };
     let router = Router::new()
         .get("/{path...}", files::serve(inside.path()))
         .get("/mounted/{id}/{rest...}", files::serve(inside.path()))
-        .any("/any/", files::serve(inside.path()))
+        .post("/any/", files::serve(inside.path()))
         .get("/unlisted/", files::serve(inside.path()).listing(false))
         .get("/missing/", files::serve("/nonexistent/directory"))
         .get("/dots/", files::serve(inside.path()).dot_files(true))
@@ -93,10 +97,8 @@ fn site() -> Site {
         .get("/one/", files::file(path("within")))
         .get("/none", files::file(path("nowhere")))
         .get("/dir", files::file(path("sub")))
-        .any("/content", |request: &Request| {
-            let modified = SystemTime::UNIX_EPOCH + CHANGED;
-            files::serve_content(request, "a.csv", modified, "0123456789a")
-        })
+        .get("/content", content)
+        .post("/content", content)
         .get("/weak", |request: &Request| {
             let content = Content::bytes("a.txt", "0123456789a").weak_etag("A");
             content.cache_control("no-cache").respond(request)
@@ -249,7 +251,11 @@ fn nothing_leads_out() {
         "/.git",
         "/list/../.env",
     ] {
-        let answer = site.get(path);
+        let mut answer = site.get(path);
+        if answer.status == 307 {
+            // Cleaned by the router.
+            answer = site.get(answer.field("location").unwrap());
+        }
         assert!(
             [400, 403, 404].contains(&answer.status),
             "{path}: {answer:?}"
@@ -258,8 +264,11 @@ fn nothing_leads_out() {
         assert!(!answer.text().contains("root:"), "{path}");
     }
     // Dots that stay inside are only a detour.
-    assert_eq!(site.get("/sub/../hello.txt").text(), "0123456789");
-    assert_eq!(site.get("/../../hello.txt").text(), "0123456789");
+    for path in ["/sub/../hello.txt", "/../../hello.txt"] {
+        let answer = site.get(path);
+        assert_eq!(answer.field("location"), Some("/hello.txt"), "{path}");
+    }
+    assert_eq!(site.get("/sub/%2e%2e/hello.txt").text(), "0123456789");
 }
 
 #[test]
@@ -285,7 +294,7 @@ fn what_is_allowed_is_found() {
 #[test]
 fn single_files() {
     let site = site();
-    for path in ["/one/", "/one/x/y", "/one/../one/.hidden"] {
+    for path in ["/one/", "/one/x/y", "/one/.hidden"] {
         let answer = site.get(path);
         assert_eq!(
             (answer.status, answer.text()),

@@ -214,6 +214,7 @@ fn answer(
         "echo" => (200, &body),
         "length" => return length_answer(answer, body.len(), length, arrived),
         "*" => (200, b""),
+        "//" => (307, b"Temporary Redirect"),
         _ => {
             answer.status = Expected::Refusal;
             return answer;
@@ -249,7 +250,14 @@ fn length_answer(mut answer: Answer, bytes: usize, length: u64, arrived: &Arrive
     answer
 }
 
-/// The name of the route; `?` where nobody answers.
+/// True for what is sent to the path that it means.
+fn is_unclean(path: &str) -> bool {
+    let padded = format!("{path}/");
+    let has_dots = padded.contains("/./") || padded.contains("/../");
+    path.starts_with('/') && (has_dots || path.contains("//"))
+}
+
+/// The name of the route; `?` where nobody answers, `//` where the path is another's.
 fn route(head: &RequestHead) -> &'static str {
     const GET: [&str; 11] = [
         "",
@@ -269,6 +277,9 @@ fn route(head: &RequestHead) -> &'static str {
     let path = head.request().path();
     if *head.method() == Method::OPTIONS && path == "*" {
         return "*";
+    }
+    if *head.method() != Method::CONNECT && is_unclean(path) {
+        return "//";
     }
     let Some(segment) = path.strip_prefix('/').filter(|rest| !rest.contains('/')) else {
         return "?";

@@ -166,6 +166,13 @@ fn is_match(pattern: &str, segments: &[&str]) -> bool {
     segments.next().is_none()
 }
 
+/// True for what the router sends to the path that it means.
+fn is_unclean(segments: &[&str]) -> bool {
+    let is_dots = |segment: &&str| [".", ".."].contains(segment);
+    let (last, others) = segments.split_last().expect("a path has a segment");
+    is_dots(last) || others.iter().any(|one| one.is_empty() || is_dots(one))
+}
+
 fn check_routes(mut request: Request) {
     thread_local! {
         static ROUTER: Router = router();
@@ -175,14 +182,25 @@ fn check_routes(mut request: Request) {
     let matching: Vec<usize> = (0..PATTERNS.len())
         .filter(|at| path.starts_with('/') && is_match(PATTERNS[*at].0, &segments))
         .collect();
-    let is_found = ROUTER.with(|router| match router.find(&mut request) {
-        Routed::Endpoint { .. } => true,
-        Routed::Refused(response) => {
-            let status = response.status_code().as_u16();
-            assert_eq!(status, 404, "{path}");
-            false
-        }
+    let refused = ROUTER.with(|router| match router.find(&mut request) {
+        Routed::Endpoint { .. } => None,
+        Routed::Refused(response) => Some(response),
     });
+    let is_found = refused.is_none();
+    if let Some(response) = refused {
+        let location = response.headers().get("location").unwrap_or("");
+        let is_sent = response.status_code().as_u16() == 307;
+        assert!(is_sent || response.status_code().as_u16() == 404, "{path}");
+        assert_eq!(is_sent, location.starts_with('/'), "{path}: {location}");
+        // Never to another host.
+        assert!(!location.starts_with("//"), "{path}: {location}");
+        assert!(!location.starts_with("/\\"), "{path}: {location}");
+        if is_unclean(&segments) {
+            assert!(is_sent, "{path}");
+            return;
+        }
+        assert!(!is_sent || !path.ends_with('/'), "{path}: {location}");
+    }
     assert_eq!(is_found, !matching.is_empty(), "{path}: {matching:?}");
     // No two of the patterns match the same path.
     let [at] = matching[..] else {

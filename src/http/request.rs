@@ -57,6 +57,8 @@ struct Inner {
     headers: Headers,
     body: Body,
     params: Params,
+    /// Empty before a route was found.
+    pattern: String,
     extensions: Extensions,
     url: Option<Url>,
     addresses: Addresses,
@@ -129,6 +131,7 @@ impl Request {
                 headers: Headers::new(),
                 body: Body::empty(),
                 params: Params::default(),
+                pattern: String::new(),
                 extensions: Extensions::new(),
                 url: None,
                 addresses: Addresses::NONE,
@@ -168,6 +171,26 @@ impl Request {
     pub fn path(&self) -> &str {
         let inner = self.inner();
         path_in(&inner.target, inner.path)
+    }
+
+    /// Sets the path, percent-coded; host and query stay as they are. For middleware: the route was
+    /// found before. An error when it does not begin with `/` or no target could hold it, and for a
+    /// target without a path (`*`, an authority).
+    pub fn set_path(&mut self, path: &str) -> Result<()> {
+        let is_path = |text: &str| text.starts_with('/') && !text.contains('?');
+        if !is_path(path) || !token::is_target(path.as_bytes()) || !is_path(self.path()) {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                "a path begins with `/` and is visible ASCII without `?` and `#`",
+            ));
+        }
+        let inner = self.inner_mut();
+        let (start, end) = inner.path;
+        inner
+            .target
+            .replace_range(start as usize..end as usize, path);
+        inner.path.1 = start + path.len() as u32;
+        Ok(())
     }
 
     /// What follows the first `?`, still percent-coded; `None` without `?`.
@@ -249,6 +272,20 @@ impl Request {
     /// All that the router found in the path: names and values, in order.
     pub fn params(&self) -> impl Iterator<Item = (&str, &str)> {
         self.inner().params.iter()
+    }
+
+    /// The pattern of the route that answers, as it was registered, with the prefixes of the routers
+    /// that it was nested in: `GET /users/{id}`. What belongs into a label of a metric, where the
+    /// path does not. `None` where no route answers.
+    pub fn pattern(&self) -> Option<&str> {
+        Some(self.inner().pattern.as_str()).filter(|pattern| !pattern.is_empty())
+    }
+
+    /// Says which route answers; for routers.
+    pub fn set_pattern(&mut self, pattern: &str) {
+        let own = &mut self.inner_mut().pattern;
+        own.clear();
+        own.push_str(pattern);
     }
 
     /// Adds a path parameter; for routers.
@@ -495,6 +532,7 @@ impl Drop for Request {
         inner.extensions.clear();
         inner.headers.recycle();
         inner.params.clear();
+        inner.pattern.clear();
         inner.url = None;
         inner.addresses = Addresses::NONE;
         inner.disconnect = None;

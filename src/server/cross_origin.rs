@@ -56,7 +56,7 @@ type Deny = dyn Fn(&Request) -> Response + Send + Sync;
 
 impl Protection {
     /// For this origin alone.
-    pub const fn new() -> Protection {
+    pub fn new() -> Protection {
         Protection {
             trusted: Vec::new(),
             bypass: Routes::new(),
@@ -189,7 +189,12 @@ impl Protection {
             .is_none_or(|last| !matches!(last, "." | ".."));
         let is_plain = is_last_plain && !segments.any(|one| matches!(one, "" | "." | ".."));
         let host = request.host().unwrap_or("");
-        is_plain && self.bypass.find(request.method(), host, path).is_some()
+        is_plain
+            && self
+                .bypass
+                .find(request.method(), host, path)
+                .found()
+                .is_some()
     }
 }
 

@@ -19,6 +19,7 @@ pub mod handler;
 pub mod into_response;
 #[cfg(feature = "json")]
 pub mod json;
+pub mod middleware;
 pub mod options;
 pub mod pattern;
 #[cfg(feature = "json")]

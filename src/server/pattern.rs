@@ -6,6 +6,10 @@
 //!  method   host   literal wild literal rest
 //! ```
 
+#[cfg(test)]
+pub(in crate::server) mod exhaustive;
+mod relation;
+
 use std::fmt;
 
 use ::http::Method;
@@ -14,6 +18,8 @@ use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::limits::ROUTE_PARAMS_MAX;
+
+pub use crate::server::pattern::relation::Relation;
 
 /// One segment of a pattern's path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +36,9 @@ pub enum Segment {
 ///
 /// The path is made of literal segments, `{name}` (one segment), `{name...}` (all that is left) and
 /// `{$}` (nothing is left). A pattern that ends with `/` answers everything beneath it; with `/{$}`
-/// it answers only the path itself. These are the rules of Go's `net/http`.
+/// it answers only the path itself. These are the rules of Go's `net/http`, with these differences:
+/// a host is compared without regard to case; a pattern that could never match (`//`, `.`, `..`, a
+/// host with a port) is an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
     text: String,
@@ -40,12 +48,12 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// Parses a pattern; the error says which rule it breaks.
+    /// Parses a pattern; the error says which rule it breaks, and at which byte.
     pub fn parse(text: &str) -> Result<Pattern> {
-        parse(text).map_err(|rule| {
+        parse(text).map_err(|(offset, rule)| {
             Error::new(
                 ErrorKind::Invalid,
-                format!("route pattern {text:?}: {rule}"),
+                format!("route pattern {text:?}, at byte {offset}: {rule}"),
             )
         })
     }
@@ -70,6 +78,32 @@ impl Pattern {
         &self.segments
     }
 
+    /// The pattern of a route in a router that is nested at this one, a prefix that ends with `/`.
+    pub(in crate::server) fn joined(&self, inner: &Pattern) -> Result<Pattern> {
+        let (host, prefix) = split_host(&self.text);
+        let (inner_host, path) = split_host(&inner.text);
+        let (method, inner_host) = match &inner.method {
+            Some(method) => (format!("{method} "), inner.host.as_deref().unwrap_or("")),
+            None => (String::new(), inner_host),
+        };
+        if !host.is_empty() && !inner_host.is_empty() {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                format!(
+                    "route pattern {:?} has a host, and so has its prefix {:?}",
+                    inner.text, self.text
+                ),
+            ));
+        }
+        let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
+        Pattern::parse(&format!("{method}{host}{inner_host}{prefix}{path}"))
+    }
+
+    /// True when it answers all that lies beneath its path: `{name...}`, or a final `/`.
+    pub fn takes_rest(&self) -> bool {
+        matches!(self.segments.last(), Some(Segment::Rest(_)))
+    }
+
     /// The names of what it captures, in the order of the path. An anonymous rest (a final `/`)
     /// has the empty name.
     pub fn names(&self) -> impl Iterator<Item = &str> {
@@ -78,6 +112,7 @@ impl Pattern {
 }
 
 impl Segment {
+    /// The name of what it captures; `None` for a literal.
     fn name(&self) -> Option<&str> {
         match self {
             Segment::Literal(_) => None,
@@ -93,17 +128,31 @@ impl fmt::Display for Pattern {
     }
 }
 
-fn parse(text: &str) -> Result<Pattern, &'static str> {
+/// Where in the text which rule is broken.
+type Broken = (usize, &'static str);
+
+fn parse(text: &str) -> Result<Pattern, Broken> {
+    if text.is_empty() {
+        return Err((0, "it is empty"));
+    }
     let (method, rest) = parse_method(text)?;
-    let slash = rest.find('/').ok_or("a path begins with '/'")?;
+    let host_at = text.len() - rest.len();
+    let slash = rest
+        .find('/')
+        .ok_or((host_at, "a path begins with '/', also behind a host"))?;
     let (host, path) = rest.split_at(slash);
-    if host.contains(['{', '}', ' ', '@', '?', '#']) {
-        return Err("a host is a plain name, without wildcards");
+    check_host(host).map_err(|rule| (host_at, rule))?;
+    let path_at = host_at + slash;
+    if let Some(at) = path.find(['?', '#']) {
+        let rule = "a path has no query and no fragment: write '?' as %3F, '#' as %23";
+        return Err((path_at + at, rule));
     }
-    if path.contains(['?', '#']) {
-        return Err("a path has no query and no fragment");
+    let segments = parse_path(path, path_at)?;
+    let is_everything = matches!(&segments[..], [Segment::Rest(_)])
+        || matches!(&segments[..], [Segment::Literal(text)] if text.is_empty());
+    if method == Some(Method::CONNECT) && !is_everything {
+        return Err((path_at, "a CONNECT request has a host and no path"));
     }
-    let segments = parse_path(path)?;
     Ok(Pattern {
         text: text.to_owned(),
         method,
@@ -112,44 +161,80 @@ fn parse(text: &str) -> Result<Pattern, &'static str> {
     })
 }
 
-fn parse_method(text: &str) -> Result<(Option<Method>, &str), &'static str> {
+/// What stands before the first slash, and the path. Methods and hosts have no slash.
+fn split_host(text: &str) -> (&str, &str) {
+    text.split_at(text.find('/').expect("a pattern has a path"))
+}
+
+fn parse_method(text: &str) -> Result<(Option<Method>, &str), Broken> {
     let Some((method, rest)) = text.split_once([' ', '\t']) else {
         return Ok((None, text));
     };
+    if method.contains('/') {
+        // A blank within the path, which stands for %20.
+        return Ok((None, text));
+    }
     let method = Method::from_bytes(method.as_bytes())
-        .map_err(|_| "what comes before the space is no method")?;
+        .map_err(|_| (0, "what comes before the space is no method"))?;
     Ok((Some(method), rest.trim_start_matches([' ', '\t'])))
 }
 
-fn parse_path(path: &str) -> Result<Vec<Segment>, &'static str> {
-    let mut segments = Vec::new();
+fn check_host(host: &str) -> Result<(), &'static str> {
+    if host.contains(['{', '}']) {
+        return Err("a host has no wildcards; is the '/' before it missing?");
+    }
+    let name = match host.strip_prefix('[') {
+        Some(address) => address
+            .strip_suffix(']')
+            .ok_or("a host has no port, and an IPv6 address its brackets")?,
+        None if host.contains(':') => {
+            return Err("a host has no port: that of a request is not looked at");
+        }
+        None => host,
+    };
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"@?#\\[]".contains(&byte);
+    if !name.bytes().all(is_plain) {
+        return Err("a host is a plain name in ASCII");
+    }
+    Ok(())
+}
+
+fn parse_path(path: &str, path_at: usize) -> Result<Vec<Segment>, Broken> {
+    let mut segments: Vec<Segment> = Vec::new();
+    let mut at = path_at + 1;
     let mut pieces = path[1..].split('/').peekable();
     while let Some(piece) = pieces.next() {
-        let last = pieces.peek().is_none();
-        segments.push(parse_segment(piece, last)?);
+        let is_last = pieces.peek().is_none();
+        let segment = parse_segment(piece, is_last).map_err(|rule| (at, rule))?;
+        if let Some(name) = segment.name() {
+            let mut others = segments.iter().filter_map(Segment::name);
+            if others.any(|other| other == name) {
+                return Err((at, "two wildcards have the same name"));
+            }
+        }
+        segments.push(segment);
+        at += piece.len() + 1;
     }
-    let mut names: Vec<&str> = segments.iter().filter_map(Segment::name).collect();
-    if names.len() > ROUTE_PARAMS_MAX {
-        return Err("too many wildcards");
-    }
-    names.sort_unstable();
-    if names.windows(2).any(|pair| pair[0] == pair[1]) {
-        return Err("two wildcards have the same name");
+    if segments.iter().filter_map(Segment::name).count() > ROUTE_PARAMS_MAX {
+        return Err((path_at, "too many wildcards"));
     }
     Ok(segments)
 }
 
-fn parse_segment(piece: &str, last: bool) -> Result<Segment, &'static str> {
+fn parse_segment(piece: &str, is_last: bool) -> Result<Segment, &'static str> {
     if piece.is_empty() {
-        return if last {
+        return if is_last {
             Ok(Segment::Rest(None))
         } else {
-            Err("a path has no empty segments")
+            Err("a path has no empty segments: those of requests are removed")
         };
+    }
+    if matches!(piece, "." | "..") {
+        return Err("a path has no '.' and no '..': those of requests are removed");
     }
     let Some(inner) = piece.strip_prefix('{').and_then(|p| p.strip_suffix('}')) else {
         if piece.contains(['{', '}']) {
-            return Err("a wildcard fills a whole segment");
+            return Err("a wildcard fills a whole segment: write '{' as %7B, '}' as %7D");
         }
         let text = percent_encoding::percent_decode_str(piece)
             .decode_utf8()
@@ -157,20 +242,20 @@ fn parse_segment(piece: &str, last: bool) -> Result<Segment, &'static str> {
         return Ok(Segment::Literal(text.into()));
     };
     if inner == "$" {
-        return if last {
+        return if is_last {
             Ok(Segment::Literal("".into()))
         } else {
             Err("'{$}' stands at the end only")
         };
     }
-    let (name, rest) = match inner.strip_suffix("...") {
+    let (name, is_rest) = match inner.strip_suffix("...") {
         Some(name) => (name, true),
         None => (inner, false),
     };
     if !is_identifier(name) {
         return Err("the name of a wildcard is made of letters, digits and '_'");
     }
-    match (rest, last) {
+    match (is_rest, is_last) {
         (true, true) => Ok(Segment::Rest(Some(name.into()))),
         (true, false) => Err("'{name...}' stands at the end only"),
         (false, _) => Ok(Segment::Wild(name.into())),
@@ -225,6 +310,14 @@ mod tests {
             ("/a%2Fb/c%20d", &[literal("a/b"), literal("c d")]),
             ("/{ä_1}", &[wild("ä_1")]),
             ("POST  /x", &[literal("x")]),
+            ("GET\t /x", &[literal("x")]),
+            ("CONNECT /", &[Segment::Rest(None)]),
+            ("CONNECT example.com/{$}", &[literal("")]),
+            ("/a b/c", &[literal("a b"), literal("c")]),
+            ("/%61/%7B", &[literal("a"), literal("{")]),
+            ("/%2E%2e", &[literal("..")]),
+            ("/%zz", &[literal("%zz")]),
+            ("[::1]/a", &[literal("a")]),
         ];
         for (text, segments) in table {
             assert_eq!(
@@ -235,38 +328,67 @@ mod tests {
         }
     }
 
+    /// Pattern, byte where it is broken, words of the rule.
+    const BROKEN: &[(&str, usize, &str)] = &[
+        ("", 0, "empty"),
+        ("GET", 0, "begins with '/'"),
+        ("GET ", 4, "begins with '/'"),
+        ("GET example.com", 4, "begins with '/'"),
+        ("example.com", 0, "begins with '/'"),
+        ("G(T /", 0, "no method"),
+        ("A=B /", 0, "no method"),
+        (" /", 0, "no method"),
+        ("\t/", 0, "no method"),
+        ("{a}/b", 0, "no wildcards"),
+        ("GET {host}/a", 4, "no wildcards"),
+        ("a{b}c/", 0, "no wildcards"),
+        ("example.com:80/", 0, "no port"),
+        ("PUT [::1]:80/", 4, "no port"),
+        ("[::1/", 0, "brackets"),
+        ("user@example.com/", 0, "plain name"),
+        ("bücher.example/", 0, "plain name"),
+        ("/a//b", 3, "empty segments"),
+        ("GET //", 5, "empty segments"),
+        ("//", 1, "empty segments"),
+        ("/a/./b", 3, "no '.'"),
+        ("GET /a/..", 7, "no '.'"),
+        ("/{w}x", 1, "whole segment"),
+        ("/x{w}", 1, "whole segment"),
+        ("/{wx", 1, "whole segment"),
+        ("/wx}", 1, "whole segment"),
+        ("/{", 1, "whole segment"),
+        ("/{a}{b}", 1, "letters"),
+        ("/{}", 1, "letters"),
+        ("/{...}", 1, "letters"),
+        ("/{1a}", 1, "letters"),
+        ("/{a-b}", 1, "letters"),
+        ("/{a$}", 1, "letters"),
+        ("/{a b}", 1, "letters"),
+        ("/a/{.x}", 3, "letters"),
+        ("/{$}/", 1, "end only"),
+        ("/{$}/a", 1, "end only"),
+        ("/{a...}/", 1, "end only"),
+        ("/{a...}/b", 1, "end only"),
+        ("/a/{x}/b/{x...}", 9, "same name"),
+        ("/{a}/{a}", 5, "same name"),
+        ("/a?b", 2, "no query"),
+        ("/a#b", 2, "no query"),
+        ("/x/%FF", 3, "UTF-8"),
+        ("CONNECT /tunnel", 8, "no path"),
+        (
+            "/{a}/{b}/{c}/{d}/{e}/{f}/{g}/{h}/{i}/{j}/{k}/{l}/{m}/{n}/{o}/{p}/{q}",
+            0,
+            "too many",
+        ),
+    ];
+
     #[test]
-    fn broken_rules_are_named() {
-        let table = [
-            ("", "begins with '/'"),
-            ("GET", "begins with '/'"),
-            ("GET example.com", "begins with '/'"),
-            ("G(T /", "no method"),
-            (" /", "no method"),
-            ("{host}/a", "plain name"),
-            ("/a//b", "empty segments"),
-            ("//", "empty segments"),
-            ("/a{b}", "whole segment"),
-            ("/{b}c", "whole segment"),
-            ("/{", "whole segment"),
-            ("/{}", "letters"),
-            ("/{1a}", "letters"),
-            ("/{a-b}", "letters"),
-            ("/{...}", "letters"),
-            ("/{a}/{a}", "same name"),
-            ("/{a}/{a...}", "same name"),
-            ("/{$}/a", "end only"),
-            ("/{a...}/b", "end only"),
-            ("/a?b", "no query"),
-            ("/%FF", "UTF-8"),
-            (
-                "/{a}/{b}/{c}/{d}/{e}/{f}/{g}/{h}/{i}/{j}/{k}/{l}/{m}/{n}/{o}/{p}/{q}",
-                "too many",
-            ),
-        ];
-        for (text, rule) in table {
+    fn broken_rules_are_named_with_their_place() {
+        for (text, offset, rule) in BROKEN {
             let error = Pattern::parse(text).unwrap_err().to_string();
             assert!(error.contains(rule), "{text:?}: {error}");
+            let place = format!("{text:?}, at byte {offset}: ");
+            assert!(error.contains(&place), "{text:?}: {error}");
         }
     }
 }

@@ -7,61 +7,68 @@
 //!             └─ {rest...} leaf: any method              going back when a branch leads nowhere
 //! ```
 //!
+//! Of the patterns that take a request one lies within all others: two that overlap are refused when
+//! they are registered. So the first that the tree comes to, literals first, is the most specific one.
+//!
 //! Pure: it holds any `T` and knows nothing of handlers or sockets. A look-up allocates nothing and
 //! visits each node at most once.
 
+mod index;
+mod tree;
+
 use std::cmp::Ordering;
+use std::panic::Location;
+use std::sync::Arc;
 
 use ::http::Method;
-use percent_encoding::percent_decode;
 
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Result;
-use crate::limits::ROUTE_PARAMS_MAX;
 use crate::server::pattern::Pattern;
-use crate::server::pattern::Segment;
+use crate::server::pattern::Relation;
+use crate::server::routes::index::Index;
+use crate::server::routes::tree::Node;
+use crate::server::routes::tree::Walk;
+
+pub use crate::server::routes::tree::Captures;
+
+/// Where in a program a route was registered.
+pub type Place = &'static Location<'static>;
 
 /// Patterns and what belongs to them.
 #[derive(Clone, Debug)]
 pub struct Routes<T> {
-    entries: Vec<Entry<T>>,
+    /// Shared by the workers, which only read it.
+    shape: Arc<Shape>,
+    values: Vec<T>,
+}
+
+/// The patterns alone.
+#[derive(Clone, Debug, Default)]
+struct Shape {
+    patterns: Vec<(Pattern, Place)>,
     /// Sorted by host, in lower case.
-    hosts: Vec<(Box<str>, Node)>,
-    any_host: Node,
+    hosts: Vec<(Box<str>, Tree)>,
+    any_host: Tree,
 }
 
-#[derive(Clone, Debug)]
-struct Entry<T> {
-    pattern: Pattern,
-    value: T,
-}
-
-/// A position in the path of a pattern.
+/// The patterns of one host.
 #[derive(Clone, Debug, Default)]
-struct Node {
-    /// Sorted by [`order`].
-    literals: Vec<(Box<str>, Node)>,
-    wild: Option<Box<Node>>,
-    /// Patterns that take all that is left from here.
-    rest: Leaf,
-    /// Patterns that end here.
-    end: Leaf,
+struct Tree {
+    root: Node,
+    index: Index,
 }
 
-/// The routes of one path, by method: indexes into the entries.
-#[derive(Clone, Debug, Default)]
-struct Leaf {
-    /// Methods and their entries, in the order of registration.
-    methods: Vec<(Method, usize)>,
-    any_method: Option<usize>,
-}
-
-/// Where in the path of a request the wildcards of a pattern matched.
-#[derive(Clone, Copy, Debug)]
-pub struct Captures {
-    spans: [(u32, u32); ROUTE_PARAMS_MAX],
-    count: usize,
+/// What the table knows of a request.
+#[derive(Debug)]
+pub enum Answer<'a, T> {
+    /// A route answers it.
+    Found(Match<'a, T>),
+    /// Only with a slash behind its path a route answers it: the client meant that.
+    Slash,
+    /// No route answers it.
+    Nothing,
 }
 
 /// A route that answers a request.
@@ -75,6 +82,16 @@ pub struct Match<'a, T> {
     pub captures: Captures,
 }
 
+impl<'a, T> Answer<'a, T> {
+    /// The route, if there is one.
+    pub fn found(self) -> Option<Match<'a, T>> {
+        match self {
+            Answer::Found(found) => Some(found),
+            Answer::Slash | Answer::Nothing => None,
+        }
+    }
+}
+
 impl<T> Default for Routes<T> {
     fn default() -> Routes<T> {
         Routes::new()
@@ -83,96 +100,101 @@ impl<T> Default for Routes<T> {
 
 impl<T> Routes<T> {
     /// No routes.
-    pub const fn new() -> Routes<T> {
+    pub fn new() -> Routes<T> {
         Routes {
-            entries: Vec::new(),
-            hosts: Vec::new(),
-            any_host: Node {
-                literals: Vec::new(),
-                wild: None,
-                rest: Leaf::new(),
-                end: Leaf::new(),
-            },
+            shape: Arc::default(),
+            values: Vec::new(),
         }
     }
 
-    /// What belongs to the patterns, to be changed.
-    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.entries.iter_mut().map(|entry| &mut entry.value)
+    /// What belongs to the patterns, in the order of registration.
+    pub fn values(&self) -> &[T] {
+        &self.values
     }
 
-    /// Adds a route. An equal pattern (same method, same host, same shape of path) is an error that
-    /// names both.
+    /// The same, to be changed.
+    pub fn values_mut(&mut self) -> &mut [T] {
+        &mut self.values
+    }
+
+    /// The same patterns with other values.
+    pub fn map<U>(&self, value: impl FnMut(&T) -> U) -> Routes<U> {
+        Routes {
+            shape: Arc::clone(&self.shape),
+            values: self.values.iter().map(value).collect(),
+        }
+    }
+
+    /// The patterns with their places and values, in the order of registration.
+    pub fn into_parts(self) -> impl Iterator<Item = (Pattern, Place, T)> {
+        let shape = Arc::unwrap_or_clone(self.shape);
+        let patterns = shape.patterns.into_iter();
+        patterns
+            .zip(self.values)
+            .map(|((pattern, place), value)| (pattern, place, value))
+    }
+
+    /// Adds a route, registered by the caller.
+    #[track_caller]
     pub fn insert(&mut self, pattern: Pattern, value: T) -> Result<()> {
-        let index = self.entries.len();
-        let mut node = match pattern.host() {
-            None => &mut self.any_host,
-            Some(host) => host_node(&mut self.hosts, host),
-        };
-        let mut takes_rest = false;
-        for segment in pattern.segments() {
-            match segment {
-                Segment::Literal(text) => node = node.literal_mut(text),
-                Segment::Wild(_) => node = node.wild.get_or_insert_default(),
-                Segment::Rest(_) => takes_rest = true,
-            }
+        self.insert_at(pattern, value, Location::caller())
+    }
+
+    /// Adds a route. A pattern that conflicts with another one is an error, which names both, their
+    /// places and a request that both would answer: an equal one, or one of the same host that
+    /// answers some of the same requests while each answers some that the other does not.
+    pub fn insert_at(&mut self, pattern: Pattern, value: T, place: Place) -> Result<()> {
+        let index = self.values.len();
+        if let Some(other) = self.shape.conflict(&pattern).0 {
+            let other = &self.shape.patterns[other];
+            return Err(conflict_error(&pattern, place, other));
         }
-        let leaf = if takes_rest {
-            &mut node.rest
-        } else {
-            &mut node.end
-        };
-        if let Some(other) = leaf.exact(pattern.method()) {
-            let other = &self.entries[other].pattern;
-            return Err(Error::new(
-                ErrorKind::Invalid,
-                format!(
-                    "route pattern {:?} answers the same requests as {:?}",
-                    pattern.as_str(),
-                    other.as_str()
-                ),
-            ));
-        }
-        match pattern.method() {
-            Some(method) => leaf.methods.push((method.clone(), index)),
-            None => leaf.any_method = Some(index),
-        }
-        self.entries.push(Entry { pattern, value });
+        let shape = Arc::make_mut(&mut self.shape);
+        shape.tree_mut(pattern.host()).insert(&pattern, index);
+        shape.patterns.push((pattern, place));
+        self.values.push(value);
+        assert_eq!(shape.patterns.len(), self.values.len());
         Ok(())
     }
 
     /// The route that answers a request. `host` may carry a port; `path` is as on the wire, without
-    /// its query. A literal segment beats a wildcard, a wildcard beats a rest; GET answers HEAD too.
-    pub fn find(&self, method: &Method, host: &str, path: &str) -> Option<Match<'_, T>> {
+    /// its query.
+    pub fn find(&self, method: &Method, host: &str, path: &str) -> Answer<'_, T> {
         let path = path.as_bytes();
-        let mut captures = Captures::none();
         if path.first() != Some(&b'/') || u32::try_from(path.len()).is_err() {
-            return None;
+            return Answer::Nothing;
         }
-        let own = self.tree_of(host);
-        let index = own
-            .and_then(|tree| tree.find(method, path, 1, &mut captures))
-            .or_else(|| self.any_host.find(method, path, 1, &mut captures))?;
-        let entry = &self.entries[index];
-        assert_eq!(
-            captures.count,
-            entry.pattern.names().count(),
-            "captures belong to the pattern that matched"
-        );
-        Some(Match {
-            value: &entry.value,
-            pattern: &entry.pattern,
-            captures,
+        let mut walk = Walk::new(method, path);
+        let own = self.shape.tree_of(host);
+        let found = own
+            .and_then(|tree| walk.find(&tree.root))
+            .or_else(|| walk.find(&self.shape.any_host.root));
+        let Some(index) = found else {
+            return match walk.has_slash {
+                true => Answer::Slash,
+                false => Answer::Nothing,
+            };
+        };
+        let pattern = &self.shape.patterns[index].0;
+        if walk.has_slash && pattern.takes_rest() {
+            // What lies beneath something else; the same path with a slash has a route of its own.
+            return Answer::Slash;
+        }
+        Answer::Found(Match {
+            value: &self.values[index],
+            pattern,
+            captures: walk.captures,
         })
     }
 
-    /// The methods that would find a route for this path, sorted, HEAD wherever GET is. Empty means
-    /// that no method would; `None` in the answer of [`Routes::find`] is then a 404, else a 405.
+    /// The methods that would find a route for this path, or for it with a slash behind, sorted;
+    /// HEAD wherever GET is. When no route answers a request, empty means 404, else 405.
     pub fn allowed(&self, host: &str, path: &str) -> Vec<Method> {
         let mut methods = Vec::new();
         if path.starts_with('/') {
-            for tree in self.tree_of(host).into_iter().chain([&self.any_host]) {
-                tree.collect_methods(path.as_bytes(), 1, &mut methods);
+            let shape = &self.shape;
+            for tree in shape.tree_of(host).into_iter().chain([&shape.any_host]) {
+                tree.root.collect_methods(path.as_bytes(), 1, &mut methods);
             }
         }
         if methods.contains(&Method::GET) {
@@ -185,15 +207,17 @@ impl<T> Routes<T> {
 
     /// All patterns, in the order of registration.
     pub fn patterns(&self) -> impl Iterator<Item = &Pattern> {
-        self.entries.iter().map(|entry| &entry.pattern)
+        self.shape.patterns.iter().map(|(pattern, _)| pattern)
     }
 
     /// True when some pattern is limited to a host: otherwise look-ups need none.
     pub fn has_hosts(&self) -> bool {
-        !self.hosts.is_empty()
+        !self.shape.hosts.is_empty()
     }
+}
 
-    fn tree_of(&self, host: &str) -> Option<&Node> {
+impl Shape {
+    fn tree_of(&self, host: &str) -> Option<&Tree> {
         if self.hosts.is_empty() {
             return None;
         }
@@ -203,192 +227,76 @@ impl<T> Routes<T> {
             .binary_search_by(|(name, _)| compare_lowercase(name, host));
         found.ok().map(|at| &self.hosts[at].1)
     }
-}
 
-impl Captures {
-    const fn none() -> Captures {
-        Captures {
-            spans: [(0, 0); ROUTE_PARAMS_MAX],
-            count: 0,
-        }
-    }
-
-    /// Byte ranges of the path, in the order of the pattern's names.
-    pub fn iter(&self) -> impl Iterator<Item = std::ops::Range<usize>> {
-        self.spans[..self.count]
-            .iter()
-            .map(|&(start, end)| start as usize..end as usize)
-    }
-
-    /// How many there are.
-    pub fn count(&self) -> usize {
-        self.count
-    }
-
-    fn push(&mut self, start: usize, end: usize) {
-        // A pattern has at most ROUTE_PARAMS_MAX wildcards, and paths fit into 32 bits (checked by
-        // `find`).
-        self.spans[self.count] = (start as u32, end as u32);
-        self.count += 1;
-    }
-}
-
-impl Leaf {
-    const fn new() -> Leaf {
-        Leaf {
-            methods: Vec::new(),
-            any_method: None,
-        }
-    }
-
-    fn exact(&self, method: Option<&Method>) -> Option<usize> {
-        match method {
-            None => self.any_method,
-            Some(method) => self.of(method),
-        }
-    }
-
-    fn of(&self, method: &Method) -> Option<usize> {
-        self.methods
-            .iter()
-            .find(|(own, _)| own == method)
-            .map(|&(_, index)| index)
-    }
-
-    /// The method's own route, GET's for HEAD, or the one for any method.
-    fn find(&self, method: &Method) -> Option<usize> {
-        self.of(method)
-            .or_else(|| (method == Method::HEAD).then(|| self.of(&Method::GET))?)
-            .or(self.any_method)
-    }
-
-    fn collect_methods(&self, methods: &mut Vec<Method>) {
-        methods.extend(self.methods.iter().map(|(method, _)| method.clone()));
-    }
-}
-
-/// Up to so many are compared one by one, which their lengths decide mostly.
-const FEW_LITERALS: usize = 8;
-
-/// The order of literal segments: by length, which most differ in, then by their bytes. Nothing is
-/// compared with nothing: an empty string may point to no memory, and reading zero bytes there takes
-/// a hundred nanoseconds with the masked loads of AVX-512.
-fn order(own: &[u8], other: &[u8]) -> Ordering {
-    own.len().cmp(&other.len()).then_with(|| match own {
-        [] => Ordering::Equal,
-        own => own.cmp(other),
-    })
-}
-
-impl Node {
-    fn literal_mut(&mut self, text: &str) -> &mut Node {
-        let order = |(own, _): &(Box<str>, Node)| order(own.as_bytes(), text.as_bytes());
-        let at = match self.literals.binary_search_by(order) {
+    fn tree_mut(&mut self, host: Option<&str>) -> &mut Tree {
+        let Some(host) = host else {
+            return &mut self.any_host;
+        };
+        let at = match self.hosts.binary_search_by(|(name, _)| (**name).cmp(host)) {
             Ok(at) => at,
             Err(at) => {
-                self.literals.insert(at, (text.into(), Node::default()));
+                self.hosts.insert(at, (host.into(), Tree::default()));
                 at
             }
         };
-        &mut self.literals[at].1
+        &mut self.hosts[at].1
     }
 
-    /// The child for a segment as it stands in the path.
-    fn literal(&self, segment: &[u8]) -> Option<&Node> {
-        if self.literals.is_empty() {
-            return None;
-        }
-        if segment.is_empty() {
-            // The end of the path: sorted, it stands first.
-            return self
-                .literals
-                .first()
-                .filter(|(own, _)| own.is_empty())
-                .map(|(_, node)| node);
-        }
-        let at = if segment.contains(&b'%') {
-            self.literals
-                .iter()
-                .position(|(own, _)| percent_decode(segment).eq(own.bytes()))?
-        } else if self.literals.len() <= FEW_LITERALS {
-            let is_same = |own: &str| own.len() == segment.len() && own.as_bytes() == segment;
-            self.literals.iter().position(|(own, _)| is_same(own))?
-        } else {
-            self.literals
-                .binary_search_by(|(own, _)| order(own.as_bytes(), segment))
-                .ok()?
+    /// A pattern that conflicts with a new one, and how many steps it took to know: the tree is
+    /// walked, and where its branches are too many, the index asked.
+    fn conflict(&self, pattern: &Pattern) -> (Option<usize>, usize) {
+        let tree = match pattern.host() {
+            None => &self.any_host,
+            Some(host) => match self.tree_of(host) {
+                Some(tree) => tree,
+                None => return (None, 0),
+            },
         };
-        Some(&self.literals[at].1)
-    }
-
-    /// Looks for the rest of `path`, whose next segment begins at `at`; an `at` past the end means
-    /// that no segment is left.
-    fn find(
-        &self,
-        method: &Method,
-        path: &[u8],
-        at: usize,
-        captures: &mut Captures,
-    ) -> Option<usize> {
-        if at > path.len() {
-            return self.end.find(method);
-        }
-        let end = segment_end(path, at);
-        let segment = &path[at..end];
-        if let Some(node) = self.literal(segment)
-            && let Some(index) = node.find(method, path, end + 1, captures)
+        let conflicts = |other: usize| self.patterns[other].0.conflicts_with(pattern);
+        let candidates = tree.index.candidates(pattern.segments());
+        let budget = candidates.as_ref().map_or(usize::MAX, |some| some.count);
+        let mut steps = 0;
+        if let Some(answer) =
+            tree.root
+                .overlapping(pattern.segments(), budget, &mut steps, &conflicts)
         {
-            return Some(index);
+            return (answer, steps);
         }
-        let count = captures.count;
-        if !segment.is_empty()
-            && let Some(node) = &self.wild
-        {
-            captures.push(at, end);
-            if let Some(index) = node.find(method, path, end + 1, captures) {
-                return Some(index);
-            }
-            captures.count = count;
-        }
-        let index = self.rest.find(method)?;
-        captures.push(at, path.len());
-        Some(index)
-    }
-
-    fn collect_methods(&self, path: &[u8], at: usize, methods: &mut Vec<Method>) {
-        if at > path.len() {
-            return self.end.collect_methods(methods);
-        }
-        let end = segment_end(path, at);
-        if let Some(node) = self.literal(&path[at..end]) {
-            node.collect_methods(path, end + 1, methods);
-        }
-        if end > at
-            && let Some(node) = &self.wild
-        {
-            node.collect_methods(path, end + 1, methods);
-        }
-        self.rest.collect_methods(methods);
+        let candidates = candidates.expect("without candidates the walk has no bound");
+        let found = candidates.iter().find(|&other| conflicts(other));
+        (found, steps + budget)
     }
 }
 
-fn host_node<'a>(hosts: &'a mut Vec<(Box<str>, Node)>, host: &str) -> &'a mut Node {
-    let at = match hosts.binary_search_by(|(name, _)| (**name).cmp(host)) {
-        Ok(at) => at,
-        Err(at) => {
-            hosts.insert(at, (host.into(), Node::default()));
-            at
-        }
+impl Tree {
+    fn insert(&mut self, pattern: &Pattern, index: usize) {
+        self.root.insert(pattern, index);
+        self.index.insert(pattern.segments(), index);
+    }
+}
+
+fn conflict_error(own: &Pattern, place: Place, (other, other_place): &(Pattern, Place)) -> Error {
+    let both = own.example_of_both(other);
+    let text = match own.relation(other) {
+        Relation::Equal => format!(
+            "route pattern {:?} ({place}) answers the same requests as {:?} ({other_place}), such as {both}",
+            own.as_str(),
+            other.as_str()
+        ),
+        _ => format!(
+            "route pattern {:?} ({place}) conflicts with {:?} ({other_place}): both answer {both}, and neither \
+             is more specific; only the first answers {}, only the second {}",
+            own.as_str(),
+            other.as_str(),
+            own.example_of_own(other),
+            other.example_of_own(own)
+        ),
     };
-    &mut hosts[at].1
-}
-
-fn segment_end(path: &[u8], at: usize) -> usize {
-    memchr::memchr(b'/', &path[at..]).map_or(path.len(), |length| at + length)
+    Error::new(ErrorKind::Invalid, text)
 }
 
 /// The host of an authority: `example.com:80` → `example.com`, `[::1]:80` → `[::1]`.
-fn without_port(host: &str) -> &str {
+pub(super) fn without_port(host: &str) -> &str {
     match host.rfind(':') {
         Some(colon) if !host[colon..].contains(']') => &host[..colon],
         _ => host,
@@ -402,243 +310,4 @@ fn compare_lowercase(lower: &str, other: &str) -> Ordering {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::prop;
-    use proptest::prelude::prop_assert_eq;
-    use proptest::prelude::proptest;
-
-    use super::*;
-
-    fn routes(patterns: &[&'static str]) -> Routes<&'static str> {
-        let mut routes = Routes::new();
-        for &pattern in patterns {
-            routes
-                .insert(Pattern::parse(pattern).unwrap(), pattern)
-                .unwrap();
-        }
-        routes
-    }
-
-    /// Finds `METHOD [host]path` and renders the pattern with what it captured.
-    fn answer(routes: &Routes<&'static str>, request: &str) -> String {
-        let (method, target) = request.split_once(' ').unwrap();
-        let slash = target.find('/').unwrap_or(0);
-        let (host, path) = target.split_at(slash);
-        let method = Method::from_bytes(method.as_bytes()).unwrap();
-        match routes.find(&method, host, path) {
-            None => {
-                let allowed = routes.allowed(host, path);
-                let names: Vec<_> = allowed.iter().map(Method::as_str).collect();
-                format!("none {}", names.join(","))
-            }
-            Some(found) => {
-                let mut text = found.value.to_string();
-                for (name, span) in found.pattern.names().zip(found.captures.iter()) {
-                    text += &format!(" {name}={}", &path[span]);
-                }
-                text
-            }
-        }
-    }
-
-    fn check(patterns: &[&'static str], table: &[(&str, &str)]) {
-        let mut reversed = patterns.to_vec();
-        reversed.reverse();
-        for patterns in [patterns, &reversed] {
-            let routes = routes(patterns);
-            for (request, expected) in table {
-                assert_eq!(answer(&routes, request), *expected, "{request}");
-            }
-        }
-    }
-
-    #[test]
-    fn literal_beats_wild_beats_rest() {
-        check(
-            &["/a/b", "/a/{x}", "/a/{rest...}", "/{x}/b"],
-            &[
-                ("GET /a/b", "/a/b"),
-                ("GET /a/c", "/a/{x} x=c"),
-                ("GET /a/c/d", "/a/{rest...} rest=c/d"),
-                ("GET /a/", "/a/{rest...} rest="),
-                ("GET /a", "none "),
-                ("GET /z/b", "/{x}/b x=z"),
-                ("GET /z/c", "none "),
-            ],
-        );
-    }
-
-    #[test]
-    fn goes_back_when_a_branch_leads_nowhere() {
-        check(
-            &["/a/b/c", "/a/{x}/d", "/{x}/b/{y}/e", "/{rest...}"],
-            &[
-                ("GET /a/b/c", "/a/b/c"),
-                ("GET /a/b/d", "/a/{x}/d x=b"),
-                ("GET /a/b/c/e", "/{x}/b/{y}/e x=a y=c"),
-                ("GET /a/b/c/f", "/{rest...} rest=a/b/c/f"),
-                ("GET /", "/{rest...} rest="),
-            ],
-        );
-    }
-
-    #[test]
-    fn a_final_slash_is_everything_beneath() {
-        check(
-            &["/", "/{$}", "/tree/", "/exact/{$}", "/plain"],
-            &[
-                ("GET /", "/{$}"),
-                ("GET /x", "/ =x"),
-                ("GET /tree/", "/tree/ ="),
-                ("GET /tree/a/b", "/tree/ =a/b"),
-                ("GET /tree", "/ =tree"),
-                ("GET /exact/", "/exact/{$}"),
-                ("GET /exact/more", "/ =exact/more"),
-                ("GET /plain", "/plain"),
-                ("GET /plain/", "/ =plain/"),
-            ],
-        );
-    }
-
-    #[test]
-    fn methods_and_what_they_allow() {
-        check(
-            &[
-                "GET /a",
-                "POST /a",
-                "/b",
-                "GET /c/{x}",
-                "PUT /c/d",
-                "HEAD /h",
-                "GET /h",
-            ],
-            &[
-                ("GET /a", "GET /a"),
-                ("HEAD /a", "GET /a"),
-                ("POST /a", "POST /a"),
-                ("PUT /a", "none GET,HEAD,POST"),
-                ("get /a", "none GET,HEAD,POST"),
-                ("BREW /b", "/b"),
-                ("GET /c/d", "GET /c/{x} x=d"),
-                ("PUT /c/d", "PUT /c/d"),
-                ("POST /c/d", "none GET,HEAD,PUT"),
-                ("HEAD /h", "HEAD /h"),
-                ("OPTIONS *", "none "),
-                ("GET /nowhere", "none "),
-            ],
-        );
-    }
-
-    #[test]
-    fn a_host_is_asked_first() {
-        check(
-            &[
-                "/a",
-                "example.com/a",
-                "GET example.com/b",
-                "/{x}",
-                "[::1]/a",
-            ],
-            &[
-                ("GET example.com/a", "example.com/a"),
-                ("GET EXAMPLE.com:8080/a", "example.com/a"),
-                ("GET other.com/a", "/a"),
-                ("GET [::1]:80/a", "[::1]/a"),
-                ("GET [::1]/a", "[::1]/a"),
-                ("POST example.com/b", "/{x} x=b"),
-                ("GET example.com/c", "/{x} x=c"),
-                ("GET example.com.evil/b", "/{x} x=b"),
-            ],
-        );
-    }
-
-    #[test]
-    fn escapes_are_read_per_segment() {
-        check(
-            &["/a%20b/c", "/a%2Fb", "/{x}/y"],
-            &[
-                ("GET /a%20b/c", "/a%20b/c"),
-                ("GET /%61%20b/%63", "/a%20b/c"),
-                ("GET /a%2fb", "/a%2Fb"),
-                ("GET /a/b", "none "),
-                ("GET /%2F/y", "/{x}/y x=%2F"),
-                ("GET /%zz/y", "/{x}/y x=%zz"),
-                ("GET //y", "none "),
-            ],
-        );
-    }
-
-    #[test]
-    fn equal_patterns_name_each_other() {
-        for (first, second) in [
-            ("/a/{x}", "/a/{y}"),
-            ("GET /", "GET /{rest...}"),
-            ("GET a.com/x", "GET A.com/x"),
-            ("/", "/"),
-        ] {
-            let mut routes = routes(&[first]);
-            let error = routes
-                .insert(Pattern::parse(second).unwrap(), second)
-                .unwrap_err()
-                .to_string();
-            assert!(error.contains(&format!("{first:?}")), "{error}");
-            assert!(error.contains(&format!("{second:?}")), "{error}");
-        }
-        routes(&[
-            "GET /a", "POST /a", "/a", "a.com/a", "/{a}", "/a/", "/a/{$}",
-        ]);
-    }
-
-    proptest! {
-        /// The tree finds what trying every pattern finds: a match exactly when one pattern matches.
-        #[test]
-        fn agrees_with_trying_all(
-            shapes in prop::collection::btree_set(
-                prop::collection::vec(prop::sample::select(vec!["a", "b", "{}", "..."]), 1..4), 1..8),
-            path in prop::collection::vec(prop::sample::select(vec!["a", "b", "c", ""]), 1..5),
-        ) {
-            let mut all = Vec::new();
-            let mut routes = Routes::new();
-            for shape in &shapes {
-                let text = pattern_text(shape);
-                let pattern = Pattern::parse(&text).unwrap();
-                if routes.insert(pattern.clone(), text).is_ok() {
-                    all.push(pattern);
-                }
-            }
-            let path = format!("/{}", path.join("/"));
-            let expected = all.iter().any(|pattern| matches(pattern, &path));
-            let found = routes.find(&Method::GET, "", &path);
-            prop_assert_eq!(found.is_some(), expected, "{} in {:?}", path, shapes);
-            if let Some(found) = found {
-                prop_assert_eq!(matches(found.pattern, &path), true);
-            }
-        }
-    }
-
-    fn pattern_text(shape: &[&str]) -> String {
-        let mut text = String::new();
-        for (at, piece) in shape.iter().enumerate() {
-            match *piece {
-                "{}" => text += &format!("/{{p{at}}}"),
-                "..." if at + 1 == shape.len() => text += "/{rest...}",
-                "..." => text += "/c",
-                literal => text += &format!("/{literal}"),
-            }
-        }
-        text
-    }
-
-    fn matches(pattern: &Pattern, path: &str) -> bool {
-        let mut pieces = path[1..].split('/');
-        for segment in pattern.segments() {
-            match (segment, pieces.next()) {
-                (Segment::Literal(text), Some(piece)) if **text == *piece => {}
-                (Segment::Wild(_), Some(piece)) if !piece.is_empty() => {}
-                (Segment::Rest(_), Some(_)) => return true,
-                _ => return false,
-            }
-        }
-        pieces.next().is_none()
-    }
-}
+mod tests;
