@@ -153,6 +153,9 @@ targets! {
     framing
     target
     range
+    multipart
+    query
+    cookie
     server_connection
     client_connection
     differential

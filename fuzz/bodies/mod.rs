@@ -11,10 +11,13 @@
 
 mod chunked;
 mod client_connection;
+mod cookie;
 mod differential;
 mod framing;
 mod heads;
 mod model;
+mod multipart;
+mod query;
 mod range;
 mod received;
 mod reference;
@@ -26,10 +29,13 @@ mod wire;
 
 pub use chunked::chunked;
 pub use client_connection::client_connection;
+pub use cookie::cookie;
 pub use differential::differential;
 pub use framing::framing;
 pub use heads::request_head;
 pub use heads::response_head;
+pub use multipart::multipart;
+pub use query::query;
 pub use range::range;
 pub use server_connection::server_connection;
 pub use target::target;
@@ -38,13 +44,16 @@ pub use target::target;
 pub type Body = fn(&[u8]);
 
 /// All targets, by the names of their binaries and of the folders of their corpora.
-pub const TARGETS: [(&str, Body); 9] = [
+pub const TARGETS: [(&str, Body); 12] = [
     ("request_head", request_head),
     ("response_head", response_head),
     ("chunked", chunked),
     ("framing", framing),
     ("target", target),
     ("range", range),
+    ("multipart", multipart),
+    ("query", query),
+    ("cookie", cookie),
     ("server_connection", server_connection),
     ("client_connection", client_connection),
     ("differential", differential),
