@@ -1,4 +1,5 @@
-//! Connections that go on with another protocol, over real sockets and from raw clients.
+//! Connections that go on with another protocol, over real sockets and from raw clients: 101, and
+//! the tunnel of a CONNECT.
 
 use std::io::ErrorKind;
 use std::io::Read;
@@ -9,10 +10,12 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use roundtrip::Request;
 use roundtrip::Response;
 use roundtrip::Router;
 use roundtrip::Server;
+use roundtrip::net::TcpStream;
 use roundtrip::runtime;
 use roundtrip::server::upgrade::Duplex;
 
@@ -39,6 +42,39 @@ async fn echo(mut duplex: Duplex) -> roundtrip::Result<()> {
         duplex.write(bytes).await?;
     }
     duplex.write("bye").await
+}
+
+/// Both directions at once, by tasks of their own.
+async fn copy(client: Duplex, server: TcpStream) -> roundtrip::Result<()> {
+    let (mut from_client, mut to_client) = client.split();
+    let to_server = server.clone();
+    let up = runtime::spawn(async move {
+        while let Some(bytes) = from_client.read().await? {
+            to_server.write_all(bytes).await?;
+        }
+        to_server.shutdown_write();
+        Ok::<_, roundtrip::Error>(())
+    });
+    loop {
+        let (read, buffer) = server.read(BytesMut::with_capacity(16 * 1024)).await;
+        if read? == 0 {
+            break;
+        }
+        to_client.write(buffer.freeze()).await?;
+    }
+    to_client.shutdown();
+    up.await?
+}
+
+async fn connect(request: Request) -> roundtrip::Result<Response> {
+    let (host, port) = request
+        .host()
+        .and_then(|host| host.rsplit_once(':'))
+        .unwrap();
+    let server = TcpStream::connect(host, port.parse().unwrap()).await?;
+    Ok(Response::tunnel(async move |client| {
+        copy(client, server).await
+    }))
 }
 
 fn router() -> Router {
@@ -82,6 +118,7 @@ fn router() -> Router {
                 runtime::spawn(echo(duplex));
             })
         })
+        .connect(connect)
 }
 
 fn upgrade(path: &str) -> String {
@@ -196,6 +233,51 @@ fn a_client_that_did_not_ask_is_told_how_and_goes_on() {
     let fields = ["Connection: Upgrade", "Upgrade: h2c"];
     let ignored = peer.send(request("GET /", &fields, "")).answer();
     assert_eq!((ignored.status, ignored.text()), (200, "hello"));
+}
+
+#[test]
+fn a_tunnel_leads_where_connect_says() {
+    let other = Serving::start(Router::new().get("/{$}", |_: &Request| "behind the tunnel"));
+    let serving = Serving::start(router());
+    let mut peer = serving.peer();
+    let head = format!("CONNECT {0} HTTP/1.1\r\nHost: {0}\r\n\r\n", other.address);
+    // The first request is on its way before the tunnel is there.
+    peer.send(head + &get("/"));
+    let start = read_until_blank(&mut peer);
+    assert!(start.starts_with("HTTP/1.1 200 OK\r\n"), "{start}");
+    for field in ["Content-Length", "Transfer-Encoding", "Connection"] {
+        assert!(!start.contains(field), "{start}");
+    }
+    assert_eq!(peer.answer().text(), "behind the tunnel");
+    peer.send(request("GET /", &["Connection: close"], ""));
+    assert_eq!(peer.answer().text(), "behind the tunnel");
+    assert!(peer.is_closed());
+}
+
+/// The head of a response to CONNECT, which has no body whatever it says.
+fn read_until_blank(peer: &mut Peer) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.extend(read_exact(peer, 1));
+    }
+    String::from_utf8(head).unwrap()
+}
+
+#[test]
+fn a_tunnel_that_cannot_be_made_is_a_502_and_the_end() {
+    let serving = Serving::start(router());
+    let mut peer = serving.peer();
+    // Nobody listens there.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    peer.send(format!(
+        "CONNECT {address} HTTP/1.1\r\nHost: {address}\r\n\r\n"
+    ));
+    let answer = peer.answer();
+    assert_eq!(answer.status, 502);
+    assert_eq!(answer.field("connection"), Some("close"));
+    assert!(peer.is_closed());
 }
 
 #[test]
