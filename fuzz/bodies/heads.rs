@@ -135,7 +135,7 @@ fn check_prefixes(head: &[u8], scan: impl Fn(&[u8]) -> Scanned) {
 }
 
 fn check_refusal(error: HeadError) {
-    let statuses = [400, 414, 431, 505];
+    let statuses = [400, 414, 421, 431, 505];
     assert!(statuses.contains(&error.status.as_u16()), "{error:?}");
     assert!(!error.rule.is_empty(), "every refusal has its rule");
 }
