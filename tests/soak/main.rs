@@ -5,11 +5,13 @@
 //!            threads with our        ├──► server, 2 workers ◄── sockets that reset, vanish,
 //!            blocking client ────────┘                          trickle, stall, half-close
 //!            tasks with our client ─────► a server that does not play fair
+//!   and by itself: connections without a request, as fast as they can be made
 //!   then all of it ends, and is looked at: descriptors, operations, connections, buffers, memory
 //! ```
 //!
 //! `make soak MINUTES=10` runs the long one, `make test` a short one. `SOAK_SEED` changes the mix.
 
+mod churn;
 mod content;
 mod figures;
 mod heap;
@@ -23,6 +25,8 @@ use std::net::SocketAddr;
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
@@ -55,6 +59,9 @@ const PEERS: u64 = 6;
 const SETTLED: Duration = Duration::from_secs(15);
 /// The size of each file that is served.
 const FILE_BYTES: [usize; 4] = [0, 1_000, 100_000, 1_500_000];
+
+/// Whoever counts the descriptors of the process is alone in it.
+static ALONE: Mutex<()> = Mutex::new(());
 
 /// A file that is served.
 struct File {
@@ -297,6 +304,7 @@ fn hide_planned_panics() {
 
 /// Rounds of `length` until `end`, at least `rounds_min`; the first `warm` fill caches and lists.
 fn soak(length: Duration, end: Instant, warm: usize, rounds_min: usize, tolerance: Tolerance) {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let seed = std::env::var("SOAK_SEED").map_or(1, |seed| seed.parse().unwrap());
     hide_planned_panics();
     let descriptors_before = descriptors();
@@ -362,4 +370,29 @@ fn a_long_soak() {
         allocations: 500,
     };
     soak(Duration::from_secs(10), end, 3, 6, tolerance);
+}
+
+/// Seconds, in `make test`.
+#[test]
+fn a_short_churn() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let tolerance = Tolerance {
+        resident: i64::MAX,
+        allocated: 1 << 20,
+        allocations: 500,
+    };
+    churn::churn(Duration::from_millis(200), 1, 4, tolerance);
+}
+
+/// A minute.
+#[test]
+#[ignore = "takes a minute: make soak"]
+fn a_long_churn() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let tolerance = Tolerance {
+        resident: 2 << 20,
+        allocated: 64 << 10,
+        allocations: 100,
+    };
+    churn::churn(Duration::from_secs(5), 2, 12, tolerance);
 }
