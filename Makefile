@@ -73,7 +73,7 @@ fuzz: ## fuzz TARGET (default: each in turn) for MINUTES (default: 5): installs 
 
 interop: ## tests against curl, wrk, ab, h2load, HAProxy, Python, Node: installs what is missing
 	.ci/install curl:curl wrk:wrk ab:apache2-utils h2load:nghttp2-client node:nodejs \
-		haproxy:haproxy
+		haproxy:haproxy systemd-socket-activate:systemd
 	/usr/bin/python3 -c 'import requests' || .ci/install none:python3-requests
 	$(CARGO) build --release --features cli --example echo
 	$(CARGO) test --release --features cli --test interop

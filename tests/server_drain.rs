@@ -24,6 +24,7 @@ use roundtrip::Request;
 use roundtrip::Response;
 use roundtrip::Router;
 use roundtrip::Server;
+use roundtrip::net::Address;
 use roundtrip::net::TcpStream;
 use roundtrip::runtime;
 use roundtrip::runtime::JoinHandle;
@@ -245,6 +246,51 @@ fn a_shutdown_tells_its_guests_once() {
     handle.on_shutdown(call(&calls));
     assert_eq!(calls.load(Ordering::SeqCst), 3);
 }
+
+#[test]
+fn several_listeners() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let server = Server::new(router())
+        .bind("127.0.0.1:0")
+        .unwrap()
+        .bind("127.0.0.1:0")
+        .unwrap()
+        .bind_unix(&path)
+        .unwrap()
+        .workers(2);
+    let handle = server.handle();
+    let thread = std::thread::spawn(|| server.run_until(pending()));
+    let addresses = handle.addresses();
+    assert_eq!(addresses.len(), 3);
+    let ask = |mut stream: Box<dyn ReadWrite>| {
+        let head = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        stream.write_all(head).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.ends_with("hello"), "{answer:?}");
+    };
+    for _ in 0..3 {
+        for address in &addresses {
+            ask(match address {
+                Address::Tcp(address) => Box::new(std::net::TcpStream::connect(address).unwrap()),
+                Address::Unix(path) => Box::new(UnixStream::connect(path).unwrap()),
+            });
+        }
+    }
+    handle.shutdown();
+    thread.join().unwrap().unwrap();
+    for address in addresses {
+        match address {
+            Address::Tcp(address) => assert!(std::net::TcpStream::connect(address).is_err()),
+            Address::Unix(path) => assert!(!path.exists()),
+        }
+    }
+}
+
+trait ReadWrite: std::io::Read + std::io::Write {}
+
+impl<T: std::io::Read + std::io::Write> ReadWrite for T {}
 
 /// One worker accepts for three. Those without anything to do must not end before what it accepted
 /// has come to them.

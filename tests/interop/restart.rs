@@ -1,4 +1,5 @@
-//! Two instances behind HAProxy, restarted in turn under wrk: no request fails.
+//! Two instances behind HAProxy, restarted in turn under wrk: no request fails. And sockets that
+//! systemd passes.
 //!
 //! ```text
 //!   wrk ──► HAProxy ──────┬──► instance a     SIGTERM ─► /ready says 503 ─► taken out
@@ -20,6 +21,7 @@ use std::time::Duration;
 use std::time::Instant;
 
 use crate::interop::files;
+use crate::process;
 use crate::process::Server;
 use crate::process::roundtrip;
 
@@ -40,6 +42,51 @@ fn behind_haproxy_that_repeats_nothing() {
 #[test]
 fn behind_haproxy_with_its_defaults() {
     restart_under_load(None);
+}
+
+/// systemd's own program passes two sockets, and starts the server for the first that comes.
+#[test]
+fn activated_by_systemd() {
+    let folder = files::folder();
+    let [port, ..] = free_ports();
+    let path = folder.path().join("http.sock");
+    let mut command = Command::new("systemd-socket-activate");
+    command.args([
+        "--fdname=web:local",
+        "-l",
+        &format!("127.0.0.1:{port}"),
+        "-l",
+    ]);
+    command.arg(&path).arg(roundtrip().get_program());
+    command.arg("serve").arg(folder.path()).arg("--quiet");
+    let log = File::create(folder.path().join("activation.log")).expect("a log");
+    let outputs = (log.try_clone().expect("a log"), log);
+    command
+        .stdin(Stdio::null())
+        .stdout(outputs.0)
+        .stderr(outputs.1);
+    let _server = Running(command.spawn().expect("systemd is installed"));
+    wait_for("it listens", || UnixStream::connect(&path).is_ok());
+    let curl = || {
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--fail", "--max-time", "20"]);
+        curl
+    };
+    let url = format!("http://127.0.0.1:{port}/a.txt");
+    let text = process::text(curl().arg(url));
+    let local = process::text(curl().arg("--unix-socket").arg(&path).arg("http://a/a.txt"));
+    assert_eq!(
+        text,
+        fs::read_to_string(folder.path().join("a.txt")).expect("a file")
+    );
+    assert_eq!(local, text);
+    let said = fs::read_to_string(folder.path().join("activation.log")).expect("a log");
+    for address in [
+        format!("http://127.0.0.1:{port}\n"),
+        format!("http://unix:{}\n", path.display()),
+    ] {
+        assert!(said.contains(&format!("listening on {address}")), "{said}");
+    }
 }
 
 fn restart_under_load(retries: Option<&str>) {
