@@ -131,6 +131,8 @@ pub struct Plan {
     pub shutdown_after: Option<Duration>,
     /// The server is dropped while requests run.
     pub abandoned_after: Option<Duration>,
+    /// How long the server goes on accepting when it is told to end.
+    pub drain_delay: Duration,
     /// Only what is quick is asked for.
     pub is_quick: bool,
 }
@@ -210,6 +212,10 @@ impl Plan {
             pipelined_bytes: *random.choose(&[1, 1_000, 65_536]),
             shutdown_after: random.chance(0.1).then(|| early_end(random)),
             abandoned_after: random.chance(0.05).then(|| early_end(random)),
+            drain_delay: match random.chance(0.3) {
+                true => early_end(random),
+                false => Duration::ZERO,
+            },
             is_quick,
         }
     }
@@ -318,13 +324,14 @@ impl fmt::Display for Plan {
         write!(
             f,
             "{:?}, latency {:?}, sockets of {} bytes, impatient {}, shutdown after {:?}, dropped \
-             after {:?}",
+             after {:?}, drain delay {:?}",
             self.ring,
             self.latency,
             self.socket_buffer_bytes,
             self.is_impatient,
             self.shutdown_after,
-            self.abandoned_after
+            self.abandoned_after,
+            self.drain_delay
         )
     }
 }

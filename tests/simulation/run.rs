@@ -320,6 +320,7 @@ async fn serve(plan: &Plan) -> (ServerHandle, JoinHandle<roundtrip::Result<()>>)
             .body_timeout(times.body)
             .write_timeout(times.write)
             .shutdown_timeout(times.shutdown)
+            .drain_delay(plan.drain_delay)
             .pipelined_bytes_max(plan.pipelined_bytes);
         let bound = server
             .bind("127.0.0.1:80")
@@ -378,7 +379,7 @@ async fn end_server(
         Ok(Err(error)) | Err(error) => simulation::fail(format!("the server ended: {error}")),
     }
     let took = core.now() - began;
-    if took > plan.times.shutdown + plan.slack() {
+    if took > plan.drain_delay + plan.times.shutdown + plan.slack() {
         simulation::fail(format!("the shutdown took {took:?}"));
     }
 }
