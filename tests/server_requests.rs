@@ -473,3 +473,103 @@ fn requests_of_the_http_crate_and_back() {
     let answer = serving.ask(&form("/7?a=%20", &[], "body"));
     assert_eq!(answer.text(), "POST /7?a=%20 7: body");
 }
+
+/// Collected forms on the simulated kernel: whatever fails, and whoever gives up, a form is whole or
+/// an error, and no file stays open (the simulation looks at its end).
+#[cfg(feature = "simulation")]
+mod simulated {
+    use roundtrip::Client;
+    use roundtrip::Error;
+    use roundtrip::simulation::Fault;
+    use roundtrip::simulation::Faults;
+    use roundtrip::simulation::Simulation;
+
+    use super::*;
+
+    async fn measure(mut request: Request) -> Result<String> {
+        let options = FormOptions::default().memory_bytes_max(2_000);
+        let form = request.multipart_form(options).await?;
+        let mut text = String::new();
+        for file in form.all_files() {
+            let bytes = file.bytes(1 << 20).await?;
+            let sum = bytes.iter().map(|byte| u64::from(*byte)).sum::<u64>();
+            text += &format!("{} {sum} {}\n", bytes.len(), file.is_on_disk());
+        }
+        Ok(text)
+    }
+
+    /// A form with some files, and what is expected of it.
+    fn upload(seed: u64) -> (String, String) {
+        let (mut body, mut expected) = (String::new(), String::new());
+        let mut left = 2_000;
+        for index in 0..3 {
+            let len =
+                ((seed * 31 + index * 17) * 7_919 % 200_000) as usize >> (3 * (seed + index) % 9);
+            let byte = b'a' + ((seed + index) % 26) as u8;
+            let content = char::from(byte).to_string().repeat(len);
+            body += &part("name=f; filename=x", &content);
+            let is_on_disk = len > left;
+            left -= if is_on_disk { 0 } else { len };
+            let sum = len as u64 * u64::from(byte);
+            expected += &format!("{len} {sum} {is_on_disk}\n");
+        }
+        (body + "------b--\r\n", expected)
+    }
+
+    async fn scenario(seed: u64, is_harmless: bool) -> Result<usize> {
+        let router = Router::new().post("/measure", measure);
+        let server = Server::new(router).bind("127.0.0.1:80")?;
+        let handle = server.handle();
+        let serving = runtime::spawn(server.run_here());
+        let client = Client::new();
+        let mut whole = 0;
+        for round in 0..3 {
+            let (body, expected) = upload(seed * 3 + round);
+            let (name, content_type) = MULTIPART.split_once(": ").unwrap();
+            let mut ask = client
+                .post("http://127.0.0.1/measure")
+                .header(name, content_type)
+                .body(body);
+            let gives_up = seed % 3 == 0;
+            if gives_up {
+                ask = ask.timeout(Duration::from_micros(50 * (seed + round)));
+            }
+            let answer = async { ask.send().await?.error_for_status()?.text().await };
+            match answer.await {
+                Ok(text) => {
+                    assert_eq!(text, expected);
+                    whole += 1;
+                }
+                Err(error) => assert!(gives_up || !is_harmless, "{error}"),
+            }
+        }
+        drop(client);
+        handle.shutdown();
+        serving.await??;
+        Ok::<_, Error>(whole)
+    }
+
+    #[test]
+    fn uploads_under_every_fault() {
+        let (mut whole, mut failed) = (0, 0);
+        for seed in 0..90 {
+            let mut faults = match seed % 2 {
+                0 => Faults::all(),
+                _ => Faults::none().with(Fault::FileFailed, 0.2),
+            };
+            faults = faults.with(Fault::DescriptorsExhausted, 0.0);
+            if seed % 5 == 1 {
+                faults = Faults::none().with(Fault::SlowJob, 0.5);
+            }
+            let is_harmless = faults.is_harmless();
+            let report = Simulation::new(seed)
+                .faults(faults)
+                .run(scenario(seed, is_harmless));
+            let fired = report.fired().of(Fault::FileFailed);
+            failed += fired;
+            whole += report.unwrap().unwrap();
+        }
+        assert!(whole > 100, "{whole}");
+        assert!(failed > 20, "{failed}");
+    }
+}
