@@ -255,18 +255,18 @@ impl Cookie {
         if let Some(age) = self.max_age {
             write!(text, "; Max-Age={}", age.as_secs()).expect("a string takes all");
         }
-        for (name, is_set) in [
-            ("; HttpOnly", self.http_only),
-            ("; Secure", self.secure),
-            ("; Partitioned", self.partitioned),
-        ] {
-            if is_set {
-                text += name;
-            }
+        if self.http_only {
+            text += "; HttpOnly";
+        }
+        if self.secure {
+            text += "; Secure";
         }
         if let Some(same_site) = self.same_site {
             text += "; SameSite=";
             text += same_site.as_str();
+        }
+        if self.partitioned {
+            text += "; Partitioned";
         }
         Ok(text)
     }
@@ -541,7 +541,7 @@ mod tests {
             (Cookie::removal("a").path("/"), "a=; Path=/; Max-Age=0"),
             (
                 plain().secure().partitioned().same_site(SameSite::None),
-                "a=1; Secure; Partitioned; SameSite=None",
+                "a=1; Secure; SameSite=None; Partitioned",
             ),
             (
                 plain().same_site(SameSite::Strict).http_only(),
@@ -620,6 +620,43 @@ mod tests {
             let response = Response::new().cookie(cookie);
             assert!(response.headers().is_empty());
             assert!(response.invalid_header().is_some());
+        }
+    }
+
+    /// As sites write them; net/http's tests have the same.
+    #[test]
+    fn reads_cookies_from_the_wild() {
+        let nid = "NID=99=YsDT5i3E-CXax-; expires=Wed, 23-Nov-2011 01:05:03 GMT; path=/; \
+                   domain=.google.ch; HttpOnly";
+        let nid = Cookie::parse(nid, NOW).unwrap();
+        let expected = Cookie::new("NID", "99=YsDT5i3E-CXax-").expires(1_322_010_303);
+        let expected = expected.path("/").domain("google.ch").http_only();
+        assert_eq!(nid, expected);
+        for (text, name, value) in [
+            ("Cookie-1=v$1", "Cookie-1", "v$1"),
+            (
+                ".ASPXAUTH=7E3AA; expires=Wed, 07-Mar-2012 14:25:06 GMT; path=/",
+                ".ASPXAUTH",
+                "7E3AA",
+            ),
+            (
+                "ASP.NET_SessionId=foo; path=/; HttpOnly",
+                "ASP.NET_SessionId",
+                "foo",
+            ),
+            ("special-1=a z", "special-1", "a z"),
+            ("special-2=\" z\"", "special-2", " z"),
+            ("special-3=\"a \"", "special-3", "a "),
+            ("special-4=\" \"", "special-4", " "),
+            ("special-5=a,z", "special-5", "a,z"),
+            ("special-6=\",z\"", "special-6", ",z"),
+            ("special-7=a,", "special-7", "a,"),
+            ("special-8=\",\"", "special-8", ","),
+            ("special-9 =\",\"", "special-9", ","),
+            ("samesitedefault=foo; SameSite", "samesitedefault", "foo"),
+        ] {
+            let found = Cookie::parse(text, NOW).unwrap();
+            assert_eq!((&found.name[..], &found.value[..]), (name, value), "{text}");
         }
     }
 
