@@ -175,6 +175,7 @@ impl Net {
             recv: Receiving::Idle,
             send: Sending::Idle,
             close: Closing::Open,
+            lag_ms: 0,
             reading: false,
             dirty: false,
             has_received: false,

@@ -137,6 +137,8 @@ pub struct Io {
     /// When output was last taken over by our kernel, of what had to wait.
     pub(super) sent_at: Instant,
     pub(super) write_timeout: Duration,
+    /// Bytes per second; zero for none.
+    pub(super) write_rate_min: u32,
     pub(super) receive: Receive,
     /// Fewer pending bytes than these call `on_sent`, once; zero when nobody asked for it.
     sent_mark_bytes: u32,
@@ -189,6 +191,7 @@ impl Io {
             wall_seconds,
             sent_at: now,
             write_timeout: WRITE_TIMEOUT,
+            write_rate_min: 0,
             receive: Receive::Once,
             sent_mark_bytes: 0,
             linger: true,
@@ -294,6 +297,12 @@ impl Io {
     /// watches this itself; no deadline of the protocol is needed.
     pub fn set_write_timeout(&mut self, timeout: Duration) {
         self.write_timeout = timeout;
+    }
+
+    /// Sets at how many bytes per second the peer has to read at least, while it is waited for. The
+    /// write time-out is what it may lag behind; zero, the default, lets any progress do.
+    pub fn set_write_rate_min(&mut self, bytes: u32) {
+        self.write_rate_min = bytes;
     }
 
     /// Says that everything the peer sent has been read: closing need not wait for the peer.

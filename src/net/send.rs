@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::io::IoSlice;
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -14,12 +15,14 @@ use crate::limits::INLINE_SEND_COMPLETIONS_MAX;
 use crate::limits::SEND_BYTES_MAX;
 use crate::limits::SEND_SEGMENTS_MAX;
 use crate::limits::SENDS_PER_TURN;
+use crate::limits::WHEEL_TICK;
 use crate::net::network::Net;
 use crate::net::output::Output;
 use crate::net::output::Segment;
 use crate::net::output::give_buffer;
 use crate::net::output::recycle;
 use crate::net::output::take_file_buffer;
+use crate::net::protocol::Io;
 use crate::net::protocol::Receive;
 use crate::net::table::Closing;
 use crate::net::table::Connection;
@@ -139,6 +142,7 @@ impl Net {
             let (unsent, inline) = send_filled(fd, buffer, core.batch());
             if let Some(piece) = unsent {
                 endpoint.io.in_flight_bytes = piece.rest().len() as u64;
+                connection.lag_ms = 0;
                 connection.send = Sending::InFlight(core.now());
                 let operation = Operation::Send(piece);
                 core.reactor().submit(fd, None, operation, owner);
@@ -147,7 +151,10 @@ impl Net {
         }
         loop {
             match endpoint.io.output.front() {
-                None if connection.send == Sending::Idle => return Flushed::All,
+                None if connection.send == Sending::Idle => {
+                    connection.lag_ms = 0;
+                    return Flushed::All;
+                }
                 None => return Flushed::InFlight,
                 Some(Segment::File { .. }) => {
                     if !connection.reading {
@@ -167,7 +174,12 @@ impl Net {
                 return Flushed::InFlight;
             }
             if core.batch() <= INLINE_SEND_COMPLETIONS_MAX {
-                match send_inline(fd, &mut endpoint.io.output, &mut self.spent.borrow_mut()) {
+                let before = endpoint.io.output.len();
+                let sent = send_inline(fd, &mut endpoint.io.output, &mut self.spent.borrow_mut());
+                if connection.lag_ms > 0 {
+                    connection.lag_ms = less_lag(connection.lag_ms, before, &endpoint.io);
+                }
+                match sent {
                     Inline::Sent => continue,
                     Inline::WouldBlock => {}
                     Inline::Broken(errno) => return Flushed::Broken(errno),
@@ -176,7 +188,7 @@ impl Net {
             let (operation, bytes) = send_of_front(&mut endpoint.io.output);
             core.reactor().submit(fd, None, operation, owner);
             endpoint.io.in_flight_bytes = bytes;
-            connection.send = Sending::InFlight(core.now());
+            connection.send = waits_from(core, connection.lag_ms);
         }
     }
 
@@ -188,10 +200,18 @@ impl Net {
                 .get_mut(key)
                 .expect("a connection waits for its operations");
             let endpoint = connection.endpoint.as_mut().expect("no call is under way");
-            connection.send = Sending::Idle;
+            let waits = std::mem::replace(&mut connection.send, Sending::Idle);
             endpoint.io.in_flight_bytes = 0;
             endpoint.io.sent_at = core.now();
             let sent = completion.result.unwrap_or(0) as usize;
+            // What came within a tick is no sign of a slow peer, and is what nearly all sends are.
+            connection.lag_ms = match waits {
+                Sending::InFlight(since) if since + WHEEL_TICK < core.now() => {
+                    let waited = core.now().since(since);
+                    lag_ms(waited, sent as u64, endpoint.io.write_rate_min)
+                }
+                _ => 0,
+            };
             let operation = completion.operation.expect("a send completes once");
             let spent = &mut self.spent.borrow_mut();
             give_back(&mut endpoint.io.output, operation, sent, spent);
@@ -249,6 +269,7 @@ impl Net {
             };
             if connection.close != Closing::Waiting {
                 if connection.is_at_rest() {
+                    connection.lag_ms = 0;
                     return;
                 }
                 if !connection.dirty {
@@ -288,6 +309,35 @@ impl Net {
             self.fail(core, key, errno);
         }
     }
+}
+
+/// A send that begins now, of a peer that lags behind already.
+fn waits_from(core: &Core, lag_ms: u32) -> Sending {
+    Sending::InFlight(match lag_ms {
+        0 => core.now(),
+        lag => core.now().before(Duration::from_millis(u64::from(lag))),
+    })
+}
+
+/// The lag after the peer took some of `before` bytes at once.
+fn less_lag(lag: u32, before: u64, io: &Io) -> u32 {
+    let taken = before.saturating_sub(io.output.len());
+    let lag = Duration::from_millis(u64::from(lag));
+    lag_ms(lag, taken, io.write_rate_min)
+}
+
+/// How far a peer lags behind that took so many bytes after such a wait.
+fn lag_ms(waited: Duration, sent: u64, rate_min: u32) -> u32 {
+    let earned = (sent * 1_000).checked_div(u64::from(rate_min));
+    let Some(earned) = earned else {
+        // Without a rate, any progress does.
+        return if sent > 0 { 0 } else { clamp_ms(waited) };
+    };
+    clamp_ms(waited.saturating_sub(Duration::from_millis(earned)))
+}
+
+fn clamp_ms(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }
 
 /// Sends one buffer of copies at once, if few connections are served. What is left of it is for

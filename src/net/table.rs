@@ -74,7 +74,7 @@ impl Receiving {
 pub(super) enum Sending {
     /// Nothing is in flight.
     Idle,
-    /// One send, since the given time.
+    /// One send, since the given time, less what the peer lagged behind before.
     InFlight(Instant),
     /// The peer takes nothing more; output is dropped. What it sent before may still be read, as
     /// long as the write time-out allows from the last sign of life.
@@ -118,6 +118,8 @@ pub(super) struct Connection {
     pub(super) recv: Receiving,
     pub(super) send: Sending,
     pub(super) close: Closing,
+    /// How far the peer has lagged behind the least rate of reading, in the output that is sent.
+    pub(super) lag_ms: u32,
     /// True while a part of a file is being read for the output.
     pub(super) reading: bool,
     /// True exactly when it is in the list of connections to be flushed.

@@ -29,6 +29,15 @@ impl Instant {
         self.0
     }
 
+    /// So much earlier, at the earliest the clock's own beginning.
+    pub const fn before(self, duration: Duration) -> Instant {
+        let nanoseconds = duration.as_nanos();
+        if nanoseconds >= self.0 as u128 {
+            return Instant(0);
+        }
+        Instant(self.0 - nanoseconds as u64)
+    }
+
     /// Time since `earlier`, zero if that lies ahead.
     pub const fn since(self, earlier: Instant) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
