@@ -192,6 +192,22 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Between two signs of progress of what is sent.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Least rate of a request's body that is waited for. Slower than any modem, and what makes one
+/// byte per time-out an attack that ends (the default of Kestrel too).
+pub const BODY_BYTES_PER_SECOND_MIN: u32 = 240;
+/// Least rate at which a response is read, where sending waits for the peer.
+pub const WRITE_BYTES_PER_SECOND_MIN: u32 = 240;
+/// How much younger or older than set a connection may get, so that those that began together do
+/// not end together.
+pub const CONNECTION_AGE_JITTER_PERCENT: u32 = 10;
+/// How long a connection over a limit may take to ask, before it is closed without an answer.
+pub const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
+/// Connections of one worker that may wait for their refusal; further ones are closed as they come.
+pub const REFUSALS_MAX: usize = 256;
+/// Locks over which the counts of addresses are spread: accepts of different workers rarely meet.
+pub const ADDRESS_SHARDS: usize = 64;
+/// Bytes of a PROXY header: addresses take up to 232, the rest is for values that are skipped.
+pub const PROXY_HEADER_BYTES_MAX: usize = 4_096;
 /// How long a shutdown waits for requests that run.
 pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a shutdown waits for the request of a connection that was just accepted.

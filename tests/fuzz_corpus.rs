@@ -156,6 +156,7 @@ targets! {
     multipart
     query
     cookie
+    proxy_protocol
     server_connection
     client_connection
     differential

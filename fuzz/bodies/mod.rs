@@ -17,6 +17,7 @@ mod framing;
 mod heads;
 mod model;
 mod multipart;
+mod proxy_protocol;
 mod query;
 mod range;
 mod received;
@@ -35,6 +36,7 @@ pub use framing::framing;
 pub use heads::request_head;
 pub use heads::response_head;
 pub use multipart::multipart;
+pub use proxy_protocol::proxy_protocol;
 pub use query::query;
 pub use range::range;
 pub use server_connection::server_connection;
@@ -44,7 +46,7 @@ pub use target::target;
 pub type Body = fn(&[u8]);
 
 /// All targets, by the names of their binaries and of the folders of their corpora.
-pub const TARGETS: [(&str, Body); 12] = [
+pub const TARGETS: [(&str, Body); 13] = [
     ("request_head", request_head),
     ("response_head", response_head),
     ("chunked", chunked),
@@ -54,6 +56,7 @@ pub const TARGETS: [(&str, Body); 12] = [
     ("multipart", multipart),
     ("query", query),
     ("cookie", cookie),
+    ("proxy_protocol", proxy_protocol),
     ("server_connection", server_connection),
     ("client_connection", client_connection),
     ("differential", differential),

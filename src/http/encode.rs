@@ -182,7 +182,8 @@ pub fn request_head(
 
 /// Writes a whole response for a request that could not be understood, or not be served: the
 /// status, one line of text, `Connection: close`. Nothing that the peer sent is repeated. Without
-/// body, for HEAD, it keeps the fields that it would have with one (RFC 9110 §9.3.2).
+/// body, for HEAD, it keeps the fields that it would have with one (RFC 9110 §9.3.2). A 503 says when
+/// to come again.
 pub fn error_response(
     out: &mut Vec<u8>,
     status: StatusCode,
@@ -197,6 +198,9 @@ pub fn error_response(
     status_line(out, status);
     out.extend_from_slice(cache.line(seconds));
     out.extend_from_slice(b"Content-Type: text/plain; charset=utf-8\r\n");
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        out.extend_from_slice(b"Retry-After: 1\r\n");
+    }
     out.extend_from_slice(Persistence::Close.line());
     framing(out, Outgoing::Length(length as u64));
     out.extend_from_slice(b"\r\n");

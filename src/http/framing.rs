@@ -227,6 +227,12 @@ pub enum CloseReason {
     Tunnel,
     /// The server is shutting down, or the client was dropped.
     Shutdown,
+    /// The connection is as old as it may get.
+    Age,
+    /// It has served as many requests as it may.
+    RequestCount,
+    /// The connection itself failed: a reset, for one.
+    Failed,
 }
 
 impl CloseReason {
@@ -248,6 +254,9 @@ impl CloseReason {
             CloseReason::Upgraded => "another protocol took over",
             CloseReason::Tunnel => "the client asked for a tunnel",
             CloseReason::Shutdown => "this side shuts down",
+            CloseReason::Age => "it is as old as it may get",
+            CloseReason::RequestCount => "it has served as many requests as it may",
+            CloseReason::Failed => "the connection failed",
         }
     }
 

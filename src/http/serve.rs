@@ -467,6 +467,14 @@ impl Exchange {
         self.close.get_or_insert(reason);
     }
 
+    /// The connection ends with the response that comes next, which says so. False when it ends
+    /// with it anyway.
+    pub fn close_after_response(&mut self, reason: CloseReason) -> bool {
+        let is_new = self.close.is_none();
+        self.close.get_or_insert(reason);
+        is_new
+    }
+
     // ---- sending ---------------------------------------------------------------------------
 
     /// True while a request waits for its response to begin.

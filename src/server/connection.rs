@@ -15,6 +15,7 @@
 mod answering;
 pub(super) mod guard;
 mod input;
+pub(super) mod life;
 mod logging;
 mod receiving;
 mod settling;
@@ -45,7 +46,9 @@ use crate::net::Step;
 use crate::server::access_log::Line;
 use crate::server::connection::guard::guarded_drop;
 use crate::server::connection::input::Input;
+use crate::server::connection::life::Life;
 use crate::server::connection::terms::Terms;
+use crate::server::connection::timing::Credit;
 use crate::server::connection::timing::Expired;
 use crate::server::connection::timing::Timing;
 use crate::server::handler::ResponseFuture;
@@ -65,11 +68,14 @@ pub struct Connection {
     /// What holds for this request and not for most; kept for the next that needs it.
     terms: Option<Box<Terms>>,
     log: Option<Box<Entry>>,
+    /// What is known of the connection where somebody wants it.
+    life: Option<Box<Life>>,
     timing: Timing,
+    credit: Credit,
     /// Bytes of the request's body so far.
     body_bytes: u64,
     /// Bytes of a body that nobody reads.
-    drained_bytes: usize,
+    drained_bytes: u32,
     /// True exactly when a head said that the connection is kept.
     is_standing: bool,
     /// True exactly when the last request had a body that is received in large pieces.
@@ -81,6 +87,8 @@ pub struct Connection {
     has_unread: bool,
     /// True exactly when the response was cut so that only a reset can tell the peer.
     is_cut: bool,
+    /// True exactly when the worker counts this connection among those with a request in flight.
+    is_in_flight: bool,
 }
 
 /// What runs.
@@ -111,6 +119,7 @@ impl Connection {
     /// A connection that was just accepted.
     pub fn accept(worker: Rc<Worker>, io: &mut Io) -> Connection {
         let timing = Timing::accepted(&worker.options, io);
+        let life = Life::begin(&worker, io);
         Connection {
             worker,
             exchange: Exchange::new(),
@@ -120,7 +129,9 @@ impl Connection {
             disconnect: None,
             terms: None,
             log: None,
+            life,
             timing,
+            credit: Credit::FULL,
             body_bytes: 0,
             drained_bytes: 0,
             is_standing: false,
@@ -128,6 +139,7 @@ impl Connection {
             is_half_closed: false,
             has_unread: false,
             is_cut: false,
+            is_in_flight: false,
         }
     }
 
@@ -185,20 +197,28 @@ impl Protocol for Connection {
         }
         match self.timing.expired(&self.exchange) {
             Expired::Not => Step::Continue,
-            Expired::Silently => Step::CloseAfterFlush,
-            Expired::Idle => match self.timing.idle_until(&self.worker.options, io) {
+            Expired::Silently => {
+                self.note_idle_over(io);
+                Step::CloseAfterFlush
+            }
+            Expired::Idle => match self.may_idle_until(io) {
                 Some(deadline) => {
                     io.set_deadline(Some(deadline));
                     Step::Continue
                 }
-                None => Step::CloseAfterFlush,
+                None => {
+                    self.note_idle_over(io);
+                    Step::CloseAfterFlush
+                }
             },
             Expired::Head => {
+                self.worker.counters.count_head_timeout();
                 let refusal = self.exchange.time_out_head();
-                self.refuse(io, refusal);
+                self.refuse(io, refusal, &[]);
                 self.settle(io)
             }
             Expired::Body => {
+                self.note_late_body(io);
                 let error = Error::new(
                     ErrorKind::Timeout,
                     "the request's body made no progress in time; Server::body_timeout",
@@ -215,12 +235,13 @@ impl Protocol for Connection {
     }
 
     fn on_closed(&mut self, cause: Option<io::Error>) {
-        drop(cause);
         self.worker.counters.count_closed();
         if let Some(disconnect) = &self.disconnect {
             disconnect.fire();
         }
         guarded_drop(std::mem::replace(&mut self.work, Work::Nothing));
         self.sender = None;
+        self.settle_flight();
+        self.live_closed(cause.as_ref());
     }
 }

@@ -8,22 +8,27 @@
 //! ```
 
 pub mod access_log;
+pub mod admission;
 pub mod calendar;
 pub mod connection;
 pub mod cross_origin;
+mod entry;
 pub mod event_stream;
 pub mod files;
 pub mod form;
 pub mod handle;
 pub mod handler;
+pub mod hooks;
 pub mod into_response;
 #[cfg(feature = "json")]
 pub mod json;
+pub mod lifecycle;
 pub mod middleware;
 pub mod options;
 pub mod pattern;
 #[cfg(feature = "json")]
 pub mod problem;
+pub mod proxy_protocol;
 mod readiness;
 pub mod redirect;
 pub mod router;

@@ -7,11 +7,13 @@
 use std::time::Duration;
 
 use crate::http::head::HeadLimits;
+use crate::limits::BODY_BYTES_PER_SECOND_MIN;
 use crate::limits::BODY_TIMEOUT;
 use crate::limits::HEADER_TIMEOUT;
 use crate::limits::IDLE_TIMEOUT;
 use crate::limits::PIPELINED_BYTES_MAX;
 use crate::limits::SHUTDOWN_TIMEOUT;
+use crate::limits::WRITE_BYTES_PER_SECOND_MIN;
 use crate::limits::WRITE_TIMEOUT;
 
 /// Limits and time-outs of a server.
@@ -38,6 +40,20 @@ pub struct Options {
     pub body_bytes_max: Option<u64>,
     /// Bytes of further requests that are kept while one runs.
     pub pipelined_bytes_max: usize,
+    /// Least rate of a request's body while it is waited for; zero is none.
+    pub body_bytes_per_second_min: u32,
+    /// Least rate at which a response is read; zero is none.
+    pub write_bytes_per_second_min: u32,
+    /// Connections of all workers.
+    pub connections_max: Option<usize>,
+    /// Connections of one address, over all workers.
+    pub connections_per_address_max: Option<usize>,
+    /// Requests whose handlers or bodies run, of one worker.
+    pub requests_in_flight_max: Option<usize>,
+    /// Requests that one connection may send.
+    pub requests_per_connection_max: Option<u64>,
+    /// How old a connection may get, give or take the jitter.
+    pub connection_age_max: Option<Duration>,
 }
 
 /// What holds for some routes instead of the server's value; see
@@ -65,6 +81,16 @@ impl RouteOptions {
     }
 }
 
+impl Options {
+    /// The options of one worker of so many: its share of what is counted per worker, at least one.
+    #[must_use]
+    pub fn of_one_worker(mut self, workers: usize) -> Options {
+        let share = |max: usize| max.div_ceil(workers.max(1));
+        self.requests_in_flight_max = self.requests_in_flight_max.map(share);
+        self
+    }
+}
+
 impl Default for Options {
     fn default() -> Options {
         Options {
@@ -78,6 +104,13 @@ impl Default for Options {
             head_limits: HeadLimits::REQUEST,
             body_bytes_max: None,
             pipelined_bytes_max: PIPELINED_BYTES_MAX,
+            body_bytes_per_second_min: BODY_BYTES_PER_SECOND_MIN,
+            write_bytes_per_second_min: WRITE_BYTES_PER_SECOND_MIN,
+            connections_max: None,
+            connections_per_address_max: None,
+            requests_in_flight_max: None,
+            requests_per_connection_max: None,
+            connection_age_max: None,
         }
     }
 }

@@ -7,6 +7,7 @@
 //! ```
 
 mod binding;
+mod guarding;
 mod knobs;
 
 use std::fmt;
@@ -33,6 +34,7 @@ use crate::runtime::WorkerOptions;
 use crate::runtime::Workers;
 use crate::server::access_log::AccessLog;
 use crate::server::handle::State;
+use crate::server::lifecycle::Lifecycle;
 use crate::server::options::Options;
 use crate::server::router::Router;
 use crate::server::site::Site;
@@ -58,6 +60,7 @@ pub struct Server {
     workers: WorkerOptions,
     sockets: Vec<ListenSocket>,
     access_log: Option<Box<dyn Write + Send>>,
+    lifecycle: Lifecycle,
     state: Arc<State>,
 }
 
@@ -99,6 +102,7 @@ impl Server {
             workers: WorkerOptions::default(),
             sockets: Vec::new(),
             access_log: None,
+            lifecycle: Lifecycle::default(),
             state: Arc::default(),
         }
     }
@@ -202,7 +206,8 @@ impl Server {
         self.state.set_access_log(access_log.clone());
         let router = self.router.on(&core);
         let log = access_log.as_ref().map(AccessLog::for_worker);
-        let worker = Worker::new(router, self.options, log);
+        let lifecycle = self.lifecycle.with_limits(&self.options);
+        let worker = Worker::new(router, self.options, log).with_lifecycle(lifecycle);
         self.state.add_counters(Arc::clone(&worker.counters));
         let state = self.state;
         let site = Site::listen(&core, worker, self.sockets, &Sites::new(&state));
@@ -244,7 +249,9 @@ impl Server {
         let shares = Mutex::new(binding::share_sockets(self.sockets, count)?);
         let sites = Sites::new(&self.state);
         let (own_sites, own_log) = (Arc::clone(&sites), access_log.clone());
-        let (state, router, options) = (Arc::clone(&self.state), self.router, self.options);
+        let (state, router) = (Arc::clone(&self.state), self.router);
+        let options = self.options.of_one_worker(count);
+        let lifecycle = self.lifecycle.with_limits(&options);
         let start = move |core: &Rc<Core>, index: usize| {
             let router = router.on(core);
             let sockets = {
@@ -252,7 +259,7 @@ impl Server {
                 std::mem::take(&mut shares[index])
             };
             let log = own_log.as_ref().map(AccessLog::for_worker);
-            let worker = Worker::new(router, options, log);
+            let worker = Worker::new(router, options, log).with_lifecycle(lifecycle.clone());
             state.add_counters(Arc::clone(&worker.counters));
             Site::start(core, worker, sockets, &own_sites);
             Ok(())

@@ -29,7 +29,7 @@ use crate::net::Socket;
 use crate::runtime;
 use crate::runtime::Core;
 use crate::runtime::Remote;
-use crate::server::connection::Connection;
+use crate::server::entry;
 use crate::server::handle::State;
 use crate::server::readiness::ServersHere;
 use crate::server::worker::Worker;
@@ -222,17 +222,9 @@ impl Site {
     }
 }
 
-fn accept(worker: &Rc<Worker>, io: &mut Io) -> Option<Box<dyn Protocol>> {
-    if worker.is_over() {
-        return None;
-    }
-    worker.counters.count_accepted();
-    Some(Box::new(Connection::accept(Rc::clone(worker), io)))
-}
-
 impl Accept for Acceptor {
     fn accept(&self, io: &mut Io) -> Option<Box<dyn Protocol>> {
-        accept(&self.worker, io)
+        entry::accept(&self.worker, io)
     }
 
     fn ended(&self, error: Option<io::Error>) {
@@ -243,7 +235,7 @@ impl Accept for Acceptor {
 
 impl Accept for HandingRound {
     fn accept(&self, io: &mut Io) -> Option<Box<dyn Protocol>> {
-        accept(&self.worker, io)
+        entry::accept(&self.worker, io)
     }
 
     fn route(&self, core: &Rc<Core>, socket: Socket) -> Option<Socket> {

@@ -32,6 +32,23 @@ pub struct Statistics {
     pub handler_timeouts: u64,
     /// Requests that were answered with [`Response::abort`](crate::Response::abort).
     pub requests_aborted: u64,
+    /// Connections over a limit, or that broke the rules of the PROXY protocol. They count as
+    /// accepted too.
+    pub connections_refused: u64,
+    /// Connections that were ended at their age or number of requests.
+    pub connections_retired: u64,
+    /// Requests whose asynchronous handlers or streamed bodies run now.
+    pub requests_in_flight: u64,
+    /// Requests answered 503 because as many ran as may run.
+    pub requests_shed: u64,
+    /// Connections that sent no request, or no end of its head, in time.
+    pub head_timeouts: u64,
+    /// Connections closed because no further request came.
+    pub idle_timeouts: u64,
+    /// Bodies of requests that came too slowly.
+    pub body_timeouts: u64,
+    /// Connections whose peer read too slowly.
+    pub write_timeouts: u64,
     /// Lines that the access log dropped.
     pub access_log_dropped: u64,
 }
@@ -48,6 +65,14 @@ pub struct Counters {
     upgraded: AtomicU64,
     handler_timeouts: AtomicU64,
     aborted: AtomicU64,
+    connections_refused: AtomicU64,
+    connections_retired: AtomicU64,
+    in_flight: AtomicU64,
+    shed: AtomicU64,
+    head_timeouts: AtomicU64,
+    idle_timeouts: AtomicU64,
+    body_timeouts: AtomicU64,
+    write_timeouts: AtomicU64,
 }
 
 impl Counters {
@@ -96,6 +121,62 @@ impl Counters {
         add_one(&self.aborted);
     }
 
+    /// A connection was refused.
+    pub fn count_connection_refused(&self) {
+        add_one(&self.connections_refused);
+    }
+
+    /// A connection ends at its age or number of requests.
+    pub fn count_retired(&self) {
+        add_one(&self.connections_retired);
+    }
+
+    /// A request was shed.
+    pub fn count_shed(&self) {
+        add_one(&self.shed);
+    }
+
+    /// A head did not come in time.
+    pub fn count_head_timeout(&self) {
+        add_one(&self.head_timeouts);
+    }
+
+    /// No further request came.
+    pub fn count_idle_timeout(&self) {
+        add_one(&self.idle_timeouts);
+    }
+
+    /// A body came too slowly.
+    pub fn count_body_timeout(&self) {
+        add_one(&self.body_timeouts);
+    }
+
+    /// A peer read too slowly.
+    pub fn count_write_timeout(&self) {
+        add_one(&self.write_timeouts);
+    }
+
+    /// A handler or a body runs that will take longer than one event.
+    pub fn flight_began(&self) {
+        add_one(&self.in_flight);
+    }
+
+    /// It has ended.
+    pub fn flight_ended(&self) {
+        let count = self.in_flight.load(Ordering::Relaxed);
+        self.in_flight.store(count - 1, Ordering::Release);
+    }
+
+    /// Handlers and bodies that run, for the worker itself.
+    pub fn in_flight(&self) -> u64 {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Connections accepted, for the worker itself.
+    pub fn accepted(&self) -> u64 {
+        self.accepted.load(Ordering::Relaxed)
+    }
+
     /// Connections that are open, for the worker itself.
     pub fn open(&self) -> u64 {
         self.accepted.load(Ordering::Relaxed) - self.closed.load(Ordering::Relaxed)
@@ -115,6 +196,14 @@ impl Counters {
         sum.connections_upgraded += self.upgraded.load(Ordering::Relaxed);
         sum.handler_timeouts += self.handler_timeouts.load(Ordering::Relaxed);
         sum.requests_aborted += self.aborted.load(Ordering::Relaxed);
+        sum.connections_refused += self.connections_refused.load(Ordering::Relaxed);
+        sum.connections_retired += self.connections_retired.load(Ordering::Relaxed);
+        sum.requests_in_flight += self.in_flight.load(Ordering::Relaxed);
+        sum.requests_shed += self.shed.load(Ordering::Relaxed);
+        sum.head_timeouts += self.head_timeouts.load(Ordering::Relaxed);
+        sum.idle_timeouts += self.idle_timeouts.load(Ordering::Relaxed);
+        sum.body_timeouts += self.body_timeouts.load(Ordering::Relaxed);
+        sum.write_timeouts += self.write_timeouts.load(Ordering::Relaxed);
     }
 }
 
@@ -153,6 +242,7 @@ mod tests {
             handler_timeouts: 1,
             requests_aborted: 1,
             access_log_dropped: 0,
+            ..Statistics::default()
         };
         assert_eq!(sum, expected);
     }

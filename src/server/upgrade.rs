@@ -26,6 +26,7 @@ use crate::http::duplex::Takeover;
 use crate::http::duplex::TakeoverFuture;
 pub use crate::http::duplex::WriteHalf;
 use crate::http::duplex::duplex;
+use crate::http::framing::CloseReason;
 use crate::http::response::Response;
 use crate::http::response::Special;
 use crate::limits::BODY_RECV_BYTES;
@@ -37,6 +38,8 @@ use crate::net::Received;
 use crate::net::Step;
 use crate::server::connection::guard::guarded;
 use crate::server::connection::guard::guarded_drop;
+use crate::server::connection::life;
+use crate::server::connection::life::Life;
 use crate::server::worker::Worker;
 
 impl Response {
@@ -105,6 +108,8 @@ pub(super) struct Tunnel {
     /// Of the request that was answered, which somebody may still hold.
     disconnect: Option<Disconnect>,
     driver: Driver,
+    /// What is known of the connection where somebody wants it.
+    life: Option<Box<Life>>,
     /// `None` when it has ended.
     future: Option<TakeoverFuture>,
     /// True exactly when the last piece that arrived filled its buffer.
@@ -133,10 +138,19 @@ impl Tunnel {
             worker,
             disconnect,
             driver,
+            life: None,
             has_panicked: future.is_none(),
             future,
             is_bulk: false,
             has_ended: false,
+        }
+    }
+
+    /// The connection is still the same.
+    pub(super) fn hold_life(&mut self, life: Option<Box<Life>>) {
+        self.life = life;
+        if let Some(life) = &mut self.life {
+            life.upgraded(&self.worker);
         }
     }
 
@@ -227,12 +241,13 @@ impl Protocol for Tunnel {
     }
 
     fn on_closed(&mut self, cause: Option<io::Error>) {
-        drop(cause);
         self.worker.counters.count_closed();
         if let Some(disconnect) = &self.disconnect {
             disconnect.fire();
         }
         self.driver.fail();
         guarded_drop(self.future.take());
+        let life = self.life.take();
+        life::end(life, &self.worker, CloseReason::Upgraded, cause.as_ref());
     }
 }

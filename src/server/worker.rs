@@ -7,10 +7,20 @@
 use std::cell::Cell;
 use std::cell::RefCell;
 use std::cell::RefMut;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
+use ::http::StatusCode;
+
 use crate::http::date::DateCache;
+use crate::net::Io;
 use crate::server::access_log::WorkerLog;
+use crate::server::connection::guard::guarded;
+use crate::server::hooks::ConnectionEvent;
+use crate::server::hooks::Hooks;
+use crate::server::hooks::ProtocolError;
+use crate::server::hooks::ProtocolErrorKind;
+use crate::server::lifecycle::Lifecycle;
 use crate::server::options::Options;
 use crate::server::router::Router;
 use crate::server::statistics::Counters;
@@ -25,6 +35,8 @@ pub struct Worker {
     pub access_log: Option<WorkerLog>,
     /// What this worker did.
     pub counters: Arc<Counters>,
+    /// What is done about connections beside serving them.
+    pub lifecycle: Lifecycle,
     date: RefCell<DateCache>,
     /// Listeners that have not ended.
     listeners: Cell<usize>,
@@ -32,6 +44,10 @@ pub struct Worker {
     is_shutting_down: Cell<bool>,
     closes_new: Cell<bool>,
     is_over: Cell<bool>,
+    /// True exactly when something is to be kept about each connection.
+    keeps_lives: bool,
+    /// Connections over a limit that wait for their answer.
+    refusals: Cell<usize>,
 }
 
 impl Worker {
@@ -42,12 +58,99 @@ impl Worker {
             options,
             access_log,
             counters: Arc::new(Counters::default()),
+            lifecycle: Lifecycle::default(),
             date: RefCell::new(DateCache::new()),
             listeners: Cell::new(0),
             is_draining: Cell::new(false),
             is_shutting_down: Cell::new(false),
             closes_new: Cell::new(false),
             is_over: Cell::new(false),
+            keeps_lives: Lifecycle::default().keeps_lives(&options),
+            refusals: Cell::new(0),
+        }
+    }
+
+    /// With limits on connections, PROXY headers and hooks, as they are set.
+    #[must_use]
+    pub fn with_lifecycle(mut self, lifecycle: Lifecycle) -> Worker {
+        self.keeps_lives = lifecycle.keeps_lives(&self.options);
+        self.lifecycle = lifecycle;
+        self
+    }
+
+    /// True when something is to be kept about each connection.
+    pub fn keeps_lives(&self) -> bool {
+        self.keeps_lives
+    }
+
+    /// True when no further request may be begun, beside so many that this worker runs already.
+    pub fn is_loaded(&self, own: u64) -> bool {
+        self.options
+            .requests_in_flight_max
+            .is_some_and(|max| self.counters.in_flight() - own >= max as u64)
+    }
+
+    /// Connections over a limit that wait for their answer.
+    pub fn refusals(&self) -> usize {
+        self.refusals.get()
+    }
+
+    /// One more connection over a limit waits.
+    pub fn refusal_began(&self) {
+        self.refusals.set(self.refusals.get() + 1);
+    }
+
+    /// It has ended.
+    pub fn refusal_ended(&self) {
+        self.refusals.set(self.refusals.get() - 1);
+    }
+
+    /// Tells the hook of a connection, if there is one.
+    pub fn tell_state(&self, event: &ConnectionEvent) {
+        self.tell(|hooks| hooks.tell_state(event));
+    }
+
+    /// Tells the hook of a fault of a peer, if there is one.
+    pub fn tell_error(
+        &self,
+        io: &mut Io,
+        kind: ProtocolErrorKind,
+        rule: &str,
+        status: Option<StatusCode>,
+        received: &[u8],
+    ) {
+        let hooks = self.lifecycle.hooks.as_ref();
+        if hooks.is_some_and(|hooks| hooks.watches_errors()) {
+            let addresses = (io.peer_addr(), io.local_addr());
+            self.tell_error_of(addresses, kind, rule, status, received);
+        }
+    }
+
+    /// As [`Worker::tell_error`], of a connection that has ended.
+    pub fn tell_error_of(
+        &self,
+        (peer, local): (Option<SocketAddr>, Option<SocketAddr>),
+        kind: ProtocolErrorKind,
+        rule: &str,
+        status: Option<StatusCode>,
+        received: &[u8],
+    ) {
+        let error = ProtocolError {
+            kind,
+            peer,
+            local,
+            rule,
+            status,
+            received,
+        };
+        self.tell(|hooks| hooks.tell_error(&error));
+    }
+
+    fn tell(&self, call: impl FnOnce(&Hooks)) {
+        if let Some(hooks) = &self.lifecycle.hooks
+            && guarded(|| call(hooks)).is_none()
+        {
+            self.counters.count_panic();
         }
     }
 

@@ -31,6 +31,7 @@ use crate::server::connection::guard::drop_request;
 use crate::server::connection::guard::guarded;
 use crate::server::connection::guard::guarded_drop;
 use crate::server::connection::terms::body_bytes_max;
+use crate::server::connection::timing::Credit;
 use crate::server::handler::Endpoint;
 use crate::server::router::Routed;
 
@@ -38,16 +39,8 @@ impl Connection {
     /// Routes a request. An inline handler has answered when this returns.
     pub(super) fn begin(&mut self, io: &mut Io, mut request: Request) {
         let worker = Rc::clone(&self.worker);
-        worker.counters.count_request();
-        self.timing.note_progress();
-        self.body_bytes = 0;
-        self.drained_bytes = 0;
-        self.is_standing |= self.exchange.close_reason().is_none();
         let length = self.exchange.body_length();
-        self.has_large_bodies = length.is_none_or(|length| length > OWN_BUFFER_BODY_BYTES);
-        if worker.access_log.is_some() {
-            self.begin_log(io, Some(&request));
-        }
+        self.note_request(io, &request);
         if let Some(terms) = &mut self.terms {
             terms.reset(io);
         }
@@ -87,6 +80,10 @@ impl Connection {
                 }
                 drop_request(request);
             }
+            Endpoint::Deferred(_) if self.worker.is_loaded(u64::from(self.is_in_flight)) => {
+                self.shed(io);
+                drop_request(request);
+            }
             Endpoint::Deferred(handler) => {
                 request.set_addresses(io.peer_addr(), io.local_addr());
                 if self.exchange.is_in_body() {
@@ -106,6 +103,21 @@ impl Connection {
                     None => self.panicked(io),
                 }
             }
+        }
+    }
+
+    fn note_request(&mut self, io: &mut Io, request: &Request) {
+        self.worker.counters.count_request();
+        self.timing.note_progress();
+        self.credit = Credit::FULL;
+        self.body_bytes = 0;
+        self.drained_bytes = 0;
+        self.is_standing |= self.exchange.close_reason().is_none();
+        let length = self.exchange.body_length();
+        self.has_large_bodies = length.is_none_or(|length| length > OWN_BUFFER_BODY_BYTES);
+        self.live_active();
+        if self.worker.access_log.is_some() {
+            self.begin_log(io, Some(request));
         }
     }
 
@@ -176,6 +188,7 @@ impl Connection {
         if let Some(entry) = &mut self.log {
             entry.status = response.status_code();
         }
+        self.live_answer(io);
         let worker = Rc::clone(&self.worker);
         let circumstances = Circumstances {
             date: &mut worker.date(),

@@ -64,7 +64,7 @@ impl Connection {
                     input.skip(used);
                     self.end_body(trailers);
                 }
-                Event::Refused(refusal) => self.refuse(io, refusal),
+                Event::Refused(refusal) => self.refuse(io, refusal, input.rest()),
             }
         }
         if self.exchange.is_closed() && !matches!(self.work, Work::Takeover(_)) {
@@ -99,6 +99,8 @@ impl Connection {
     pub(super) fn take_body(&mut self, chunk: Chunk<'_>) {
         let len = chunk.len();
         self.timing.note_progress();
+        let rate = self.worker.options.body_bytes_per_second_min;
+        self.credit.earn(len, rate);
         self.body_bytes += len as u64;
         let max = body_bytes_max(self.terms.as_deref(), &self.worker.options);
         if let Some((max, knob)) = max
@@ -109,7 +111,7 @@ impl Connection {
         }
         match &mut self.sender {
             Some(sender) if !sender.is_dropped() => sender.push(chunk.into_bytes()),
-            _ => self.drained_bytes += len,
+            _ => self.drained_bytes = self.drained_bytes.saturating_add(len as u32),
         }
     }
 
@@ -129,12 +131,13 @@ impl Connection {
         }
     }
 
-    pub(super) fn refuse(&mut self, io: &mut Io, refusal: Refusal) {
+    pub(super) fn refuse(&mut self, io: &mut Io, refusal: Refusal, received: &[u8]) {
         self.worker.counters.count_refused();
         let error = Error::new(ErrorKind::Protocol, refusal.rule);
         self.fail_body(error, CloseReason::BadMessage);
         if !matches!(self.work, Work::Nothing) {
             // The handler answers for the body that it reads.
+            self.tell_refusal(io, refusal, false, received);
             return;
         }
         let worker = Rc::clone(&self.worker);
@@ -148,5 +151,6 @@ impl Connection {
             }
             self.end_log(io, Some(refusal.status));
         }
+        self.tell_refusal(io, refusal, written, received);
     }
 }

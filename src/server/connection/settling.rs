@@ -23,6 +23,7 @@ impl Connection {
         if self.behind.is_empty() && self.behind.capacity() > 0 {
             give_buffer(std::mem::take(&mut self.behind));
         }
+        self.settle_flight();
         if self.is_cut {
             return Step::Abort;
         }
@@ -45,13 +46,18 @@ impl Connection {
             .waits_for_body()
             .then(|| body_timeout(self.terms.as_deref(), &self.worker.options));
         let options = &self.worker.options;
-        let was_set = self
-            .timing
-            .settle(options, io, &self.exchange, waits_for_body);
+        let was_set = self.timing.settle(
+            options,
+            io,
+            &self.exchange,
+            waits_for_body,
+            &mut self.credit,
+        );
         if let Some(terms) = &mut self.terms {
             let is_running = !matches!(self.work, Work::Nothing);
             terms.settle(io, was_set, is_running);
         }
+        self.live_on(io);
         Step::Continue
     }
 
@@ -65,8 +71,8 @@ impl Connection {
         }
         if self.exchange.is_in_body() {
             // The response is through, and its request is not.
-            let ends =
-                self.exchange.close_reason().is_some() || self.drained_bytes > DRAIN_BYTES_MAX;
+            let ends = self.exchange.close_reason().is_some()
+                || self.drained_bytes as usize > DRAIN_BYTES_MAX;
             self.has_unread |= ends;
             return ends;
         }

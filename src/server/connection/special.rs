@@ -28,6 +28,7 @@ use crate::server::connection::Connection;
 use crate::server::connection::Work;
 use crate::server::connection::guard::guarded_drop;
 use crate::server::connection::terms::Terms;
+use crate::server::hooks::ProtocolErrorKind;
 use crate::server::into_response::error_page;
 use crate::server::options::RouteOptions;
 use crate::server::upgrade::Tunnel;
@@ -58,6 +59,9 @@ impl Connection {
         self.has_unread = true;
         self.exchange.stop_receiving(CloseReason::BadMessage);
         let text = body_too_long(max, knob).to_string();
+        let status = Some(StatusCode::PAYLOAD_TOO_LARGE);
+        self.worker
+            .tell_error(io, ProtocolErrorKind::Request, &text, status, &[]);
         self.respond(io, error_page(StatusCode::PAYLOAD_TOO_LARGE, &text));
     }
 
@@ -165,7 +169,8 @@ impl Connection {
         let leftover = Bytes::copy_from_slice(&self.behind);
         give_buffer(std::mem::take(&mut self.behind));
         let worker = Rc::clone(&self.worker);
-        let tunnel = Tunnel::start(worker, self.disconnect.take(), *takeover, io);
+        let mut tunnel = Tunnel::start(worker, self.disconnect.take(), *takeover, io);
+        tunnel.hold_life(self.life.take());
         Step::Become(Box::new(tunnel), leftover)
     }
 }

@@ -10,6 +10,10 @@
 //!
 //! One deadline, set by a plain store. That the peer reads what is sent is watched by the
 //! connection itself (`Io::set_write_timeout`).
+//!
+//! A body has credit: at first its time-out. Waiting uses it up, bytes give it back at the least
+//! rate, never beyond the time-out; at its end the body is late. So no gap is longer than the
+//! time-out, and no body is slower than the rate for longer than that.
 
 use std::time::Duration;
 
@@ -54,10 +58,44 @@ pub(super) struct Timing {
     has_progress: bool,
 }
 
+/// How long a body may still be waited for.
+///
+/// Nanoseconds: while the body is waited for, when the credit is used up by the clock; else what is
+/// left of it. So that bytes add to it either way.
+#[derive(Debug)]
+pub(super) struct Credit(u64);
+
+impl Credit {
+    /// Of a body that begins: its time-out.
+    pub(super) const FULL: Credit = Credit(u64::MAX);
+
+    /// Bytes of the body came: each so many give back a second, and without a rate each all of it.
+    pub(super) fn earn(&mut self, bytes: usize, bytes_per_second: u32) {
+        let earned = (bytes as u64 * 1_000_000_000).checked_div(u64::from(bytes_per_second));
+        self.0 = self.0.saturating_add(earned.unwrap_or(u64::MAX));
+    }
+
+    /// The body is not waited for any more.
+    fn pause(&mut self, now: Instant) {
+        if self.0 != u64::MAX {
+            let used_up = Instant::from_nanoseconds(self.0);
+            self.0 = used_up.since(now).as_nanos() as u64;
+        }
+    }
+
+    /// The body is waited for from now on: for how long.
+    fn resume(&mut self, now: Instant, most: Duration) -> Duration {
+        let left = Duration::from_nanos(self.0).min(most);
+        self.0 = (now + left).as_nanoseconds();
+        left
+    }
+}
+
 impl Timing {
     /// Of a connection that was just accepted.
     pub(super) fn accepted(options: &Options, io: &mut Io) -> Timing {
         io.set_write_timeout(options.write_timeout);
+        io.set_write_rate_min(options.write_bytes_per_second_min);
         io.set_deadline(Some(io.now() + options.header_timeout));
         Timing {
             phase: Phase::Head,
@@ -83,6 +121,7 @@ impl Timing {
         io: &mut Io,
         exchange: &Exchange,
         waits_for_body: Option<Duration>,
+        credit: &mut Credit,
     ) -> bool {
         let has_progress = std::mem::take(&mut self.has_progress);
         let phase = if exchange.is_in_head() {
@@ -100,11 +139,17 @@ impl Timing {
         if phase == self.phase && !moves {
             return false;
         }
+        if self.phase == Phase::Body {
+            credit.pause(io.now());
+        }
         self.phase = phase;
         let timeout = match phase {
             Phase::Head => options.header_timeout,
             Phase::Idle => options.idle_timeout,
-            Phase::Body => waits_for_body.unwrap_or(options.body_timeout),
+            Phase::Body => {
+                let timeout = waits_for_body.unwrap_or(options.body_timeout);
+                credit.resume(io.now(), timeout)
+            }
             Phase::Busy => {
                 io.set_deadline(None);
                 return true;

@@ -183,6 +183,7 @@ fn impatient() -> Router {
 fn impatient_options() -> Options {
     Options {
         handler_timeout: Some(seconds(5)),
+        body_bytes_per_second_min: 0,
         ..Options::default()
     }
 }

@@ -1,0 +1,149 @@
+//! Being told about connections and about what peers do wrong.
+//!
+//! ```text
+//!   accept ─► New ─► Active ⇄ Idle ─► Closed(why)        Server::on_connection_state
+//!                      └─► Upgraded ──┘
+//!   rule broken, too slow, over a limit ─► ProtocolError  Server::on_protocol_error
+//! ```
+//!
+//! Hooks run on the thread of the worker, between two events of the connection: a slow hook is a
+//! slow worker. A panic in one is caught and counted as a panic of a handler is; the connection
+//! goes on. Without hooks nothing is computed.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+
+use ::http::StatusCode;
+
+pub use crate::http::framing::CloseReason;
+
+/// Something happened to a connection.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct ConnectionEvent {
+    /// Names the connection among all of this process.
+    pub connection: u64,
+    /// The client: as the kernel says, or a PROXY header; `None` on a Unix socket.
+    pub peer: Option<SocketAddr>,
+    /// Where the client connected to; `None` on a Unix socket.
+    pub local: Option<SocketAddr>,
+    /// What the connection is from now on.
+    pub state: ConnectionState,
+    /// Requests answered on it so far.
+    pub requests: u64,
+}
+
+/// What a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConnectionState {
+    /// It was accepted, and its PROXY header read where there is one. Always the first.
+    New,
+    /// A request arrives or is answered.
+    Active,
+    /// It waits for the next request.
+    Idle,
+    /// It speaks another protocol now.
+    Upgraded,
+    /// It has ended. Always the last.
+    Closed(CloseReason),
+}
+
+/// A peer broke a rule, was too slow, or one too many.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct ProtocolError<'a> {
+    /// What kind of fault it is.
+    pub kind: ProtocolErrorKind,
+    /// The client; `None` on a Unix socket.
+    pub peer: Option<SocketAddr>,
+    /// Where the client connected to; `None` on a Unix socket.
+    pub local: Option<SocketAddr>,
+    /// The rule, for people.
+    pub rule: &'a str,
+    /// What was answered; `None` when the connection was closed, or a response cut, without.
+    pub status: Option<StatusCode>,
+    /// The bytes among which the fault was found: the last that arrived, as far as they are of this
+    /// message or behind it. Empty where nothing arrived. Unlike the answer, this is what the peer
+    /// sent: escape it before it goes into a log.
+    pub received: &'a [u8],
+}
+
+/// Kinds of faults of a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ProtocolErrorKind {
+    /// A request was malformed, too large, or is not supported.
+    Request,
+    /// A head or a body did not arrive in time, or a response was not read in time.
+    Timeout,
+    /// The connection was over a limit of connections.
+    Limit,
+    /// The PROXY header was missing, malformed, or not allowed.
+    ProxyHeader,
+}
+
+type OnState = Arc<dyn Fn(&ConnectionEvent) + Send + Sync>;
+type OnError = Arc<dyn Fn(&ProtocolError<'_>) + Send + Sync>;
+
+/// The hooks of a server; shared by its workers.
+#[derive(Clone, Default)]
+pub struct Hooks {
+    on_state: Option<OnState>,
+    on_error: Option<OnError>,
+}
+
+impl Hooks {
+    /// Sets who is told about connections.
+    pub fn set_on_state(&mut self, hook: impl Fn(&ConnectionEvent) + Send + Sync + 'static) {
+        self.on_state = Some(Arc::new(hook));
+    }
+
+    /// Sets who is told about faults of peers.
+    pub fn set_on_error(&mut self, hook: impl Fn(&ProtocolError<'_>) + Send + Sync + 'static) {
+        self.on_error = Some(Arc::new(hook));
+    }
+
+    /// True when somebody is told about connections.
+    pub fn watches_states(&self) -> bool {
+        self.on_state.is_some()
+    }
+
+    /// True when somebody is told about faults.
+    pub fn watches_errors(&self) -> bool {
+        self.on_error.is_some()
+    }
+
+    /// Tells of a connection. User code: to be called guarded.
+    pub fn tell_state(&self, event: &ConnectionEvent) {
+        if let Some(hook) = &self.on_state {
+            hook(event);
+        }
+    }
+
+    /// Tells of a fault. User code: to be called guarded.
+    pub fn tell_error(&self, error: &ProtocolError<'_>) {
+        if let Some(hook) = &self.on_error {
+            hook(error);
+        }
+    }
+}
+
+impl fmt::Debug for Hooks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hooks")
+            .field("watches_states", &self.watches_states())
+            .field("watches_errors", &self.watches_errors())
+            .finish()
+    }
+}
+
+/// A number that no other connection of this process has. One atomic per accept, and only where a
+/// hook wants it.
+pub(super) fn next_connection() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
