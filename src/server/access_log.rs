@@ -11,10 +11,11 @@
 //! to copy a line or to swap the buffer. Lines of one worker are in order; those of different
 //! workers need not be.
 //!
-//! The format is the Common Log Format with the seconds that the request took behind it:
+//! The format is the Common Log Format with the seconds that the request took behind it, and the
+//! pattern of the route that answered, `"-"` if none did:
 //!
 //! ```text
-//! 127.0.0.1 - - [22/Nov/2026:21:15:00 +0000] "GET /a HTTP/1.1" 200 13 0.000212
+//! 127.0.0.1 - - [22/Nov/2026:21:15:00 +0000] "GET /a/7 HTTP/1.1" 200 13 0.000212 "GET /a/{id}"
 //! ```
 
 use std::io::Write;
@@ -93,6 +94,9 @@ struct Lines {
 #[derive(Debug)]
 pub struct Line {
     text: Vec<u8>,
+    /// Where the pattern of the route begins in the text: behind all that is written before the
+    /// response is known.
+    pattern_at: usize,
     started: Instant,
 }
 
@@ -165,12 +169,20 @@ impl WorkerLog {
     /// Ends a line and queues it. Never blocks on the writer.
     pub fn write(&self, line: Line, status: StatusCode, body_bytes: u64, now: Instant) {
         let mut text = line.text;
+        let pattern_end = text.len();
         text.extend_from_slice(status.as_str().as_bytes());
         text.push(b' ');
         text.extend_from_slice(itoa::Buffer::new().format(body_bytes).as_bytes());
         text.push(b' ');
         append_seconds(&mut text, now.since(line.started));
-        text.push(b'\n');
+        text.extend_from_slice(b" \"");
+        // The pattern, which was known before, goes behind that.
+        let pattern_len = pattern_end - line.pattern_at;
+        text[line.pattern_at..].rotate_left(pattern_len);
+        if pattern_len == 0 {
+            text.push(b'-');
+        }
+        text.extend_from_slice(b"\"\n");
         self.push(&text);
         give_buffer(text);
     }
@@ -300,7 +312,22 @@ impl Line {
             }
         }
         text.extend_from_slice(b"\" ");
-        Line { text, started: now }
+        Line {
+            pattern_at: text.len(),
+            text,
+            started: now,
+        }
+    }
+
+    /// Adds the pattern of the route that answers.
+    pub fn set_pattern(&mut self, pattern: &str) {
+        self.text.truncate(self.pattern_at);
+        let mut words = pattern.split(' ');
+        append_escaped(&mut self.text, words.next().unwrap_or_default());
+        for word in words {
+            self.text.push(b' ');
+            append_escaped(&mut self.text, word);
+        }
     }
 }
 
@@ -402,15 +429,19 @@ mod tests {
         .unwrap();
         let later = Instant::default() + Duration::from_micros(1_000_212);
         let worker = log.for_worker();
-        worker.write(line("/a\"b\\c\n"), StatusCode::OK, 13, later);
+        let mut routed = line("/a\"b\\c\n");
+        routed.set_pattern("GET /{\"");
+        routed.set_pattern("GET /{ä}");
+        worker.write(routed, StatusCode::OK, 13, later);
         let nobody = Line::begin(None, None, Instant::default(), 0);
         worker.write(nobody, StatusCode::BAD_REQUEST, 0, Instant::default());
         log.stop();
         let text = String::from_utf8(written.lock().unwrap().clone()).unwrap();
         assert_eq!(
             text,
-            "127.0.0.1 - - [06/Nov/1994:08:49:37 +0000] \"GET /a\\x22b\\x5cc\\x0a HTTP/1.1\" 200 13 1.000212\n\
-             - - - [01/Jan/1970:00:00:00 +0000] \"-\" 400 0 0.000000\n"
+            "127.0.0.1 - - [06/Nov/1994:08:49:37 +0000] \"GET /a\\x22b\\x5cc\\x0a HTTP/1.1\" 200 13 1.000212 \
+             \"GET /{\\xc3\\xa4}\"\n\
+             - - - [01/Jan/1970:00:00:00 +0000] \"-\" 400 0 0.000000 \"-\"\n"
         );
         assert_eq!(log.dropped(), 0);
     }

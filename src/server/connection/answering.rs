@@ -54,6 +54,7 @@ impl Connection {
                 drop_request(request);
             }
             Routed::Endpoint { endpoint, options } => {
+                self.log_pattern(&request);
                 self.set_terms(io, options, &request);
                 let max = body_bytes_max(self.terms.as_deref(), &worker.options);
                 if let (Some((max, knob)), Some(length)) = (max, length)

@@ -29,6 +29,12 @@ impl Connection {
         }
     }
 
+    pub(super) fn log_pattern(&mut self, request: &Request) {
+        if let (Some(entry), Some(pattern)) = (&mut self.log, request.pattern()) {
+            entry.line.set_pattern(pattern);
+        }
+    }
+
     pub(super) fn end_log(&mut self, io: &mut Io, status: Option<StatusCode>) {
         if let Some(entry) = self.log.take()
             && let Some(log) = &self.worker.access_log
