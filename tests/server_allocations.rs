@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
 use roundtrip::Request;
+use roundtrip::Response;
 use roundtrip::Router;
 
 mod counting;
@@ -28,10 +29,31 @@ fn serving() -> Serving {
             assert_eq!(r.param("rest"), "a/b");
         })
         .post("/ignore", |_: &Request| "ignored")
+        .nest("/around", around())
         .get("/mark", |_: &Request| {
             MARK.store(allocations(), Ordering::SeqCst);
         });
     Serving::start(router)
+}
+
+/// Every synchronous form, in two routers.
+fn around() -> Router {
+    let inner = Router::new()
+        .get("/{id}", |_: &Request| "inside")
+        .before(|request: &mut Request| match request.param("id") {
+            "stop" => Some("stopped"),
+            _ => None,
+        })
+        .after(|response: Response| response.header("X-After", "yes"));
+    Router::new()
+        .nest("/inner", inner)
+        .around(|request: &mut Request| {
+            let is_get = request.method() == "GET";
+            move |response: Response| match is_get {
+                true => response.header("X-Around", "yes"),
+                false => response,
+            }
+        })
 }
 
 fn mark(peer: &mut Peer) -> u64 {
@@ -74,6 +96,18 @@ fn one_connection() {
 fn path_parameters() {
     let text = get("/users/7/a/b");
     assert_eq!(measure(1, |peers| ask_all(peers, &text, 1)), 0);
+}
+
+#[test]
+fn synchronous_middleware() {
+    for text in [get("/around/inner/7"), get("/around/inner/stop")] {
+        assert_eq!(measure(1, |peers| ask_all(peers, &text, 1)), 0, "{text}");
+    }
+    let serving = serving();
+    let answer = serving.peer().send(get("/around/inner/7")).answer();
+    assert_eq!(answer.text(), "inside");
+    assert_eq!(answer.field("x-after"), Some("yes"));
+    assert_eq!(answer.field("x-around"), Some("yes"));
 }
 
 #[test]

@@ -54,7 +54,7 @@ use crate::server::routes::without_port;
 ///     .get("/{id}", |request: &Request| format!("user {}", request.param("id")))
 ///     .before(|request: &mut Request| match request.header("authorization") {
 ///         Some(_) => None,
-///         None => Some(Response::new().status(roundtrip::StatusCode::UNAUTHORIZED)),
+///         None => Some(Response::new().status(http::StatusCode::UNAUTHORIZED)),
 ///     });
 ///
 /// let router = Router::new()
@@ -268,8 +268,8 @@ impl Router {
     /// use roundtrip::Request;
     /// use roundtrip::Router;
     ///
-    /// fn authorize(_: &mut Request) -> Result<(), roundtrip::StatusCode> {
-    ///     Err(roundtrip::StatusCode::FORBIDDEN)
+    /// fn authorize(_: &mut Request) -> Result<(), http::StatusCode> {
+    ///     Err(http::StatusCode::FORBIDDEN)
     /// }
     ///
     /// let admin = Router::new()
@@ -340,9 +340,9 @@ impl Router {
     /// it: with `Some` response, or an error. The handler then does not run.
     ///
     /// ```
+    /// use http::StatusCode;
     /// use roundtrip::Request;
     /// use roundtrip::Router;
-    /// use roundtrip::StatusCode;
     ///
     /// fn json_only(request: &mut Request) -> Result<(), StatusCode> {
     ///     match request.header("content-type") {
