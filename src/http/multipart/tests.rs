@@ -6,9 +6,21 @@ use std::task::Context;
 use std::task::Poll;
 use std::task::Waker;
 
+use ::http::StatusCode;
+use bytes::Bytes;
 use futures_core::Stream;
 
-use super::*;
+use crate::error::Error;
+use crate::error::ErrorKind;
+use crate::error::Result;
+use crate::http::body::Body;
+use crate::http::multipart::Event;
+use crate::http::multipart::InvalidMultipart;
+use crate::http::multipart::Multipart;
+use crate::http::multipart::MultipartLimits;
+use crate::http::multipart::Parser;
+use crate::http::multipart::PartHead;
+use crate::http::request::Request;
 use crate::limits::HEADER_COUNT_MAX;
 use crate::limits::MULTIPART_HEAD_BYTES_MAX;
 use crate::limits::MULTIPART_PADDING_BYTES_MAX;
@@ -126,10 +138,14 @@ fn forms() {
     }
 }
 
+fn refuses(form: &str, error: InvalidMultipart) {
+    assert_eq!(check(form.as_bytes()), Err(error), "{form:?}");
+    assert_eq!(Error::from(error).answer(), Some(StatusCode::BAD_REQUEST));
+}
+
 #[test]
 fn what_is_no_form() {
     use InvalidMultipart::Delimiter;
-    use InvalidMultipart::Disposition;
     use InvalidMultipart::Epilogue;
     use InvalidMultipart::Incomplete;
     use InvalidMultipart::Preamble;
@@ -163,7 +179,16 @@ fn what_is_no_form() {
         ("--b----b--".into(), Epilogue),
         (format!("--b--\r\n--b\r\n{N}v\r\n--b--"), Epilogue),
         (format!("--b--{blanks}"), Epilogue),
-        ("--b\r\n\r\nv\r\n--b--".into(), Disposition),
+    ] {
+        refuses(&form, error);
+    }
+}
+
+#[test]
+fn heads_that_are_refused() {
+    use InvalidMultipart::Disposition;
+    for (form, error) in [
+        ("--b\r\n\r\nv\r\n--b--".to_owned(), Disposition),
         ("--b\r\nA: b\r\n\r\nv".into(), Disposition),
         (
             "--b\r\nContent-Disposition: form-data\r\n\r\nv".into(),
@@ -190,8 +215,7 @@ fn what_is_no_form() {
             InvalidMultipart::TransferEncoding,
         ),
     ] {
-        assert_eq!(check(form.as_bytes()), Err(error), "{form:?}");
-        assert_eq!(Error::from(error).answer(), Some(StatusCode::BAD_REQUEST));
+        refuses(&form, error);
     }
     // A name must be text.
     let latin1 = b"--b\r\nContent-Disposition: form-data; name=\"\xe4\"\r\n\r\nv";
@@ -238,92 +262,64 @@ fn boundaries() {
     }
 }
 
-#[test]
-fn heads_of_parts() {
-    let head = |fields: &str| {
-        let form = format!("--b\r\n{fields}\r\n\r\n");
-        let mut parser = Parser::new("b", MultipartLimits::default()).unwrap();
-        match parser.next(&mut Bytes::from(form)) {
-            Ok(Some(Event::Part(head))) => head,
-            other => panic!("{fields}: {other:?}"),
-        }
-    };
-    for (fields, name, file_name, safe) in [
-        (
-            "content-disposition: FORM-DATA; NAME=\"a b\"",
-            "a b",
-            None,
-            None,
-        ),
-        ("Content-Disposition: form-data; name=\"\"", "", None, None),
-        (
-            "Content-Disposition: form-data; name=a; filename=\"\"",
-            "a",
-            Some(""),
-            Some(""),
-        ),
-        (
-            "Content-Disposition: form-data; name=a; filename=f.txt",
-            "a",
-            Some("f.txt"),
-            Some("f.txt"),
-        ),
-        (
-            "Content-Disposition: form-data; name=a; filename=\"C:\\dir\\f.txt\"",
-            "a",
-            Some("C:\\dir\\f.txt"),
-            Some("f.txt"),
-        ),
-        (
-            "Content-Disposition: form-data; name=a; filename=\"../../etc/passwd\"",
-            "a",
-            Some("../../etc/passwd"),
-            Some("passwd"),
-        ),
-        (
-            "Content-Disposition: form-data; name=a; filename=\"a/..\"",
-            "a",
-            Some("a/.."),
-            Some(""),
-        ),
-        (
-            "Content-Disposition: form-data; name=a; filename=\"x%22\"",
-            "a",
-            Some("x%22"),
-            Some("x%22"),
-        ),
-        (
-            "Content-Disposition: form-data; name=\"\u{e4}\"; filename=\"\u{e4}\"",
-            "\u{e4}",
-            Some("\u{e4}"),
-            Some("\u{e4}"),
-        ),
-        (
-            "Content-Disposition: form-data; name=a; filename=b; filename*=utf-8''c",
-            "a",
-            Some("b"),
-            Some("b"),
-        ),
-        (
-            "Content-Disposition: form-data; name=a; filename*=utf-8''c",
-            "a",
-            None,
-            None,
-        ),
-        (
-            "Content-Transfer-Encoding: Binary\r\nContent-Disposition: form-data; name=a",
-            "a",
-            None,
-            None,
-        ),
-    ] {
-        let found = head(fields);
-        assert_eq!(found.name, name, "{fields}");
-        assert_eq!(found.file_name.as_deref(), file_name, "{fields}");
-        assert_eq!(found.safe_file_name(), safe, "{fields}");
+fn head(fields: &str) -> PartHead {
+    let form = format!("--b\r\n{fields}\r\n\r\n");
+    let mut parser = Parser::new("b", MultipartLimits::default()).unwrap();
+    match parser.next(&mut Bytes::from(form)) {
+        Ok(Some(Event::Part(head))) => head,
+        other => panic!("{fields}: {other:?}"),
     }
-    let typed = head("Content-Disposition: form-data; name=a\r\nContent-Type: image/png");
-    assert_eq!(typed.headers.get("content-type"), Some("image/png"));
+}
+
+#[test]
+fn names_of_parts() {
+    // The parameters; the name; the file's name as it came, and without directories.
+    let table: [(&str, &str, Option<(&str, &str)>); 11] = [
+        ("NAME=\"a b\"", "a b", None),
+        ("name=\"\"", "", None),
+        ("name=a; filename=\"\"", "a", Some(("", ""))),
+        ("name=a; filename=f.txt", "a", Some(("f.txt", "f.txt"))),
+        (
+            "name=a; filename=\"C:\\d\\f\"",
+            "a",
+            Some(("C:\\d\\f", "f")),
+        ),
+        (
+            "name=a; filename=\"../../etc/p\"",
+            "a",
+            Some(("../../etc/p", "p")),
+        ),
+        ("name=a; filename=\"a/..\"", "a", Some(("a/..", ""))),
+        ("name=a; filename=\"x%22\"", "a", Some(("x%22", "x%22"))),
+        (
+            "name=\"\u{e4}\"; filename=\"\u{e4}\"",
+            "\u{e4}",
+            Some(("\u{e4}", "\u{e4}")),
+        ),
+        (
+            "name=a; filename=b; filename*=utf-8''c",
+            "a",
+            Some(("b", "b")),
+        ),
+        ("name=a; filename*=utf-8''c", "a", None),
+    ];
+    for (parameters, name, file_name) in table {
+        let found = head(&format!("content-disposition: FORM-DATA; {parameters}"));
+        assert_eq!(found.name, name, "{parameters}");
+        let safe = found.safe_file_name();
+        let found = found.file_name.as_deref().zip(safe);
+        assert_eq!(found, file_name, "{parameters}");
+    }
+}
+
+#[test]
+fn fields_of_parts() {
+    let found = head(
+        "Content-Transfer-Encoding: Binary\r\nContent-Disposition: form-data; name=a\r\n\
+         Content-Type: image/png",
+    );
+    assert_eq!(found.headers.get("content-type"), Some("image/png"));
+    assert_eq!(found.headers.len(), 3);
 }
 
 #[test]
