@@ -136,6 +136,23 @@ fn limits() {
     assert!(wire.receive().starts_with("HTTP/1.1 431 ") && !wire.is_reset());
 }
 
+/// Names keep their case, and fields their order, both ways.
+#[test]
+fn order_and_case() {
+    let app = App::new(Router::new().get("/", |request: &Request| {
+        let fields = request.headers().iter();
+        fields.fold(Response::new(), |response, (name, value)| {
+            response.header(name, value)
+        })
+    }));
+    let lines = "Zz: 1\r\nhOsT-iS: 2\r\nAa: 3\r\nZz: 4\r\n";
+    let mut wire = app.connect();
+    let text = wire
+        .send(format!("GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\n"))
+        .receive();
+    assert!(text.contains(lines), "{text}");
+}
+
 /// The one form in which errors are told: plain text, no echo, and the end.
 #[test]
 fn error_replies() {
@@ -367,16 +384,23 @@ fn time_outs() {
     assert!(idle.receive().ends_with("none"));
     app.advance(seconds(21));
     assert_eq!((idle.is_closed(), idle.receive().as_str()), (true, ""));
-    // The body has a time-out without progress, and none as a whole.
+    // The body has a time-out without progress, and none as a whole, for who does not trickle.
     let mut upload = app.connect();
-    upload.send("POST /all HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n");
+    upload.send("POST /all HTTP/1.1\r\nHost: a\r\nContent-Length: 90000\r\n\r\n");
     for _ in 0..8 {
         app.advance(seconds(4));
-        upload.send("x");
+        upload.send([b'x'; 2_000]);
     }
     assert!(!upload.is_closed());
     app.advance(seconds(6));
     assert!(upload.receive().starts_with("HTTP/1.1 408 ") && upload.is_closed());
+    let mut trickle = app.connect();
+    trickle.send("POST /all HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n");
+    for _ in 0..7 {
+        app.advance(seconds(1));
+        trickle.send("x");
+    }
+    assert!(trickle.receive().starts_with("HTTP/1.1 408 ") && trickle.is_closed());
     // A handler may take its time, and the next request has a deadline of its own.
     let mut patient = app.connect();
     patient.send(line("GET /slow HTTP/1.1"));
@@ -687,6 +711,106 @@ fn hijack() {
     assert!(wire.is_closed());
 }
 
+// ---- routing -----------------------------------------------------------------------------------
+
+/// Says which route answers, and the wildcards of it.
+fn named(request: &Request) -> String {
+    // What is beneath `/a/` has no name.
+    let named = request.params().filter(|(name, _)| !name.is_empty());
+    let params: Vec<String> = named
+        .map(|(name, value)| format!(" {name}={value}"))
+        .collect();
+    request.pattern().unwrap_or("none").to_owned() + &params.concat()
+}
+
+fn routes(patterns: &[&str]) -> Router {
+    patterns.iter().fold(Router::new(), |router, pattern| {
+        router.route(pattern, named)
+    })
+}
+
+/// The tree that net/http's own tests use.
+#[test]
+#[rustfmt::skip]
+fn routing() {
+    let app = App::new(routes(&[
+        "/item/", "POST /item/{user}", "GET /item/{user}", "/item/{user}", "/item/{user}/{id}", "/item/{user}/new", "/item/{$}",
+        "POST alt.com/item/{user}", "GET /headwins", "HEAD /headwins", "/path/{p...}", "/a/b/{w}", "/%61scii", "/two/{a}/c", "GET /only",
+    ]));
+    for (method, target, expected) in [
+        ("GET", "/item/jba", "GET /item/{user} user=jba"),
+        ("POST", "/item/jba", "POST /item/{user} user=jba"),
+        ("POST", "http://alt.com/item/jba", "POST alt.com/item/{user} user=jba"),
+        ("POST", "http://alt.com:8080/item/jba", "POST alt.com/item/{user} user=jba"),
+        ("GET", "http://alt.com/item/jba", "GET /item/{user} user=jba"),
+        ("get", "/item/jba", "/item/{user} user=jba"),
+        ("GET", "/item/jba/17", "/item/{user}/{id} user=jba id=17"),
+        ("GET", "/item/jba/new", "/item/{user}/new user=jba"),
+        ("GET", "/item/", "/item/{$}"),
+        ("GET", "/item/jba/17/line2", "/item/"),
+        ("GET", "/path/to/file", "/path/{p...} p=to/file"),
+        ("GET", "/path/", "/path/{p...} p="),
+        ("GET", "/ascii", "/%61scii"),
+        ("GET", "/%61sci%69", "/%61scii"),
+        ("GET", "/two/x%2Fy/c", "/two/{a}/c a=x/y"),
+    ] {
+        let mut wire = app.connect();
+        let text = wire.send(line(&format!("{method} {target} HTTP/1.1"))).receive();
+        assert!(text.ends_with(&format!("\r\n\r\n{expected}")), "{method} {target}: {text}");
+    }
+    for (method, target, status, field) in [
+        ("GET", "/a/b/", "404", ""),
+        ("GET", "/item", "307", "Location: /item/"),
+        ("GET", "/item?a=b", "307", "Location: /item/?a=b"),
+        ("POST", "/only", "405", "Allow: GET, HEAD"),
+        ("GET", "//", "307", "Location: /"),
+        ("GET", "/x/../item//jba", "307", "Location: /item/jba"),
+        ("GET", "/x/./../item/jba?a=/../b", "307", "Location: /item/jba?a=/../b"),
+        ("GET", "//evil.example/../item/jba", "307", "Location: /item/jba"),
+        ("GET", "/two/%2e%2e/c", "200", ""),
+    ] {
+        let mut wire = app.connect();
+        let text = wire.send(line(&format!("{method} {target} HTTP/1.1"))).receive();
+        assert!(text[9..].starts_with(status), "{method} {target}: {text}");
+        assert!(field.is_empty() || text.lines().any(|own| own == field), "{method} {target}: {text}");
+    }
+    // HEAD goes where it is named, else to GET.
+    let mut wire = app.connect();
+    let text = wire.send(line("HEAD /headwins HTTP/1.1") + &line("HEAD /only HTTP/1.1")).receive();
+    assert!(text.contains("Content-Length: 14\r\n") && text.contains("Content-Length: 9\r\n"), "{text}");
+}
+
+/// No redirect of ours leads to another host.
+#[test]
+fn redirects_stay() {
+    let app = App::new(routes(&["/", "/tree/", "/{host}/{rest...}"]));
+    for target in [
+        "//evil.example",
+        "//evil.example/",
+        "//evil.example/..",
+        "///evil.example/%2e%2e",
+        "/.//evil.example",
+        "/..//evil.example",
+        "/a/..//evil.example",
+        "/\\\\evil.example/..",
+        "//tree",
+        "/tree//..//evil.example",
+    ] {
+        let mut wire = app.connect();
+        let text = wire.send(line(&format!("GET {target} HTTP/1.1"))).receive();
+        let locations: Vec<&str> = text
+            .lines()
+            .filter_map(|own| own.strip_prefix("Location: "))
+            .collect();
+        for location in locations {
+            let is_own = location.starts_with('/')
+                && !location.starts_with("//")
+                && !location.starts_with("/\\");
+            assert!(is_own, "{target}: {text}");
+        }
+    }
+}
+
 // ---- files -------------------------------------------------------------------------------------
 
 /// A folder with a file of eleven bytes, older than the clock of any app.
@@ -837,5 +961,26 @@ fn cross_origin_protection() {
         let method = Method::from_bytes(method.as_bytes()).expect("a method");
         let ask = fields.iter().fold(app.request(method, "/"), |ask, (name, value)| ask.header(name, value));
         assert_eq!(ask.send().status(), status, "{fields:?}");
+    }
+}
+
+// ---- the page ----------------------------------------------------------------------------------
+
+/// Each test file that the page names exists.
+#[test]
+fn the_page_names_what_is_there() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("src/server/net_http.md")).expect("the page");
+    let names = page.split('`').filter(|word| {
+        let is_path = word.contains('/') && !word.contains(' ') && word.ends_with(".rs");
+        is_path
+            && (word.starts_with("tests/")
+                || word.starts_with("src/")
+                || word.starts_with("examples/"))
+    });
+    let names: std::collections::BTreeSet<&str> = names.collect();
+    assert!(names.len() > 10, "{names:?}");
+    for name in names {
+        assert!(root.join(name).is_file(), "{name}");
     }
 }

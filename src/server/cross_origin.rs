@@ -35,17 +35,11 @@ use crate::server::routes::Routes;
 ///
 /// ```
 /// use roundtrip::Request;
-/// use roundtrip::Router;
 /// use roundtrip::server::cross_origin::Protection;
 ///
 /// let protection = Protection::new()
 ///     .trust("https://sso.example.com")
 ///     .bypass("POST /webhooks/{name}");
-/// let guard = protection.clone();
-/// let router = Router::new()
-///     .post("/transfer", |_: &Request| "done")
-///     .before(move |request: &mut Request| guard.check(request));
-/// # let _ = router;
 /// let forged = Request::for_target("POST", "/transfer")?
 ///     .with_header("Sec-Fetch-Site", "cross-site")?;
 /// assert_eq!(protection.check(&forged).unwrap_err().status_code(), 403);
@@ -147,8 +141,7 @@ impl Protection {
         self
     }
 
-    /// Whether a request may pass; the error is what it is answered. Made for
-    /// [`Router::before`](crate::server::router::Router::before).
+    /// Whether a request may pass; the error is what it is answered.
     ///
     /// # Errors
     ///

@@ -24,6 +24,8 @@ pub mod into_response;
 pub mod json;
 pub mod lifecycle;
 pub mod middleware;
+#[doc = include_str!("net_http.md")]
+pub mod net_http {}
 pub mod options;
 pub mod pattern;
 #[cfg(feature = "json")]

@@ -86,11 +86,6 @@ pub const SERVERS: &[Spec] = &[
 ];
 
 impl Spec {
-    /// True for a server that answers `POST /echo`.
-    pub fn takes_bodies(&self) -> bool {
-        self.echo.is_some()
-    }
-
     pub fn takes(&self, workload: &Workload) -> bool {
         (!workload.is_echo || self.echo.is_some()) && (!workload.is_close || self.close.is_some())
     }
