@@ -150,6 +150,8 @@ pub const FORM_FIELDS_BYTES_MAX: usize = 1024 * 1024;
 pub const FORM_MEMORY_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of an upload that are written to its temporary file at once: each write wakes a thread.
 pub const FORM_WRITE_BYTES: usize = 64 * 1024;
+/// Parts of at least so many bytes share the buffer that they were received into.
+pub const MULTIPART_SHARED_BYTES_MIN: usize = 16 * 1024;
 /// Chunk framing beyond what chunks of sensible size need; more is an attack.
 pub const CHUNK_OVERHEAD_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of a trailer section.

@@ -11,6 +11,7 @@ mod interop {
     mod clients;
     mod curl;
     mod files;
+    mod forms;
     mod large;
     mod load;
     mod restart;

@@ -30,6 +30,7 @@ use crate::http::form::unsupported;
 use crate::http::form::was_taken;
 use crate::http::headers::Headers;
 use crate::http::request::Request;
+use crate::limits::MULTIPART_SHARED_BYTES_MIN;
 
 pub use parser::Event;
 pub use parser::InvalidMultipart;
@@ -157,7 +158,8 @@ impl Part<'_> {
     /// For a file its name, without the directories that some senders put before it (RFC 7578
     /// §4.2): what follows the last slash or backslash. Empty where the control was left empty, and
     /// for `.` and `..`. `None` for what is no file. The name is the sender's choice: others may
-    /// have used it, and it may be long or strange.
+    /// have used it, and it may be long or strange. Browsers write a quote in it as `%22`, which
+    /// stays, since it may as well have been `%22`.
     pub fn file_name(&self) -> Option<&str> {
         self.head.safe_file_name()
     }
@@ -200,7 +202,11 @@ impl Part<'_> {
             return Err(part_too_long(limit_bytes));
         }
         let Some(mut chunk) = self.chunk().await? else {
-            return Ok(first);
+            // A small part must not keep the large buffer that it was received into.
+            return Ok(match first.len() {
+                MULTIPART_SHARED_BYTES_MIN.. => first,
+                _ => Bytes::copy_from_slice(&first),
+            });
         };
         let mut all = BytesMut::from(first);
         loop {

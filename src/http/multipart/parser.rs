@@ -430,7 +430,10 @@ impl fmt::Display for InvalidMultipart {
             }
             InvalidMultipart::TransferEncoding => "a part has a Content-Transfer-Encoding",
             InvalidMultipart::TooManyParts(max) => {
-                return write!(f, "more than {max} parts; MultipartLimits::parts_max");
+                return write!(
+                    f,
+                    "more than {max} parts; parts_max of MultipartLimits, or of FormOptions"
+                );
             }
             InvalidMultipart::TooManyHeaders(max) => {
                 return write!(
@@ -442,7 +445,8 @@ impl fmt::Display for InvalidMultipart {
             InvalidMultipart::TooManyBytes(max) => {
                 return write!(
                     f,
-                    "the form is longer than {max} bytes; MultipartLimits::bytes_max"
+                    "the form is longer than {max} bytes; bytes_max of MultipartLimits, or of \
+                     FormOptions"
                 );
             }
         })
