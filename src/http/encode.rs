@@ -81,6 +81,7 @@ impl Persistence {
 /// Writes the head of a response. `seconds` is the wall clock; a `Date` field of the response
 /// itself wins, and an empty one leaves the field away. A HEAD or 304 without a known length keeps a `Content-Length` that the response
 /// brings, if it is one number: it is what a GET would have got.
+#[inline(always)]
 pub fn response_head(
     out: &mut Vec<u8>,
     response: &Response,
@@ -249,6 +250,7 @@ fn frames(known: Known) -> bool {
 }
 
 /// Writes all fields but those to be skipped; true when there was a `Date`.
+#[inline(always)]
 fn fields(out: &mut Vec<u8>, headers: &Headers, is_skipped: impl Fn(Known) -> bool) -> bool {
     let mut has_date = false;
     // Rare: a message that was received and is passed on, or a handler that wants to close.

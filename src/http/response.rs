@@ -372,7 +372,9 @@ impl Drop for Response {
         inner.trailers = None;
         inner.url = None;
         inner.invalid = None;
-        inner.special = None;
+        if inner.special.is_some() {
+            inner.special = None;
+        }
         inner.status = StatusCode::OK;
         inner.version = Version::HTTP_11;
         inner.headers.recycle();

@@ -547,6 +547,7 @@ impl Exchange {
 
     /// Writes the head with which the connection is handed over: 101, or a 2xx to CONNECT. Nothing
     /// of HTTP follows, in either direction.
+    #[cold]
     pub fn hand_over(
         &mut self,
         response: &mut Response,

@@ -70,6 +70,14 @@ pub struct RouteOptions {
 }
 
 impl RouteOptions {
+    /// True when the server's values hold.
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.body_bytes_max.is_none()
+            && self.handler_timeout.is_none()
+            && self.body_timeout.is_none()
+    }
+
     /// These, and what they leave open from `outer`.
     #[must_use]
     pub fn or(self, outer: RouteOptions) -> RouteOptions {

@@ -123,7 +123,14 @@ impl Connection {
     }
 
     /// Polls what runs, as far as it gets.
+    #[inline]
     pub(super) fn advance(&mut self, io: &mut Io) {
+        if !matches!(self.work, Work::Nothing) {
+            self.work(io);
+        }
+    }
+
+    fn work(&mut self, io: &mut Io) {
         loop {
             match std::mem::replace(&mut self.work, Work::Nothing) {
                 Work::Nothing => return,
@@ -161,6 +168,7 @@ impl Connection {
     }
 
     /// Writes a response, or begins to.
+    #[inline]
     pub(super) fn respond(&mut self, io: &mut Io, response: Response) {
         if let Some(disconnect) = &self.disconnect {
             disconnect.answered();

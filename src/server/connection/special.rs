@@ -38,22 +38,28 @@ const NO_RESPONSE: u16 = 444;
 
 impl Connection {
     /// Notes what holds for this request and not for most.
+    #[inline]
     pub(super) fn set_terms(&mut self, io: &mut Io, route: &RouteOptions, request: &Request) {
         let wants_upgrade = self.exchange.wants_upgrade();
         let has_limit = self.worker.options.handler_timeout.is_some();
-        if !has_limit && !wants_upgrade && *route == RouteOptions::default() {
-            return;
+        if has_limit || wants_upgrade || !route.is_empty() {
+            self.make_terms(io, route, request);
         }
+    }
+
+    #[cold]
+    fn make_terms(&mut self, io: &mut Io, route: &RouteOptions, request: &Request) {
         let terms = self.terms.get_or_insert_with(|| Box::new(Terms::new(io)));
         terms.set_route(route);
         terms.limit_handler(io, &self.worker.options);
-        if wants_upgrade {
+        if self.exchange.wants_upgrade() {
             let offers: Vec<&[u8]> = request.headers().get_all("upgrade").collect();
             terms.set_offered(offers.join(&b','));
         }
     }
 
     /// The body of a request is known to be longer than it may be.
+    #[cold]
     pub(super) fn refuse_body(&mut self, io: &mut Io, max: u64, knob: &str) {
         self.worker.counters.count_refused();
         self.has_unread = true;
@@ -66,6 +72,7 @@ impl Connection {
     }
 
     /// A handler, or the body that it streams, takes longer than it may.
+    #[cold]
     pub(super) fn time_out_handler(&mut self, io: &mut Io, timeout: Duration, knob: &str) {
         if let Some(terms) = &mut self.terms {
             terms.lift(io);
@@ -101,6 +108,7 @@ impl Connection {
     }
 
     /// A response that does something else than be sent.
+    #[cold]
     pub(super) fn respond_specially(&mut self, io: &mut Io, mut response: Response) {
         let special = response.take_special().expect("the caller has looked");
         match *special {
@@ -162,6 +170,7 @@ impl Connection {
     }
 
     /// The connection goes on without us; what was received behind the request goes with it.
+    #[cold]
     pub(super) fn hand_over(&mut self, io: &mut Io) -> Step {
         let Work::Takeover(takeover) = std::mem::replace(&mut self.work, Work::Nothing) else {
             panic!("somebody takes over");
