@@ -696,3 +696,26 @@ fn a_hook_that_panics_harms_nobody() {
     assert_eq!(serving.handle.statistics().panics, 10);
     assert_eq!(serving.ask(&get("/")).status, 200);
 }
+
+// ---- slow readers ----------------------------------------------------------------------------
+
+/// The kernel tells of room for more only when a third of its send buffer is free, which takes a
+/// reader of a stream of sound minutes. What it has acknowledged is progress all the same.
+#[test]
+fn a_reader_that_is_slow_and_steady_is_not_cut() {
+    let router = Router::new().get("/big", |_: &Request| vec![b'x'; 32 << 20]);
+    let serving = Serving::with(Server::new(router), |server| {
+        server.write_timeout(Duration::from_millis(500))
+    });
+    let mut peer = serving.peer();
+    peer.send(get("/big"));
+    let mut piece = vec![0; 16 * 1024];
+    for _ in 0..30 {
+        std::thread::sleep(Duration::from_millis(50));
+        peer.stream.read_exact(&mut piece).unwrap();
+        assert_eq!(serving.handle.statistics().connections_open, 1);
+    }
+    // One that does not read at all is.
+    wait_until(&serving, |s| s.connections_open == 0);
+    assert_eq!(serving.handle.statistics().write_timeouts, 1);
+}

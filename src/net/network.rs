@@ -17,10 +17,12 @@ use crate::net::protocol::Origin;
 use crate::net::protocol::Protocol;
 use crate::net::protocol::Received;
 use crate::net::protocol::Step;
+use crate::net::send::is_late;
 use crate::net::table::Closing;
 use crate::net::table::Connection;
 use crate::net::table::ConnectionKey;
 use crate::net::table::Endpoint;
+use crate::net::table::NOT_LOOKED;
 use crate::net::table::Receiving;
 use crate::net::table::Sending;
 use crate::net::table::Table;
@@ -176,6 +178,7 @@ impl Net {
             send: Sending::Idle,
             close: Closing::Open,
             lag_ms: 0,
+            unacknowledged: NOT_LOOKED,
             reading: false,
             dirty: false,
             has_received: false,
@@ -360,14 +363,10 @@ impl Net {
             return;
         };
         connection.armed = Instant::NEVER;
+        let send_is_late = is_late(connection, now);
         let Some(endpoint) = &mut connection.endpoint else {
             return;
         };
-        let write_timeout = endpoint.io.write_timeout;
-        let send_is_late = connection
-            .send
-            .waits_since()
-            .is_some_and(|since| since + write_timeout <= now);
         let has_lingered = matches!(
             connection.close,
             Closing::Lingering { deadline, .. } if deadline <= now

@@ -27,8 +27,10 @@ use crate::net::protocol::Receive;
 use crate::net::table::Closing;
 use crate::net::table::Connection;
 use crate::net::table::ConnectionKey;
+use crate::net::table::NOT_LOOKED;
 use crate::net::table::Receiving;
 use crate::net::table::Sending;
+use crate::net::table::look_at;
 use crate::reactor::Errno;
 use crate::reactor::bug;
 use crate::reactor::bug::Bug;
@@ -40,6 +42,7 @@ use crate::reactor::outcome::SendFailure;
 use crate::reactor::outcome::send_failure;
 use crate::reactor::sys;
 use crate::runtime::Core;
+use crate::runtime::Instant;
 
 /// What the flush of one connection came to.
 enum Flushed {
@@ -188,7 +191,7 @@ impl Net {
             let (operation, bytes) = send_of_front(&mut endpoint.io.output);
             core.reactor().submit(fd, None, operation, owner);
             endpoint.io.in_flight_bytes = bytes;
-            connection.send = waits_from(core, connection.lag_ms);
+            connection.send = waits_from(core.now(), connection.lag_ms);
         }
     }
 
@@ -201,6 +204,7 @@ impl Net {
                 .expect("a connection waits for its operations");
             let endpoint = connection.endpoint.as_mut().expect("no call is under way");
             let waits = std::mem::replace(&mut connection.send, Sending::Idle);
+            connection.unacknowledged = NOT_LOOKED;
             endpoint.io.in_flight_bytes = 0;
             endpoint.io.sent_at = core.now();
             let sent = completion.result.unwrap_or(0) as usize;
@@ -311,11 +315,40 @@ impl Net {
     }
 }
 
+/// True when what is waited for to be sent has taken too long. Looks what the peer acknowledges of a
+/// send that is in flight, and counts that as progress.
+pub(super) fn is_late(connection: &mut Connection, now: Instant) -> bool {
+    let Some(endpoint) = &connection.endpoint else {
+        return false;
+    };
+    let (timeout, rate_min) = (endpoint.io.write_timeout, endpoint.io.write_rate_min);
+    let Sending::InFlight(since) = connection.send else {
+        let since = connection.send.waits_since();
+        return since.is_some_and(|since| since + timeout <= now);
+    };
+    if now < look_at(since, timeout) {
+        return false;
+    }
+    let bytes = sys::unacknowledged_bytes(connection.socket.raw()).unwrap_or(0);
+    let bytes = u32::try_from(bytes).unwrap_or(NOT_LOOKED - 1);
+    let before = std::mem::replace(&mut connection.unacknowledged, bytes.min(NOT_LOOKED - 1));
+    if before == NOT_LOOKED {
+        return false;
+    }
+    let lag = lag_ms(
+        now.since(since),
+        u64::from(before.saturating_sub(bytes)),
+        rate_min,
+    );
+    connection.send = waits_from(now, lag);
+    Duration::from_millis(u64::from(lag)) >= timeout
+}
+
 /// A send that begins now, of a peer that lags behind already.
-fn waits_from(core: &Core, lag_ms: u32) -> Sending {
+fn waits_from(now: Instant, lag_ms: u32) -> Sending {
     Sending::InFlight(match lag_ms {
-        0 => core.now(),
-        lag => core.now().before(Duration::from_millis(u64::from(lag))),
+        0 => now,
+        lag => now.before(Duration::from_millis(u64::from(lag))),
     })
 }
 

@@ -6,6 +6,8 @@
 //!   close:    Open ─► Flushing ─► Lingering ─► Waiting ─► gone
 //! ```
 
+use std::time::Duration;
+
 use crate::net::protocol::Io;
 use crate::net::protocol::Protocol;
 use crate::reactor::Errno;
@@ -105,6 +107,16 @@ pub(super) enum Closing {
     Waiting,
 }
 
+/// No look was taken at the send in flight.
+pub(super) const NOT_LOOKED: u32 = u32::MAX;
+
+/// When a send that takes long is looked at: what the peer acknowledges from then on is progress.
+/// The kernel itself tells of room only when a third of the send buffer is free, which may be more
+/// than a slow reader takes in the whole time.
+pub(super) fn look_at(since: Instant, write_timeout: Duration) -> Instant {
+    since + (write_timeout - write_timeout / 4)
+}
+
 /// What a connection drives, out of its place while user code may run.
 pub(super) struct Endpoint {
     pub(super) protocol: Box<dyn Protocol>,
@@ -120,6 +132,9 @@ pub(super) struct Connection {
     pub(super) close: Closing,
     /// How far the peer has lagged behind the least rate of reading, in the output that is sent.
     pub(super) lag_ms: u32,
+    /// Bytes that the peer had not acknowledged when the send in flight was looked at, or
+    /// [`NOT_LOOKED`].
+    pub(super) unacknowledged: u32,
     /// True while a part of a file is being read for the output.
     pub(super) reading: bool,
     /// True exactly when it is in the list of connections to be flushed.
@@ -153,6 +168,9 @@ impl Connection {
             Closing::Lingering { deadline, .. } => deadline,
         };
         Some(match self.send.waits_since() {
+            Some(since) if self.unacknowledged == NOT_LOOKED => {
+                deadline.min(look_at(since, io.write_timeout))
+            }
             Some(since) => deadline.min(since + io.write_timeout),
             None => deadline,
         })

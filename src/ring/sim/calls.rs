@@ -239,6 +239,15 @@ pub fn peer_addr(fd: RawFd) -> Option<SocketAddr> {
     })
 }
 
+/// ioctl(2) with SIOCOUTQ: what the other side has not read.
+pub fn unacknowledged_bytes(fd: RawFd) -> Option<u64> {
+    let unread = on_socket(fd, |world, endpoint| {
+        let other = world.net.linked(endpoint).and_then(|id| world.net.get(id));
+        Ok(other.map_or(0, |other| other.inbox.len() as u64))
+    });
+    unread.ok()
+}
+
 fn place(
     fd: RawFd,
     find: impl FnOnce(&mut World, EndpointId) -> Option<Address>,

@@ -43,6 +43,7 @@ pub use socket::send_pieces_now;
 pub use socket::set_tcp_options;
 pub use socket::shutdown;
 pub use socket::socket_pair;
+pub use socket::unacknowledged_bytes;
 pub use temporary::copy_to_new;
 pub use temporary::temporary_file;
 pub use temporary::write_all_at;

@@ -367,6 +367,17 @@ pub fn peer_addr(fd: RawFd) -> Option<SocketAddr> {
     to_address(&nix_socket::getpeername(fd).ok()?)
 }
 
+/// Bytes that were sent and that the other side has not acknowledged, or on a Unix socket not read
+/// (SIOCOUTQ, tcp(7)); `None` where the kernel does not tell.
+pub fn unacknowledged_bytes(fd: RawFd) -> Option<u64> {
+    simulated!(for fd => calls::unacknowledged_bytes(fd));
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the request, TIOCOUTQ by another name, writes one int, which lives until it returns.
+    let result = unsafe { libc::ioctl(fd, libc::TIOCOUTQ, &raw mut bytes) };
+    let is_told = result == 0;
+    is_told.then(|| u64::try_from(bytes).unwrap_or(0))
+}
+
 fn to_address(storage: &SockaddrStorage) -> Option<SocketAddr> {
     if let Some(v4) = storage.as_sockaddr_in() {
         return Some(SocketAddr::new(IpAddr::V4(v4.ip()), v4.port()));
