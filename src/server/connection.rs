@@ -235,7 +235,6 @@ impl Protocol for Connection {
     }
 
     fn on_closed(&mut self, cause: Option<io::Error>) {
-        self.worker.counters.count_closed();
         if let Some(disconnect) = &self.disconnect {
             disconnect.fire();
         }
@@ -243,5 +242,7 @@ impl Protocol for Connection {
         self.sender = None;
         self.settle_flight();
         self.live_closed(cause.as_ref());
+        // The last: who sees that a connection is gone sees all that is counted of it.
+        self.worker.counters.count_closed();
     }
 }

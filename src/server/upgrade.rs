@@ -241,7 +241,6 @@ impl Protocol for Tunnel {
     }
 
     fn on_closed(&mut self, cause: Option<io::Error>) {
-        self.worker.counters.count_closed();
         if let Some(disconnect) = &self.disconnect {
             disconnect.fire();
         }
@@ -249,5 +248,6 @@ impl Protocol for Tunnel {
         guarded_drop(self.future.take());
         let life = self.life.take();
         life::end(life, &self.worker, CloseReason::Upgraded, cause.as_ref());
+        self.worker.counters.count_closed();
     }
 }
