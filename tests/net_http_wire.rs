@@ -847,6 +847,11 @@ fn ranges() {
         ("bytes=11-", 416, "bytes */11"),
         ("bytes=12-", 416, "bytes */11"),
         ("bytes=0-,1-,2-,3-,4-", 200, ""),
+        ("bytes=5-4", 416, "bytes */11"),
+        // Different: blanks belong around ranges, and not into them.
+        ("bytes=   1 -2   ,  4- 5, 7 - 8 , ,,", 416, "bytes */11"),
+        // Different: no byte is sent twice.
+        ("bytes=0-4,3-6", 200, ""),
         ("items=0-4", 200, ""),
         (&format!("bytes={}", all.join(",")), 200, ""),
     ] {

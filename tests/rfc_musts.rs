@@ -23,6 +23,7 @@ use roundtrip::Response;
 use roundtrip::Router;
 use roundtrip::Server;
 use roundtrip::files;
+use roundtrip::server::upgrade::Duplex;
 use roundtrip::testing::App;
 
 mod wire;
@@ -345,6 +346,57 @@ fn rfc_9112_9_connections() {
     check_answers(&cases);
 }
 
+/// Echoes all, and says nothing else.
+fn switching() -> Router {
+    async fn echo(mut duplex: Duplex) -> roundtrip::Result<()> {
+        while let Some(bytes) = duplex.read().await? {
+            duplex.write(bytes).await?;
+        }
+        Ok(())
+    }
+    Router::new()
+        .any("/up", |_: &Request| Response::upgrade("echo/2", echo))
+        .any("/up-later", async |mut request: Request| {
+            while let Some(chunk) = request.body_mut().chunk().await {
+                chunk?;
+            }
+            Ok::<_, roundtrip::Error>(Response::upgrade("echo/2", echo))
+        })
+        .connect(|_: &Request| Response::tunnel(echo))
+        .get("/next", wire::ignore)
+}
+
+#[test]
+#[rustfmt::skip]
+fn rfc_9110_7_8_upgrades() {
+    let up = |path: &str, version: &str, fields: &str| format!("GET {path} HTTP/{version}\r\nHost: a\r\n{fields}\r\n");
+    let asked = "Connection: upgrade\r\nUpgrade: echo/2\r\n";
+    let cases = [
+        row("9110 §7.8", "101 names the protocol, and has no length", up("/up", "1.1", asked)).answers(&["101"]).waits()
+            .head_has("Upgrade: echo/2").head_has("Connection: upgrade").head_lacks("Content-Length").head_lacks("Transfer-Encoding"),
+        row("9110 §7.8", "one of several is taken", up("/up", "1.1", "Connection: a, Upgrade\r\nUpgrade: x/1, echo/2\r\n")).answers(&["101"]).waits(),
+        row("9110 §7.8", "none that was not offered", up("/up", "1.1", "Connection: upgrade\r\nUpgrade: x/1\r\n")).answers(&["426"]).head_has("Upgrade: echo/2"),
+        row("9110 §7.8", "not without the Connection option", up("/up", "1.1", "Upgrade: echo/2\r\n")).answers(&["426"]),
+        row("9110 §7.8", "not in 1.0", up("/up", "1.0", asked)).answers(&["426"]).closed(),
+        row("9110 §15.5.22", "426 names what is needed", up("/up", "1.1", "")).answers(&["426"]).head_has("Upgrade: echo/2"),
+        row("9110 §7.8", "not before the request is there", up("/up", "1.1", &format!("{asked}Content-Length: 3\r\n")) + "abc").answers(&["400"]),
+        row("9110 §7.8", "100 comes before 101", up("/up-later", "1.1", &format!("{asked}Expect: 100-continue\r\nContent-Length: 3\r\n"))).answers(&["100"]).waits(),
+        row("9110 §7.8", "and 101 when the content is there", up("/up-later", "1.1", &format!("{asked}Content-Length: 3\r\n")) + "abc").answers(&["101"]).waits(),
+        row("9110 §9.3.6", "2xx to CONNECT has no length", line("CONNECT a:80 HTTP/1.1")).answers(&["200"]).without_body().waits()
+            .head_lacks("Content-Length").head_lacks("Transfer-Encoding"),
+    ];
+    let cases: Vec<Case> = cases.into_iter().map(Case::seen_apart).collect();
+    check_all(switching(), &cases);
+    // What is behind the request belongs to the other protocol.
+    for request in [up("/up", "1.1", asked), line("CONNECT a:80 HTTP/1.1")] {
+        let app = App::new(switching());
+        let mut wire = app.connect();
+        let text = wire.send(format!("{request}GET /next HTTP/1.1\r\nHost: a\r\n\r\n")).receive();
+        assert!(text.ends_with("\r\n\r\nGET /next HTTP/1.1\r\nHost: a\r\n\r\n"), "{text}");
+        assert_eq!(app.handle().statistics().requests, 1);
+    }
+}
+
 /// RFC 9112 §9.5, RFC 9110 §15.5.9: what is too slow is told so, and the connection closes; who said
 /// nothing is told nothing.
 #[test]
@@ -450,7 +502,8 @@ fn check_file(rows: &[(&str, &str, &str, &str)]) {
         let text = wire
             .send(format!("{method} /f HTTP/1.1\r\nHost: a\r\n{fields}\r\n"))
             .receive();
-        let (status, line) = expected.split_once(' ').unwrap_or((expected, ""));
+        let expected = expected.replace("{tag}", tag);
+        let (status, line) = expected.split_once(' ').unwrap_or((&expected, ""));
         let shown = format!("[{row}] {what}: {fields:?} gave {text}");
         assert!(text[9..].starts_with(status), "{shown}");
         assert!(
@@ -488,6 +541,7 @@ fn rfc_9110_13_conditions() {
         ("9110 §13.1.4", "its own time", "GET|If-Unmodified-Since: {modified}\r\n", "200"),
         ("9110 §13.1.4", "ignored when it is no date", &with("If-Unmodified-Since", "yesterday"), "200"),
         ("9110 §13.1.4", "ignored beside If-Match", "GET|If-Match: {tag}\r\nIf-Unmodified-Since: Sun, 06 Nov 1994 08:49:37 GMT\r\n", "200"),
+        ("9110 §15.4.5", "304 has the tag of a 200", "GET|If-None-Match: {tag}\r\n", "304 ETag: {tag}"),
         ("9110 §13.2.2", "If-Match comes before If-None-Match", "GET|If-Match: \"x\"\r\nIf-None-Match: {tag}\r\n", "412"),
     ]);
 }
@@ -512,6 +566,77 @@ fn rfc_9110_14_ranges() {
         ("9110 §13.1.5", "of another date: all of it", "GET|Range: bytes=0-4\r\nIf-Range: Sun, 06 Nov 1994 08:49:37 GMT\r\n", "200"),
         ("9110 §13.1.5", "ignored without Range", "GET|If-Range: \"x\"\r\n", "200"),
         ("9110 §13.2.2", "conditions come first", "GET|Range: bytes=0-4\r\nIf-None-Match: {tag}\r\n", "304"),
-        ("9110 §15.3.7", "206 has the tag of a 200", "GET|Range: bytes=0-4\r\n", "206 Accept-Ranges: bytes"),
+        ("9110 §14.2", "what is no range", "GET|Range: bytes=5-4\r\n", "416 Content-Range: bytes */11"),
+        ("9110 §14.2", "blanks within a range", "GET|Range: bytes=1 -2\r\n", "416"),
+        ("9110 §14.1.2", "one of them is there", "GET|Range: bytes=20-, 0-4\r\n", "206 Content-Range: bytes 0-4/11"),
+        ("9110 §15.3.7.2", "one range is no multipart", "GET|Range: bytes=0-4,\r\n", "206 Content-Range: bytes 0-4/11"),
+        ("9110 §15.3.7", "206 has the tag of a 200", "GET|Range: bytes=0-4\r\n", "206 ETag: {tag}"),
     ]);
+}
+
+/// Several ranges, what is coded, and what is not there.
+#[test]
+fn rfc_9110_14_6_parts_and_12_5_codings() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (name, content) in [
+        ("f.txt", "0123456789A"),
+        ("f.txt.gz", "packed well"),
+        ("f.txt.br", "smaller"),
+    ] {
+        std::fs::write(folder.path().join(name), content).expect("a file");
+    }
+    let app = App::new(Router::new().any("/", files::serve(folder.path()).precompressed(true)));
+    let get = |path: &str, name: &str, value: &str| app.get(path).header(name, value).send();
+    // §14.6, §15.3.7.2: each part says what it is, the head does not.
+    let answer = get("/f.txt", "Range", "bytes=0-1,4-5");
+    assert_eq!(answer.status(), 206);
+    let kind = answer.header("Content-Type").expect("a type");
+    let boundary = kind
+        .strip_prefix("multipart/byteranges; boundary=")
+        .expect("parts");
+    assert_eq!(answer.header("Content-Range"), None);
+    assert_eq!(
+        answer.text().matches("\r\nContent-Range: bytes ").count(),
+        2
+    );
+    assert!(
+        answer
+            .text()
+            .trim_end()
+            .ends_with(&format!("--{boundary}--"))
+    );
+    // §13.2.1: conditions of what is not there do not count.
+    assert_eq!(get("/nowhere", "If-None-Match", "*").status(), 404);
+    assert_eq!(get("/nowhere", "Range", "bytes=0-1").status(), 404);
+    // §12.5.3: the codings that a client takes, and those that it refuses; §12.5.5: Vary.
+    for (accept, coding, body) in [
+        ("gzip", Some("gzip"), "packed well"),
+        ("br, gzip", Some("br"), "smaller"),
+        ("gzip;q=0, br;q=0", None, "0123456789A"),
+        ("br;q=0, gzip;q=0.1", Some("gzip"), "packed well"),
+        ("identity", None, "0123456789A"),
+        ("", None, "0123456789A"),
+        ("*", Some("br"), "smaller"),
+        ("GZIP", Some("gzip"), "packed well"),
+        (", gzip ; q=1.000 ,", Some("gzip"), "packed well"),
+    ] {
+        let answer = get("/f.txt", "Accept-Encoding", accept);
+        assert_eq!(answer.status(), 200, "{accept:?}");
+        assert_eq!(answer.header("Content-Encoding"), coding, "{accept:?}");
+        assert_eq!(answer.text(), body, "{accept:?}");
+        let vary = answer.header("Vary").unwrap_or_default();
+        assert!(
+            vary.eq_ignore_ascii_case("accept-encoding"),
+            "{accept:?}: {vary}"
+        );
+    }
+    // §8.8.3.3: what is coded differently has another tag.
+    let tags = ["", "gzip", "br"].map(|accept| {
+        let answer = get("/f.txt", "Accept-Encoding", accept);
+        answer.header("ETag").map(str::to_owned)
+    });
+    assert!(
+        tags[0] != tags[1] && tags[1] != tags[2] && tags.iter().all(Option::is_some),
+        "{tags:?}"
+    );
 }
