@@ -336,6 +336,10 @@ fn limits_of_collected_forms() {
     let answer = ask(&part("name=file; filename=f", &"x".repeat(1_000)));
     assert_eq!(answer.status, 413);
     assert!(answer.text().contains("1000 bytes"), "{}", answer.text());
+    // The announced length is enough: nothing is asked for.
+    let expect = ["Content-Length: 1001", "Expect: 100-continue", MULTIPART];
+    let answer = serving.ask(&request("POST /collect", &expect, ""));
+    assert_eq!(answer.status, 413);
     let answer = ask(&part("name=a", "x").repeat(3));
     assert_eq!(answer.status, 413);
     assert!(answer.text().contains("2 parts"), "{}", answer.text());

@@ -19,8 +19,8 @@
 //!
 //! - Messages: [`request`], [`response`], [`headers`], [`body`] with [`incoming`], [`disconnect`].
 //! - Wire: [`head`], [`framing`], [`chunked`], [`encode`], [`date`].
-//! - For handlers: [`target`], [`query`], [`cookie`], [`authentication`], [`conditional`], [`range`],
-//!   [`media_type`], [`sniff`], [`event_stream`].
+//! - For handlers: [`target`], [`query`], [`multipart`], [`cookie`], [`authentication`],
+//!   [`conditional`], [`range`], [`media_type`], [`sniff`], [`event_stream`].
 //!
 //! Strictness: there is one mode. What two readers could read differently (bare LF, obs-fold,
 //! blanks before a colon, two lengths, a length beside a coding) is an error with the status that

@@ -70,8 +70,8 @@ impl Default for FormOptions {
 }
 
 impl FormOptions {
-    /// Bytes of everything, on the wire. More is answered 413, and so is what is more than the
-    /// server's own limit for bodies.
+    /// Bytes of everything, on the wire: what each request may take of the disk, while its form is
+    /// there. More is answered 413, and so is what is more than the server's own limit for bodies.
     #[must_use]
     pub fn bytes_max(mut self, bytes: u64) -> FormOptions {
         self.limits.bytes_max = Some(bytes);

@@ -253,7 +253,8 @@ impl Request {
     /// # Errors
     ///
     /// The body is of another type, which is answered 415; the boundary is malformed, which is
-    /// answered 400; the body was taken before.
+    /// answered 400; the announced length is over the limit, which is answered 413; the body was
+    /// taken before.
     pub fn multipart(&mut self) -> Result<Multipart> {
         self.multipart_within(MultipartLimits::default())
     }
@@ -272,6 +273,12 @@ impl Request {
         let boundary = boundary.ok_or(InvalidMultipart::Boundary)?.to_owned();
         if self.body_was_taken() {
             return Err(was_taken());
+        }
+        // Before the client is told to go on with what would be refused.
+        if let (Some(length), Some(max)) = (self.body().length(), limits.bytes_max)
+            && length > max
+        {
+            return Err(InvalidMultipart::TooManyBytes(max).into());
         }
         Ok(Multipart::new(self.take_body(), &boundary, limits)?)
     }
