@@ -68,6 +68,8 @@ struct Inner {
 /// Where the addresses of the connection are known from.
 #[derive(Clone, Copy)]
 enum Addresses {
+    /// There are none: the request was not received. One byte to write when a request is recycled.
+    Unknown,
     Known {
         peer: Option<SocketAddr>,
         local: Option<SocketAddr>,
@@ -78,13 +80,6 @@ enum Addresses {
         local: AddressLookup,
         descriptor: i32,
     },
-}
-
-impl Addresses {
-    const NONE: Addresses = Addresses::Known {
-        peer: None,
-        local: None,
-    };
 }
 
 /// Asks for an address of a socket.
@@ -134,7 +129,7 @@ impl Request {
                 pattern: String::new(),
                 extensions: Extensions::new(),
                 url: None,
-                addresses: Addresses::NONE,
+                addresses: Addresses::Unknown,
                 disconnect: None,
             })
         });
@@ -346,6 +341,7 @@ impl Request {
     /// The client's address; `None` on a Unix socket and for requests that were not received.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         match self.inner().addresses {
+            Addresses::Unknown => None,
             Addresses::Known { peer, .. } => peer,
             Addresses::Ask {
                 peer, descriptor, ..
@@ -357,6 +353,7 @@ impl Request {
     /// Unix socket and for requests that were not received.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         match self.inner().addresses {
+            Addresses::Unknown => None,
             Addresses::Known { local, .. } => local,
             Addresses::Ask {
                 local, descriptor, ..
@@ -534,7 +531,7 @@ impl Drop for Request {
         inner.params.clear();
         inner.pattern.clear();
         inner.url = None;
-        inner.addresses = Addresses::NONE;
+        inner.addresses = Addresses::Unknown;
         inner.disconnect = None;
         inner.method = Method::GET;
         inner.version = Version::HTTP_11;
