@@ -150,8 +150,20 @@ const COLOURS: &[&str] = &[
 ];
 
 const NOUNS: &[&str] = &[
-    "accounts", "invoices", "orders", "items", "carts", "shipments", "labels", "prices", "stores",
-    "users", "groups", "roles", "keys", "reports",
+    "accounts",
+    "invoices",
+    "orders",
+    "items",
+    "carts",
+    "shipments",
+    "labels",
+    "prices",
+    "stores",
+    "users",
+    "groups",
+    "roles",
+    "keys",
+    "reports",
 ];
 
 /// 1,000 patterns; each is one path, and all paths differ.
@@ -213,10 +225,12 @@ fn matchit() -> matchit::Router<usize> {
 fn whole_ours(bencher: Bencher<'_, '_>) {
     let (routes, paths) = (routes(), paths());
     bencher.counter(paths.len()).bench(|| {
-        let found = paths
-            .iter()
-            .filter_map(|path| routes.find(&Method::GET, "", black_box(path)).found());
-        found.map(|found| *found.value).sum::<usize>()
+        let found = paths.iter().filter_map(|path| {
+            let found = routes.find(&Method::GET, "", black_box(path)).found()?;
+            let taken = found.pattern.captures(path).map(|(_, span)| span.len());
+            Some(*found.value + taken.sum::<usize>())
+        });
+        found.sum::<usize>()
     });
 }
 
@@ -225,10 +239,12 @@ fn whole_ours(bencher: Bencher<'_, '_>) {
 fn whole_matchit(bencher: Bencher<'_, '_>) {
     let (router, paths) = (matchit(), paths());
     bencher.counter(paths.len()).bench(|| {
-        let found = paths
-            .iter()
-            .filter_map(|path| router.at(black_box(path)).ok());
-        found.map(|found| *found.value).sum::<usize>()
+        let found = paths.iter().filter_map(|path| {
+            let found = router.at(black_box(path)).ok()?;
+            let taken = found.params.iter().map(|(_, value)| value.len());
+            Some(*found.value + taken.sum::<usize>())
+        });
+        found.sum::<usize>()
     });
 }
 

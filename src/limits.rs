@@ -226,7 +226,8 @@ pub const ACCESS_LOG_TARGET_BYTES_MAX: usize = 2 * 1024;
 /// After how much silence an event stream sends a comment, so that proxies do not take it for dead:
 /// about what the standard advises (WHATWG HTML §9.2.7), below the 30 s of the impatient ones.
 pub const EVENT_KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
-/// Wildcards of one route pattern; their positions lie on the stack during a look-up.
+/// Wildcards of one route pattern, and with it the parameters that a request may have: nobody reads
+/// more of them in one path.
 pub const ROUTE_PARAMS_MAX: usize = 16;
 
 // ---- client ----------------------------------------------------------------------------------

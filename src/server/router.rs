@@ -643,24 +643,22 @@ fn adopt_handler(
 fn describe(request: &mut Request, found: &Match<'_, Route>) {
     request.set_pattern(found.pattern.as_str());
     // A new request has none, which the common route without wildcards leaves as it is.
-    if found.captures.count() > 0 {
-        fill_params(request, found.pattern, found.captures.iter());
+    if found.pattern.captures_count() > 0 {
+        fill_params(request, found.pattern);
     }
 }
 
 /// A value that is not UTF-8 once decoded stays as it came, percent-encoded.
-fn fill_params(
-    request: &mut Request,
-    pattern: &Pattern,
-    spans: impl Iterator<Item = std::ops::Range<usize>>,
-) {
-    for (name, span) in pattern.names().zip(spans) {
-        // CONNECT has no path, of which a pattern makes a slash.
-        let raw = request.path().get(span.clone()).unwrap_or("");
-        if raw.is_empty() {
-            request.push_param(name, "");
+fn fill_params(request: &mut Request, pattern: &Pattern) {
+    let mut at = 1;
+    for segment in pattern.segments() {
+        let path = request.path();
+        let span = segment.span(path, at);
+        at = span.end + 1;
+        let Some(name) = segment.name() else {
             continue;
-        }
+        };
+        let raw = &path[span.clone()];
         if !raw.contains('%') {
             request.push_param_span(name, span);
             continue;

@@ -14,6 +14,7 @@
 //! visits each node at most once.
 
 mod index;
+mod literals;
 mod tree;
 
 use std::cmp::Ordering;
@@ -30,8 +31,6 @@ use crate::server::pattern::Relation;
 use crate::server::routes::index::Index;
 use crate::server::routes::tree::Node;
 use crate::server::routes::tree::Walk;
-
-pub use crate::server::routes::tree::Captures;
 
 /// Where in a program a route was registered.
 pub type Place = &'static Location<'static>;
@@ -76,10 +75,8 @@ pub enum Answer<'a, T> {
 pub struct Match<'a, T> {
     /// What was registered.
     pub value: &'a T,
-    /// Its pattern; its names belong to the captures, in order.
+    /// Its pattern, which knows what its wildcards took ([`Pattern::captures`]).
     pub pattern: &'a Pattern,
-    /// Byte ranges of the request's path, still percent-encoded.
-    pub captures: Captures,
 }
 
 impl<'a, T> Answer<'a, T> {
@@ -161,7 +158,7 @@ impl<T> Routes<T> {
     /// its query.
     pub fn find(&self, method: &Method, host: &str, path: &str) -> Answer<'_, T> {
         let path = path.as_bytes();
-        if path.first() != Some(&b'/') || u32::try_from(path.len()).is_err() {
+        if path.first() != Some(&b'/') {
             return Answer::Nothing;
         }
         let mut walk = Walk::new(method, path);
@@ -183,7 +180,6 @@ impl<T> Routes<T> {
         Answer::Found(Match {
             value: &self.values[index],
             pattern,
-            captures: walk.captures,
         })
     }
 

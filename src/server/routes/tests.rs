@@ -37,7 +37,7 @@ fn answer(routes: &Routes<&'static str>, request: &str) -> String {
         Answer::Slash => "slash".to_owned(),
         Answer::Found(found) => {
             let mut text = found.value.to_string();
-            for (name, span) in found.pattern.names().zip(found.captures.iter()) {
+            for (name, span) in found.pattern.captures(path) {
                 text += &format!(" {name}={}", &path[span]);
             }
             text
