@@ -85,7 +85,17 @@ pub const INLINE_SEND_COMPLETIONS_MAX: usize = 4;
 pub const BODY_RECV_BYTES: usize = 128 * 1024;
 /// From here on a body is received into buffers of its own instead of the shared ones.
 pub const OWN_BUFFER_BODY_BYTES: u64 = 2 * RECV_BUFFER_BYTES as u64;
-/// Bytes of one read of a file that is sent.
+/// Bytes of one sendfile(2). Larger files take turns with other connections.
+pub const FILE_SEND_BYTES: usize = 512 * 1024;
+/// Times that sendfile(2) is called for one connection in one turn.
+pub const FILE_SENDS_PER_TURN: usize = 2;
+/// Up to here a part of a file is copied, to leave in one send with the head before it: cheaper than
+/// a sendfile(2) of its own.
+pub const FILE_COPY_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of a file that the ring sends when the peer is slow: with their completion there is room for
+/// sendfile(2) again.
+pub const FILE_BRIDGE_BYTES: usize = 16 * 1024;
+/// Bytes of one read of a file that is sent and not in memory.
 pub const FILE_READ_BYTES: usize = 128 * 1024;
 /// How long a closing connection waits for the peer to stop sending.
 pub const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
@@ -107,6 +117,16 @@ pub const FREE_BUFFER_BYTES_MAX: usize = 16 * 1024;
 
 // ---- fs --------------------------------------------------------------------------------------
 
+/// Paths of one directory handler that one worker knows, each perhaps with an open file.
+pub const FILE_CACHE_ENTRIES_MAX: usize = 512;
+/// How long what is known of a path counts; then its name is looked at again. The longest time for
+/// which a file that was replaced is served.
+pub const FILE_FRESH_TIME: Duration = Duration::from_secs(1);
+/// How often files that nobody asked for since the last time are closed.
+pub const FILE_CACHE_IDLE_TIME: Duration = Duration::from_secs(10);
+/// Files up to this size are kept in memory: with [`FILE_CACHE_ENTRIES_MAX`], 8 MiB for a handler on a
+/// worker at most.
+pub const FILE_CONTENT_BYTES_MAX: usize = 16 * 1024;
 /// Entries of one directory that are listed.
 pub const DIRECTORY_ENTRIES_MAX: usize = 10_000;
 
@@ -273,5 +293,7 @@ const _: () = assert!(WHEEL_SLOTS.is_power_of_two());
 const _: () = assert!(OUTPUT_LOW_WATER_BYTES < OUTPUT_HIGH_WATER_BYTES);
 const _: () = assert!(COPY_BYTES_MAX < OUTPUT_LOW_WATER_BYTES);
 const _: () = assert!(FREE_BUFFER_BYTES_MAX < FILE_READ_BYTES);
+const _: () = assert!(FILE_COPY_BYTES_MAX <= FILE_READ_BYTES);
+const _: () = assert!(FILE_BRIDGE_BYTES <= FILE_READ_BYTES);
 const _: () = assert!(TARGET_BYTES_MAX < REQUEST_HEAD_BYTES_MAX);
 const _: () = assert!(POOL_IDLE_PER_HOST_MAX <= POOL_IDLE_MAX);

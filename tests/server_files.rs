@@ -582,16 +582,15 @@ fn not_modified_says_what_a_cache_needs() {
 fn times_that_say_nothing() {
     let site = site();
     let path = site._inside.path().join("epoch.txt");
-    let ask = |since: Duration| {
+    let mut count = 0;
+    let mut ask = |since: Duration| {
+        count += 1;
         fs::write(&path, "x").unwrap();
         set_time(&path, since);
         // Not a path that was asked for before.
-        let own = site
-            ._inside
-            .path()
-            .join(format!("epoch-{}.txt", since.as_secs()));
-        fs::rename(&path, &own).unwrap();
-        site.get(&format!("/epoch-{}.txt", since.as_secs()))
+        let own = format!("epoch-{count}.txt");
+        fs::rename(&path, path.with_file_name(&own)).unwrap();
+        site.get(&format!("/{own}"))
     };
     // Archives and images write them for "none".
     for seconds in [0, 1, 315_532_800] {

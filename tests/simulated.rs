@@ -12,6 +12,7 @@ use roundtrip::runtime;
 use roundtrip::runtime::Core;
 use roundtrip::runtime::JoinHandle;
 use roundtrip::server::ServerHandle;
+use roundtrip::simulation;
 use roundtrip::simulation::Fault;
 use roundtrip::simulation::Faults;
 use roundtrip::simulation::Simulation;
@@ -48,7 +49,9 @@ fn a_dial_that_outlives_its_client_leaves_nothing() {
 /// A read of a file that the kernel gave up cost the connection; receives and sends are repeated.
 #[test]
 fn a_file_is_read_again_when_a_read_was_given_up() {
-    let faults = Faults::none().with(Fault::Canceled, 0.2);
+    let faults = Faults::none()
+        .with(Fault::Canceled, 0.2)
+        .with(Fault::WouldBlock, 0.5);
     let content = vec![7; 1_000_000];
     let simulation = Simulation::new(2)
         .faults(faults)
@@ -66,4 +69,80 @@ fn a_file_is_read_again_when_a_read_was_given_up() {
     });
     assert!(report.fired().of(Fault::Canceled) > 0);
     report.unwrap().unwrap();
+}
+
+/// When in milliseconds, what happens before, the status, and the first byte.
+type Asked = (u64, fn(), u16, u8);
+
+/// Files of one directory, small and large, asked for at times.
+fn asked_at(times: &'static [Asked]) {
+    for length in [100, 1_000_000] {
+        let simulation = Simulation::new(3).file("/srv/f", vec![b'a'; length]);
+        let report = simulation.run(async move {
+            let router = Router::new().route("GET /{path...}", files::serve("/srv"));
+            let (handle, serving) = serve(router)?;
+            let client = Client::new();
+            let mut before = 0;
+            for (milliseconds, change, status, byte) in times {
+                runtime::sleep(Duration::from_millis(milliseconds - before)).await;
+                before = *milliseconds;
+                change();
+                let response = client.get(format!("{URL}f")).send().await?;
+                assert_eq!(response.status_code(), *status, "{length} at {before}");
+                let body = response.bytes().await?;
+                if *status == 200 {
+                    assert_eq!(body.first(), Some(byte), "{length} at {before}");
+                }
+            }
+            assert!(simulation::files_open() <= 1, "what was replaced is closed");
+            runtime::sleep(Duration::from_secs(21)).await;
+            assert_eq!(
+                simulation::files_open(),
+                0,
+                "what nobody asks for is closed"
+            );
+            handle.shutdown();
+            serving.await?
+        });
+        report.unwrap().unwrap();
+    }
+}
+
+fn nothing() {}
+
+/// The bound that is promised: a second.
+#[test]
+fn a_file_that_was_replaced_is_seen_in_time() {
+    asked_at(&[
+        (0, nothing, 200, b'a'),
+        (
+            100,
+            || simulation::write_file("/srv/f", [b'b'; 300_000]),
+            200,
+            b'a',
+        ),
+        (900, nothing, 200, b'a'),
+        (1_100, nothing, 200, b'b'),
+        (2_050, nothing, 200, b'b'),
+        (
+            2_060,
+            || simulation::write_file("/srv/f", [b'c'; 300_000]),
+            200,
+            b'b',
+        ),
+        (3_200, nothing, 200, b'c'),
+    ]);
+}
+
+#[test]
+fn a_file_that_was_deleted_is_seen_in_time() {
+    asked_at(&[
+        (0, nothing, 200, b'a'),
+        (100, || simulation::remove_file("/srv/f"), 200, b'a'),
+        (1_100, nothing, 404, 0),
+        // That nothing is there is not remembered.
+        (1_200, || simulation::write_file("/srv/f", b"d"), 200, b'd'),
+        (1_300, || simulation::remove_file("/srv/f"), 200, b'd'),
+        (2_500, nothing, 404, 0),
+    ]);
 }

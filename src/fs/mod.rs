@@ -91,6 +91,34 @@ impl Root {
         Ok((Arc::new(file), metadata))
     }
 
+    /// What a path beneath this directory names now, if the kernel has it in memory: without waiting.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Root::open_beneath`]; `WouldBlock` where a disk would have to be asked.
+    pub fn look_beneath(&self, relative: &str, links: Links) -> io::Result<Metadata> {
+        self.directory.look_beneath(Path::new(relative), links)
+    }
+
+    /// As [`Root::open_beneath_with`], with the content of a file of up to `bytes_max` bytes. Without
+    /// it where the file is longer, or changed while it was read.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Root::open_beneath`].
+    pub async fn open_and_read(
+        &self,
+        relative: &str,
+        links: Links,
+        bytes_max: usize,
+    ) -> io::Result<(Arc<File>, Metadata, Option<Vec<u8>>)> {
+        let directory = Arc::clone(&self.directory);
+        let relative = PathBuf::from(relative);
+        let work = move || directory.open_and_read(&relative, links, bytes_max);
+        let (file, metadata, content) = blocking(work).await??;
+        Ok((Arc::new(file), metadata, content))
+    }
+
     /// The entries of a directory beneath this one, in no order, at most
     /// [`DIRECTORY_ENTRIES_MAX`]. Links that lead nowhere or out are left out.
     ///

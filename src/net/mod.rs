@@ -23,6 +23,7 @@ pub mod output;
 pub mod protocol;
 mod receive;
 mod send;
+mod send_file;
 mod stream;
 mod table;
 

@@ -180,6 +180,7 @@ impl Net {
             lag_ms: 0,
             unacknowledged: NOT_LOOKED,
             reading: false,
+            nonblocking: false,
             dirty: false,
             has_received: false,
             armed: Instant::NEVER,

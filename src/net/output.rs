@@ -33,6 +33,8 @@ pub enum Segment {
         file: Arc<File>,
         /// What is still to be sent.
         range: Range<u64>,
+        /// True exactly when it was not in memory when it was looked at: the ring reads it.
+        is_cold: bool,
     },
 }
 
@@ -81,7 +83,11 @@ impl Output {
         if range.start == range.end {
             return;
         }
-        self.push_back(Segment::File { file, range });
+        self.push_back(Segment::File {
+            file,
+            range,
+            is_cold: false,
+        });
     }
 
     /// Bytes appended and not yet taken.
@@ -141,6 +147,29 @@ impl Output {
             Segment::Memory(piece) => Some(piece),
             Segment::File { .. } => None,
         })
+    }
+
+    /// The first part of a file, unless more pieces are before it than one send takes.
+    pub(super) fn first_file(&mut self) -> Option<&mut Segment> {
+        let is_file = |segment: &&mut Segment| matches!(segment, Segment::File { .. });
+        let mut nearest = self.queue.iter_mut().take(SEND_SEGMENTS_MAX);
+        nearest.find(is_file)
+    }
+
+    /// A part of the file in front was sent.
+    pub(super) fn advance_file(&mut self, sent: u64) {
+        let Some(Segment::File { range, .. }) = self.queue.front_mut() else {
+            panic!("no file in front")
+        };
+        range.start += sent;
+        assert!(range.start <= range.end, "more was sent than asked for");
+        self.queued_bytes -= sent;
+        if range.start == range.end {
+            self.queue.pop_front();
+            if self.queue.is_empty() {
+                give_queue(std::mem::take(&mut self.queue));
+            }
+        }
     }
 
     /// Puts what was read of the first file in the place of that part of it. An earlier send may

@@ -1,5 +1,5 @@
 //! Sending: all output of a turn in one send, at once when few connections are served, by the ring
-//! when many are; parts of files are read ahead by one.
+//! when many are; parts of files as `net::send_file` says.
 
 use std::cell::RefCell;
 use std::io::IoSlice;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::limits::FILE_READ_BYTES;
+use crate::limits::FILE_SENDS_PER_TURN;
 use crate::limits::INLINE_SEND_BYTES_MAX;
 use crate::limits::INLINE_SEND_COMPLETIONS_MAX;
 use crate::limits::SEND_BYTES_MAX;
@@ -21,9 +21,13 @@ use crate::net::output::Output;
 use crate::net::output::Segment;
 use crate::net::output::give_buffer;
 use crate::net::output::recycle;
-use crate::net::output::take_file_buffer;
-use crate::net::protocol::Io;
 use crate::net::protocol::Receive;
+use crate::net::send_file::Ahead;
+use crate::net::send_file::AtOnce;
+use crate::net::send_file::bridge;
+use crate::net::send_file::look_ahead;
+use crate::net::send_file::read_of_front;
+use crate::net::send_file::send_file;
 use crate::net::table::Closing;
 use crate::net::table::Connection;
 use crate::net::table::ConnectionKey;
@@ -32,6 +36,7 @@ use crate::net::table::Receiving;
 use crate::net::table::Sending;
 use crate::net::table::look_at;
 use crate::reactor::Errno;
+use crate::reactor::OwnerId;
 use crate::reactor::bug;
 use crate::reactor::bug::Bug;
 use crate::reactor::operation::Completion;
@@ -50,8 +55,12 @@ enum Flushed {
     All,
     /// A send or a file read is in flight; its completion goes on.
     InFlight,
+    /// There is more that could be sent now: it is the turn of others.
+    Yields,
     /// The peer takes nothing more.
     Broken(Errno),
+    /// What was announced cannot be sent.
+    Failed(Errno),
 }
 
 impl Net {
@@ -72,9 +81,11 @@ impl Net {
                 self.settle_deadline(core, connection);
                 flushed
             };
-            if let Flushed::Broken(errno) = flushed {
-                self.break_send(core, key, errno);
-                return;
+            match flushed {
+                Flushed::All | Flushed::InFlight => {}
+                Flushed::Yields => self.mark_dirty(key),
+                Flushed::Broken(errno) => return self.break_send(core, key, errno),
+                Flushed::Failed(errno) => return self.fail(core, key, errno),
             }
             if !self.ask_for_more(core, key) {
                 break;
@@ -85,6 +96,14 @@ impl Net {
             return;
         }
         self.finish_if_flushed(core, key);
+    }
+
+    /// Queues a connection for the next flush.
+    fn mark_dirty(&self, key: ConnectionKey) {
+        if let Some(connection) = self.table.borrow_mut().get_mut(key) {
+            connection.dirty = true;
+            self.dirty.borrow_mut().push(key);
+        }
     }
 
     /// Why nothing will happen on a connection any more: its protocol receives nothing until there
@@ -138,7 +157,6 @@ impl Net {
             endpoint.io.output.clear(&mut self.spent.borrow_mut());
             return Flushed::All;
         }
-        let owner = (self.id.get(), key.pack());
         if connection.send == Sending::Idle
             && let Some(buffer) = endpoint.io.output.take_filled()
         {
@@ -148,49 +166,79 @@ impl Net {
                 connection.lag_ms = 0;
                 connection.send = Sending::InFlight(core.now());
                 let operation = Operation::Send(piece);
+                let owner = (self.id.get(), key.pack());
                 core.reactor().submit(fd, None, operation, owner);
             }
             return inline;
         }
+        self.send_queue(core, key, connection)
+    }
+
+    /// Sends what is queued: pieces in memory and parts of files, in order.
+    fn send_queue(
+        &self,
+        core: &Rc<Core>,
+        key: ConnectionKey,
+        connection: &mut Connection,
+    ) -> Flushed {
+        let io = &mut connection.endpoint.as_mut().expect("it was there").io;
+        let (output, rate_min) = (&mut io.output, io.write_rate_min);
+        let fd = connection.socket.raw();
+        let owner = (self.id.get(), key.pack());
+        let mut ahead = Ahead::Nothing;
+        let mut files_sent = 0;
         loop {
-            match endpoint.io.output.front() {
-                None if connection.send == Sending::Idle => {
+            let is_idle = connection.send == Sending::Idle;
+            if is_idle && !connection.reading && ahead != Ahead::Cached {
+                ahead = look_ahead(output);
+            }
+            let before = output.len();
+            let at_once = match output.front() {
+                None if is_idle => {
                     connection.lag_ms = 0;
                     return Flushed::All;
                 }
-                None => return Flushed::InFlight,
-                Some(Segment::File { .. }) => {
-                    if !connection.reading {
-                        let operation = read_of_front(&mut endpoint.io.output);
-                        let Operation::Read { file, .. } = &operation else {
-                            unreachable!()
-                        };
-                        let file_fd = file.as_raw_fd();
-                        core.reactor().submit(file_fd, None, operation, owner);
-                        connection.reading = true;
+                Some(Segment::Memory(_)) if is_idle => {
+                    // What has a file behind it goes at once, and the file with it.
+                    let is_direct = matches!(ahead, Ahead::Cached | Ahead::Copied);
+                    let has_more = ahead == Ahead::Cached;
+                    match core.batch() <= INLINE_SEND_COMPLETIONS_MAX || is_direct {
+                        true => send_inline(fd, output, has_more, &mut self.spent.borrow_mut()),
+                        false => AtOnce::WouldBlock,
                     }
+                }
+                Some(Segment::File { .. }) if is_idle && ahead == Ahead::Cached => {
+                    if files_sent == FILE_SENDS_PER_TURN {
+                        return Flushed::Yields;
+                    }
+                    files_sent += 1;
+                    ahead = Ahead::Nothing;
+                    send_file(fd, &mut connection.nonblocking, output)
+                }
+                Some(Segment::File { is_cold: true, .. }) if !connection.reading => {
+                    let operation = read_of_front(output);
+                    submit_read(core, operation, owner);
+                    connection.reading = true;
                     return Flushed::InFlight;
                 }
-                Some(Segment::Memory(_)) => {}
+                None | Some(_) => return Flushed::InFlight,
+            };
+            if connection.lag_ms > 0 {
+                let taken = before.saturating_sub(output.len());
+                connection.lag_ms = less_lag(connection.lag_ms, taken, rate_min);
             }
-            if connection.send != Sending::Idle {
-                return Flushed::InFlight;
+            match at_once {
+                AtOnce::Sent => continue,
+                AtOnce::WouldBlock => {}
+                AtOnce::Broken(errno) => return Flushed::Broken(errno),
+                AtOnce::Failed(errno) => return Flushed::Failed(errno),
             }
-            if core.batch() <= INLINE_SEND_COMPLETIONS_MAX {
-                let before = endpoint.io.output.len();
-                let sent = send_inline(fd, &mut endpoint.io.output, &mut self.spent.borrow_mut());
-                if connection.lag_ms > 0 {
-                    connection.lag_ms = less_lag(connection.lag_ms, before, &endpoint.io);
-                }
-                match sent {
-                    Inline::Sent => continue,
-                    Inline::WouldBlock => {}
-                    Inline::Broken(errno) => return Flushed::Broken(errno),
-                }
+            if !bridge(output) {
+                continue;
             }
-            let (operation, bytes) = send_of_front(&mut endpoint.io.output);
+            let (operation, bytes) = send_of_front(output);
             core.reactor().submit(fd, None, operation, owner);
-            endpoint.io.in_flight_bytes = bytes;
+            io.in_flight_bytes = bytes;
             connection.send = waits_from(core.now(), connection.lag_ms);
         }
     }
@@ -352,11 +400,9 @@ fn waits_from(now: Instant, lag_ms: u32) -> Sending {
     })
 }
 
-/// The lag after the peer took some of `before` bytes at once.
-fn less_lag(lag: u32, before: u64, io: &Io) -> u32 {
-    let taken = before.saturating_sub(io.output.len());
-    let lag = Duration::from_millis(u64::from(lag));
-    lag_ms(lag, taken, io.write_rate_min)
+/// The lag after the peer took some bytes at once.
+fn less_lag(lag: u32, taken: u64, rate_min: u32) -> u32 {
+    lag_ms(Duration::from_millis(u64::from(lag)), taken, rate_min)
 }
 
 /// How far a peer lags behind that took so many bytes after such a wait.
@@ -371,6 +417,14 @@ fn lag_ms(waited: Duration, sent: u64, rate_min: u32) -> u32 {
 
 fn clamp_ms(duration: Duration) -> u32 {
     u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
+}
+
+fn submit_read(core: &Core, operation: Operation, owner: (OwnerId, u64)) {
+    let Operation::Read { file, .. } = &operation else {
+        panic!("{operation:?} is no read")
+    };
+    let file_fd = file.as_raw_fd();
+    core.reactor().submit(file_fd, None, operation, owner);
 }
 
 /// Sends one buffer of copies at once, if few connections are served. What is left of it is for
@@ -395,16 +449,8 @@ fn send_filled(fd: i32, buffer: Vec<u8>, batch: usize) -> (Option<Piece>, Flushe
     (Some(Piece::Owned { buffer, sent }), Flushed::InFlight)
 }
 
-enum Inline {
-    /// Everything in memory at the front went out.
-    Sent,
-    /// The socket's buffer is full, or there is too much for one call.
-    WouldBlock,
-    Broken(Errno),
-}
-
-/// send(2) of what is in memory at the front.
-fn send_inline(fd: i32, output: &mut Output, spent: &mut Vec<Bytes>) -> Inline {
+/// send(2) of what is in memory at the front. `has_more` says that a file follows at once.
+fn send_inline(fd: i32, output: &mut Output, has_more: bool, spent: &mut Vec<Bytes>) -> AtOnce {
     let mut total = 0;
     let result = {
         let mut slices = [IoSlice::new(&[]); SEND_SEGMENTS_MAX];
@@ -415,25 +461,25 @@ fn send_inline(fd: i32, output: &mut Output, spent: &mut Vec<Bytes>) -> Inline {
             count += 1;
         }
         if total > INLINE_SEND_BYTES_MAX {
-            return Inline::WouldBlock;
+            return AtOnce::WouldBlock;
         }
         match count {
-            1 => sys::send_now(fd, &slices[0]),
-            _ => sys::send_pieces_now(fd, &slices[..count]),
+            1 if !has_more => sys::send_now(fd, &slices[0]),
+            _ => sys::send_pieces_now(fd, &slices[..count], has_more),
         }
     };
     let sent = match result {
         Ok(sent) => sent,
         Err(error) => match send_failure(Errno::from_io(&error)) {
-            SendFailure::Retry | SendFailure::Canceled => return Inline::WouldBlock,
-            SendFailure::Broken(errno) => return Inline::Broken(errno),
+            SendFailure::Retry | SendFailure::Canceled => return AtOnce::WouldBlock,
+            SendFailure::Broken(errno) => return AtOnce::Broken(errno),
         },
     };
     output.advance(sent, spent);
     if sent == total {
-        Inline::Sent
+        AtOnce::Sent
     } else {
-        Inline::WouldBlock
+        AtOnce::WouldBlock
     }
 }
 
@@ -502,25 +548,5 @@ fn give_back(output: &mut Output, operation: Operation, sent: usize, spent: &mut
             FREE_PIECES.with_borrow_mut(|free| *free = Some(list));
         }
         other => panic!("{other:?} is no send"),
-    }
-}
-
-fn read_of_front(output: &mut Output) -> Operation {
-    let Some(Segment::File { file, range }) = output.front() else {
-        panic!("no file in front")
-    };
-    let file = std::sync::Arc::clone(file);
-    let offset = range.start;
-    // Not beyond the range: less room than there is makes the read shorter.
-    let wanted = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
-    let buffer = if wanted < FILE_READ_BYTES {
-        Vec::with_capacity(wanted)
-    } else {
-        take_file_buffer()
-    };
-    Operation::Read {
-        file,
-        offset,
-        buffer,
     }
 }

@@ -137,6 +137,8 @@ pub(super) struct Connection {
     pub(super) unacknowledged: u32,
     /// True while a part of a file is being read for the output.
     pub(super) reading: bool,
+    /// True exactly when the socket was told not to block, for sendfile(2).
+    pub(super) nonblocking: bool,
     /// True exactly when it is in the list of connections to be flushed.
     pub(super) dirty: bool,
     /// True after the first receive: later ones wait for readiness first.

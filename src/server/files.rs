@@ -6,6 +6,7 @@
 //!                                                   └─ neither ───► 404
 //! ```
 
+mod cache;
 mod content;
 pub mod listing;
 mod representation;
@@ -13,12 +14,15 @@ mod target;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::future::ready;
 use std::io;
 use std::path::Path;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::OnceLock;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
 
 use ::http::Method;
 use ::http::StatusCode;
@@ -33,6 +37,11 @@ use crate::http::negotiate;
 use crate::http::request::Request;
 use crate::http::response::Response;
 use crate::http::target::percent_decode;
+use crate::limits::FILE_CONTENT_BYTES_MAX;
+use crate::limits::FILE_FRESH_TIME;
+use crate::runtime::Core;
+use crate::server::files::cache::Cache;
+use crate::server::files::cache::Known;
 use crate::server::files::listing::Item;
 use crate::server::files::representation::Representation;
 use crate::server::files::representation::Source;
@@ -92,6 +101,7 @@ pub fn file(path: impl AsRef<Path>) -> Files {
     let name = path.file_name().and_then(|name| name.to_str());
     let files = serve(parent.unwrap_or(Path::new(".")));
     Files {
+        key: new_key(),
         only: Some(name.unwrap_or_default().to_owned()),
         has_listing: false,
         links: Links::Followed,
@@ -100,8 +110,15 @@ pub fn file(path: impl AsRef<Path>) -> Files {
 }
 
 /// A handler for the files beneath a directory; see [`serve`].
+///
+/// Each worker remembers up to 512 paths: their open files, and the content of those up to 16 KiB. What
+/// it remembers is looked at again after a second, by name: a file that was changed, replaced or
+/// deleted is served as it was for that long at most. A file that is not asked for is closed within
+/// 20 seconds. A file that gets shorter while it is sent ends the connection: its length was told.
 #[derive(Clone)]
 pub struct Files {
+    /// Names what workers remember for these options.
+    key: u64,
     directory: PathBuf,
     root: OnceLock<Root>,
     /// The one file that is served, if it is one.
@@ -172,6 +189,7 @@ impl Files {
 
     fn of(directory: PathBuf, root: OnceLock<Root>) -> Files {
         Files {
+            key: new_key(),
             directory,
             root,
             only: None,
@@ -198,6 +216,7 @@ impl Files {
     #[must_use]
     pub fn dot_files(mut self, shows_dot_files: bool) -> Files {
         self.shows_dot_files = shows_dot_files;
+        self.key = new_key();
         self
     }
 
@@ -209,6 +228,7 @@ impl Files {
             true => Links::Followed,
             false => Links::Inside,
         };
+        self.key = new_key();
         self
     }
 
@@ -226,6 +246,7 @@ impl Files {
     #[must_use]
     pub fn cache_control(mut self, value: impl Into<Arc<str>>) -> Files {
         self.cache_control = CacheControl::Same(value.into());
+        self.key = new_key();
         self
     }
 
@@ -245,6 +266,7 @@ impl Files {
         value_of: impl Fn(&str) -> Option<&'static str> + Send + Sync + 'static,
     ) -> Files {
         self.cache_control = CacheControl::ByPath(Arc::new(value_of));
+        self.key = new_key();
         self
     }
 
@@ -269,21 +291,67 @@ impl Files {
             Ok(target) => target,
             Err(refused) => return refused,
         };
+        let cache = self.cache();
+        // Beside the cache, which may lose in between what this request has found.
         let mut known: Vec<(String, Found)> = Vec::new();
         loop {
             let step = self.step(request, &target, |path| {
                 let found = known.iter().find(|(known, _)| known == path);
-                found.map(|(_, found)| found.clone())
+                found
+                    .map(|(_, found)| found.clone())
+                    .or_else(|| self.recall(cache.as_deref()?, path))
             });
             match step {
                 Step::Done(response) => return response,
                 Step::List => return self.list(request, &target).await,
                 Step::Look(path) => {
-                    let found = self.look(&path).await;
+                    let is_guess = path != target.path;
+                    let found = self.look(cache.as_deref(), &path, is_guess).await;
                     known.push((path, found));
                 }
             }
         }
+    }
+
+    /// The response, if what is remembered is enough for it.
+    fn answer_at_once(&self, request: &Request) -> Option<Response> {
+        let cache = self.cache()?;
+        let target = match self.target_of(request) {
+            Ok(target) => target,
+            Err(refused) => return Some(refused),
+        };
+        match self.step(request, &target, |path| self.recall(&cache, path)) {
+            Step::Done(response) => Some(response),
+            Step::Look(_) | Step::List => None,
+        }
+    }
+
+    fn cache(&self) -> Option<Rc<Cache<Found>>> {
+        Core::current().map(|core| Cache::of(&core, self.key))
+    }
+
+    /// What is remembered of a path, if that is still so.
+    fn recall(&self, cache: &Cache<Found>, path: &str) -> Option<Found> {
+        let known = cache.get(path)?;
+        let now = Core::current()?.now();
+        if now < known.checked + FILE_FRESH_TIME {
+            return Some(known.value);
+        }
+        let relative = if path.is_empty() { "." } else { path };
+        let seen = self.root().ok()?.look_beneath(relative, self.links);
+        let is_same = match (&known.seen, &seen) {
+            (Some(before), Ok(now)) => before == now || before.is_dir && now.is_dir,
+            (None, Err(error)) => status_of(error) == StatusCode::NOT_FOUND,
+            _ => false,
+        };
+        if !is_same {
+            cache.remove(path);
+            return None;
+        }
+        let value = known.value.clone();
+        let checked = now;
+        cache.insert(path, Known { checked, ..known });
+        Some(value)
     }
 
     fn target_of(&self, request: &Request) -> std::result::Result<Target, Response> {
@@ -373,30 +441,68 @@ impl Files {
         Step::Done(resource.respond(request, coded, Some("Accept-Encoding")))
     }
 
-    /// Opens what a path names.
-    async fn look(&self, path: &str) -> Found {
-        match self.open_file(path).await {
-            Ok(found) => found,
-            Err(error) => Found::Nothing(status_of(&error)),
+    /// Opens what a path names, and remembers it. Paths that name nothing are not remembered, since
+    /// anybody could make up many, but for those that we guessed beside one that names something.
+    async fn look(&self, cache: Option<&Cache<Found>>, path: &str, is_guess: bool) -> Found {
+        // The clock before the look: what changes behind it is not missed.
+        let checked = Core::current().map(|core| core.now());
+        let mut opened = self.open_file(path).await;
+        if let (Err(error), Some(cache)) = (&opened, cache)
+            && is_out_of_descriptors(error)
+        {
+            cache.clear();
+            opened = self.open_file(path).await;
         }
+        let (value, seen) = match opened {
+            Ok((value, metadata)) => (value, Some(metadata)),
+            Err(error) => (Found::Nothing(status_of(&error)), None),
+        };
+        let is_kept = match &value {
+            Found::File(_) | Found::Directory => true,
+            Found::Nothing(status) => is_guess && *status == StatusCode::NOT_FOUND,
+        };
+        if let (Some(cache), Some(checked), true) = (cache, checked, is_kept) {
+            let value = value.clone();
+            let known = Known {
+                value,
+                seen,
+                checked,
+            };
+            cache.insert(path, known);
+        }
+        value
     }
 
-    async fn open_file(&self, path: &str) -> io::Result<Found> {
+    async fn open_file(&self, path: &str) -> io::Result<(Found, Metadata)> {
         let relative = if path.is_empty() { "." } else { path };
-        let (file, metadata) = self.root()?.open_beneath_with(relative, self.links).await?;
+        let root = self.root()?;
+        // Whoever asks for what is not there costs no thread.
+        if let Err(error) = root.look_beneath(relative, self.links)
+            && status_of(&error) == StatusCode::NOT_FOUND
+        {
+            return Err(error);
+        }
+        let (file, metadata, content) = root
+            .open_and_read(relative, self.links, FILE_CONTENT_BYTES_MAX)
+            .await?;
         if metadata.is_dir {
-            return Ok(Found::Directory);
+            return Ok((Found::Directory, metadata));
         }
         if !metadata.is_file {
-            return Ok(Found::Nothing(StatusCode::NOT_FOUND));
+            return Err(io::ErrorKind::NotFound.into());
         }
-        Ok(Found::File(Rc::new(Resource {
-            source: Source::File(file, metadata.len),
+        let source = match content {
+            Some(content) => Source::Memory(content.into()),
+            None => Source::File(file, metadata.len),
+        };
+        let resource = Resource {
+            source,
             content_type: media_type::of_path(Path::new(path)),
             cache_control: self.cache_control.of(path),
             tag: tag_of_file(&metadata),
             modified_seconds: metadata.modified_seconds,
-        })))
+        };
+        Ok((Found::File(Rc::new(resource)), metadata))
     }
 
     fn root(&self) -> io::Result<&Root> {
@@ -476,7 +582,10 @@ impl Handler<OfFiles> for Files {
 
 impl Deferred for Files {
     fn start(self: Arc<Self>, request: Request) -> ResponseFuture {
-        Box::pin(async move { self.answer(&request).await })
+        match self.answer_at_once(&request) {
+            Some(response) => Box::pin(ready(response)),
+            None => Box::pin(async move { self.answer(&request).await }),
+        }
     }
 
     fn for_worker(&self) -> Arc<dyn Deferred> {
@@ -545,12 +654,25 @@ fn status_of(error: &io::Error) -> StatusCode {
         // ELOOP has no stable name.
         io::ErrorKind::Other | io::ErrorKind::WouldBlock => StatusCode::SERVICE_UNAVAILABLE,
         _ if error.raw_os_error() == Some(ELOOP) => StatusCode::NOT_FOUND,
+        _ if is_out_of_descriptors(error) => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 
 /// Too many symbolic links: "no such file" for a client.
 const ELOOP: i32 = 40;
+/// No descriptor is left, of the system or of the process.
+const ENFILE: i32 = 23;
+const EMFILE: i32 = 24;
+
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
+}
+
+fn new_key() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
 
 #[cfg(test)]
 mod tests {

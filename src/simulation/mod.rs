@@ -65,6 +65,7 @@ use std::mem;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
+use std::path::Path;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
@@ -459,6 +460,33 @@ pub fn wake_peers() {
 /// No simulation runs on this thread.
 pub fn descriptors() -> usize {
     current().kernel.descriptors()
+}
+
+/// Writes a file, in the place of one that is there: who has that open keeps it.
+///
+/// # Panics
+///
+/// No simulation runs on this thread.
+pub fn write_file(path: impl AsRef<Path>, content: impl AsRef<[u8]>) {
+    current().kernel.add_file(path.as_ref(), content.as_ref());
+}
+
+/// Removes a file: who has it open keeps it.
+///
+/// # Panics
+///
+/// No simulation runs on this thread.
+pub fn remove_file(path: impl AsRef<Path>) {
+    current().kernel.remove_file(path.as_ref());
+}
+
+/// Files that are open.
+///
+/// # Panics
+///
+/// No simulation runs on this thread.
+pub fn files_open() -> usize {
+    current().kernel.files_open()
 }
 
 /// How often each fault has happened.

@@ -6,6 +6,7 @@ use std::io::IoSlice;
 use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use crate::ring::clock::Instant;
@@ -180,6 +181,51 @@ pub fn send_pieces_now(fd: RawFd, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
     send(fd, &pieces)
 }
 
+/// preadv2(2) with RWF_NOWAIT: files of a simulation are real memory files.
+pub fn read_now(
+    file: &File,
+    offset: u64,
+    buffer: &mut Vec<u8>,
+    bytes_max: usize,
+) -> Option<io::Result<usize>> {
+    let room = (buffer.capacity() - buffer.len()).min(bytes_max);
+    let bytes = sim::with(|world| {
+        if world.chaos.strikes(Fault::WouldBlock) {
+            return Err(libc::EAGAIN);
+        }
+        if world.chaos.strikes(Fault::FileFailed) {
+            return Err(libc::EIO);
+        }
+        Ok(world.chaos.shorten(Fault::ShortReceive, room))
+    })?;
+    let read = bytes.map_err(error).and_then(|bytes| {
+        let start = buffer.len();
+        buffer.resize(start + bytes, 0);
+        let read = file.read_at(&mut buffer[start..], offset);
+        buffer.truncate(start + *read.as_ref().unwrap_or(&0));
+        read
+    });
+    Some(read)
+}
+
+/// Whether a part of a file is in memory.
+pub fn is_cached() -> Option<bool> {
+    sim::with(|world| !world.chaos.strikes(Fault::WouldBlock))
+}
+
+/// sendfile(2).
+pub fn send_file_now(fd: RawFd, file: &File, offset: u64, bytes: usize) -> io::Result<usize> {
+    if sim::with(|world| world.chaos.strikes(Fault::FileFailed)) == Some(true) {
+        return Err(error(libc::EIO));
+    }
+    let mut content = vec![0; bytes];
+    let read = file.read_at(&mut content, offset)?;
+    if read == 0 {
+        return Ok(0);
+    }
+    send(fd, &[&content[..read]])
+}
+
 fn send(fd: RawFd, pieces: &[&[u8]]) -> io::Result<usize> {
     on_socket(fd, |world, endpoint| {
         let is_sending = world.net.get(endpoint).is_some_and(|found| found.sends > 0);
@@ -295,6 +341,16 @@ pub fn open_beneath(directory: &Path, relative: &Path) -> io::Result<(File, Meta
             return Err(error(errno));
         }
         world.files.open(directory, relative)
+    })
+}
+
+/// What is beneath a simulated directory, if that is known at once.
+pub fn look_beneath(directory: &Path, relative: &Path) -> io::Result<Metadata> {
+    in_files(|world| {
+        if world.chaos.strikes(Fault::WouldBlock) {
+            return Err(error(libc::EAGAIN));
+        }
+        world.files.look(directory, relative)
     })
 }
 

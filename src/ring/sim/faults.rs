@@ -40,7 +40,7 @@ pub enum Fault {
     Reordered,
     /// What is to be cancelled completes first.
     CancelLate,
-    /// A send at once finds no room although there is some.
+    /// A send at once finds no room although there is some, or a read at once nothing in memory.
     WouldBlock,
     /// A connection attempt is refused.
     ConnectRefused,

@@ -29,22 +29,47 @@ pub(super) struct Files {
     entries: BTreeMap<PathBuf, Entry>,
     /// The real descriptors that were handed out, and the memory file of each.
     opened: BTreeMap<RawFd, u64>,
+    /// Inodes given out.
+    made: u64,
 }
 
-enum Entry {
-    Directory(File),
-    File(File, u64),
+struct Entry {
+    kind: Kind,
+    memory: File,
+    inode: u64,
+}
+
+enum Kind {
+    Directory,
+    /// With so many bytes.
+    File(u64),
 }
 
 impl Files {
     /// Adds a file and the directories above it.
     pub(super) fn add(&mut self, path: &Path, content: &[u8]) {
         for above in path.ancestors().skip(1) {
-            let entry = || Entry::Directory(memory_file(&[]));
-            self.entries.entry(above.to_owned()).or_insert_with(entry);
+            if !self.entries.contains_key(above) {
+                self.put(above, Kind::Directory, &[]);
+            }
         }
-        let entry = Entry::File(memory_file(content), content.len() as u64);
+        self.put(path, Kind::File(content.len() as u64), content);
+    }
+
+    /// Puts something in the place of what is there: who has that open keeps it.
+    fn put(&mut self, path: &Path, kind: Kind, content: &[u8]) {
+        self.made += 1;
+        let entry = Entry {
+            kind,
+            memory: memory_file(content),
+            inode: self.made,
+        };
         self.entries.insert(path.to_owned(), entry);
+    }
+
+    /// unlink(2).
+    pub(super) fn remove(&mut self, path: &Path) {
+        self.entries.remove(path);
     }
 
     /// True when there are none.
@@ -54,7 +79,9 @@ impl Files {
 
     /// True for a directory.
     pub(super) fn is_directory(&self, path: &Path) -> bool {
-        matches!(self.entries.get(path), Some(Entry::Directory(_)))
+        self.entries
+            .get(path)
+            .is_some_and(|entry| matches!(entry.kind, Kind::Directory))
     }
 
     /// openat2(2) with RESOLVE_BENEATH.
@@ -63,20 +90,24 @@ impl Files {
         directory: &Path,
         relative: &Path,
     ) -> io::Result<(File, Metadata)> {
-        let path = beneath(directory, relative)?;
-        let (inode, entry) = self
-            .entries
-            .iter()
-            .enumerate()
-            .find(|(_, (name, _))| **name == path)
-            .map(|(inode, (_, entry))| (inode as u64 + 1, entry))
-            .ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))?;
-        let file = match entry {
-            Entry::Directory(file) | Entry::File(file, _) => file.try_clone()?,
-        };
+        let entry = self.find(directory, relative)?;
+        let file = entry.memory.try_clone()?;
         let memory = file.metadata()?.ino();
+        let metadata = metadata(entry);
         self.opened.insert(file.as_raw_fd(), memory);
-        Ok((file, metadata(entry, inode)))
+        Ok((file, metadata))
+    }
+
+    /// The same without opening it.
+    pub(super) fn look(&self, directory: &Path, relative: &Path) -> io::Result<Metadata> {
+        self.find(directory, relative).map(metadata)
+    }
+
+    fn find(&self, directory: &Path, relative: &Path) -> io::Result<&Entry> {
+        let path = beneath(directory, relative)?;
+        self.entries
+            .get(&path)
+            .ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))
     }
 
     /// A file without a name.
@@ -110,20 +141,19 @@ impl Files {
         let children = self
             .entries
             .iter()
-            .enumerate()
-            .filter(|(_, (name, _))| name.parent() == Some(&path));
-        let entries = children.map(|(inode, (name, entry))| DirEntry {
+            .filter(|(name, _)| name.parent() == Some(&path));
+        let entries = children.map(|(name, entry)| DirEntry {
             name: name.file_name().map(OsString::from).unwrap_or_default(),
-            metadata: metadata(entry, inode as u64 + 1),
+            metadata: metadata(entry),
         });
         Ok(entries.take(count_max).collect())
     }
 }
 
-fn metadata(entry: &Entry, inode: u64) -> Metadata {
-    let (is_dir, len) = match entry {
-        Entry::Directory(_) => (true, 0),
-        Entry::File(_, len) => (false, *len),
+fn metadata(entry: &Entry) -> Metadata {
+    let (is_dir, len) = match entry.kind {
+        Kind::Directory => (true, 0),
+        Kind::File(len) => (false, len),
     };
     Metadata {
         is_dir,
@@ -131,7 +161,7 @@ fn metadata(entry: &Entry, inode: u64) -> Metadata {
         len,
         modified_seconds: MODIFIED_SECONDS,
         modified_nanoseconds: 0,
-        inode,
+        inode: entry.inode,
         changed: (0, 0),
     }
 }

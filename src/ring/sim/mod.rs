@@ -143,6 +143,11 @@ impl Installed {
         self.world.borrow_mut().files.add(path.as_ref(), content);
     }
 
+    /// Removes a file.
+    pub fn remove_file(&self, path: impl AsRef<Path>) {
+        self.world.borrow_mut().files.remove(path.as_ref());
+    }
+
     /// Gives a name an address.
     pub fn add_host(&self, name: &str, address: IpAddr) {
         self.world.borrow_mut().add_host(name, address);

@@ -8,6 +8,7 @@ use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::FileExt;
 use std::path::Component;
 use std::path::Path;
 #[cfg(feature = "simulation")]
@@ -117,6 +118,55 @@ impl Directory {
         }
     }
 
+    /// What a path beneath this directory names now, if the kernel knows without asking a disk or
+    /// another machine (RESOLVE_CACHED, since 5.12), and without opening it (O_PATH): a call that may
+    /// be made between two turns. On a network file system the attributes may be asked for.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Directory::open_beneath`]; `WouldBlock` where the kernel does not know.
+    pub fn look_beneath(&self, relative: &Path, links: Links) -> io::Result<Metadata> {
+        match &self.0 {
+            Place::Kernel(directory) => {
+                let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
+                let cached = ResolveFlag::from_bits_retain(RESOLVE_CACHED);
+                let how = OpenHow::new()
+                    .flags(flags)
+                    .resolve(resolve(relative, links)? | cached);
+                let fd = openat2(directory, relative, how)?;
+                Ok(Metadata::from_stat(&fstat(&fd)?))
+            }
+            #[cfg(feature = "simulation")]
+            Place::Simulated(directory) => calls::look_beneath(directory, relative),
+        }
+    }
+
+    /// Opens a file or directory beneath this one, and reads a file of up to `bytes_max` bytes, unless
+    /// it changes meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Directory::open_beneath`].
+    pub fn open_and_read(
+        &self,
+        relative: &Path,
+        links: Links,
+        bytes_max: usize,
+    ) -> io::Result<(File, Metadata, Option<Vec<u8>>)> {
+        let (file, metadata) = self.open_beneath(relative, links)?;
+        if !metadata.is_file || metadata.len > bytes_max as u64 {
+            return Ok((file, metadata, None));
+        }
+        let mut content = vec![0; metadata.len as usize];
+        let is_read = file.read_exact_at(&mut content, 0).is_ok();
+        let is_same = match &self.0 {
+            Place::Kernel(_) => Metadata::from_stat(&fstat(&file)?) == metadata,
+            #[cfg(feature = "simulation")]
+            Place::Simulated(_) => true,
+        };
+        Ok((file, metadata, (is_read && is_same).then_some(content)))
+    }
+
     /// Lists a directory beneath this one, without `.` and `..`, in no order. Entries that vanish
     /// meanwhile, and links that lead nowhere or outside, are left out. At most `count_max`.
     pub fn list(
@@ -143,15 +193,9 @@ fn open_beneath(
     } else {
         relative
     };
-    let beneath = match links {
-        Links::Inside => ResolveFlag::RESOLVE_BENEATH,
-        // Links alone may lead out: the path itself may not.
-        Links::Followed if leads_out(relative) => return Err(Errno::EXDEV.into()),
-        Links::Followed => ResolveFlag::empty(),
-    };
     let how = OpenHow::new()
         .flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)
-        .resolve(beneath | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+        .resolve(resolve(relative, links)?);
     let fd = loop {
         match openat2(directory, relative, how) {
             // A rename raced with the walk; openat2(2) says to try again.
@@ -161,6 +205,18 @@ fn open_beneath(
     };
     let metadata = Metadata::from_stat(&fstat(&fd)?);
     Ok((File::from(fd), metadata))
+}
+
+/// linux/openat2.h; not in nix.
+const RESOLVE_CACHED: u64 = 0x20;
+
+fn resolve(relative: &Path, links: Links) -> io::Result<ResolveFlag> {
+    match links {
+        Links::Inside => Ok(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS),
+        // Links alone may lead out: the path itself may not.
+        Links::Followed if leads_out(relative) => Err(Errno::EXDEV.into()),
+        Links::Followed => Ok(ResolveFlag::RESOLVE_NO_MAGICLINKS),
+    }
 }
 
 /// True for an absolute path, and for one with a `..`.

@@ -7,6 +7,7 @@ mod inherited;
 mod process;
 mod socket;
 mod temporary;
+mod transfer;
 mod unix_listener;
 
 /// An open file; closed when dropped.
@@ -48,6 +49,11 @@ pub use temporary::copy_to_new;
 pub use temporary::temporary_file;
 pub use temporary::write_all_at;
 pub use temporary::write_new;
+pub use transfer::is_cached;
+pub use transfer::may_send_files;
+pub use transfer::read_now;
+pub use transfer::send_file_now;
+pub use transfer::set_nonblocking;
 pub use unix_listener::SocketFile;
 pub use unix_listener::UnixOptions;
 pub use unix_listener::bind_unix;

@@ -316,10 +316,14 @@ pub fn send_now(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
     Ok(nix_socket::send(fd, bytes, flags)?)
 }
 
-/// sendmsg(2) of several pieces as far as it goes at once.
-pub fn send_pieces_now(fd: RawFd, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+/// sendmsg(2) of several pieces as far as it goes at once. With `has_more`, more follows at once, and
+/// belongs into the same segment (MSG_MORE).
+pub fn send_pieces_now(fd: RawFd, pieces: &[IoSlice<'_>], has_more: bool) -> io::Result<usize> {
     simulated!(for fd => calls::send_pieces_now(fd, pieces));
-    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+    let mut flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+    if has_more {
+        flags |= MsgFlags::from_bits_retain(libc::MSG_MORE);
+    }
     Ok(nix_socket::sendmsg::<SockaddrStorage>(
         fd,
         pieces,

@@ -317,7 +317,7 @@ impl Stage {
     /// sendmsg(2) at once.
     pub fn send_pieces_now(&mut self, socket: &str, pieces: &[&[u8]]) {
         let slices: Vec<IoSlice<'_>> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
-        let result = sys::send_pieces_now(self.raw(socket), &slices);
+        let result = sys::send_pieces_now(self.raw(socket), &slices, false);
         let wanted = pieces.iter().map(|piece| piece.len()).sum();
         let result = self.sent_now(wanted, result);
         self.call(&format!("send_pieces_now {socket}"), &result);

@@ -1,0 +1,270 @@
+//! What is known of paths beneath a directory, on one core: bounded, checked again in time.
+//!
+//! ```text
+//!   get ─┬─ younger than a second ─────────► what is known: no system call
+//!        ├─ older: look by name, at once ──┬─ the same ──► what is known, for another second
+//!        │   (no file is opened, no disk   └─ other, or the kernel has to ask a disk ─► opened anew
+//!        └─ unknown ─► opened               is asked)
+//! ```
+//!
+//! A full cache gives up what was not used since the hand of its clock came by. What nobody asks for
+//! is closed after a while: an open file that was deleted keeps its room on the disk.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::rc::Weak;
+
+use crate::fs::Metadata;
+use crate::limits::FILE_CACHE_ENTRIES_MAX;
+use crate::limits::FILE_CACHE_IDLE_TIME;
+use crate::runtime;
+use crate::runtime::Core;
+use crate::runtime::Instant;
+
+/// What is known of one path.
+#[derive(Clone, Debug)]
+pub(super) struct Known<T> {
+    pub value: T,
+    /// How it looked; `None` for what is not there.
+    pub seen: Option<Metadata>,
+    /// When it was looked at last.
+    pub checked: Instant,
+}
+
+struct Entry<T> {
+    path: Rc<str>,
+    known: Known<T>,
+    was_used: bool,
+}
+
+/// Paths and what is known of them: a clock with second chances.
+pub(super) struct Table<T> {
+    index: HashMap<Rc<str>, usize>,
+    entries: Vec<Entry<T>>,
+    hand: usize,
+    entries_max: usize,
+}
+
+impl<T: Clone> Table<T> {
+    fn new(entries_max: usize) -> Table<T> {
+        assert!(entries_max > 0, "a cache has room");
+        Table {
+            index: HashMap::new(),
+            entries: Vec::new(),
+            hand: 0,
+            entries_max,
+        }
+    }
+
+    fn get(&mut self, path: &str) -> Option<&Known<T>> {
+        let entry = &mut self.entries[*self.index.get(path)?];
+        entry.was_used = true;
+        Some(&entry.known)
+    }
+
+    /// Takes something in. Gives back what had to go for it, to be dropped elsewhere.
+    fn insert(&mut self, path: &str, known: Known<T>) -> Option<Known<T>> {
+        if let Some(&at) = self.index.get(path) {
+            return Some(std::mem::replace(&mut self.entries[at].known, known));
+        }
+        let evicted = (self.entries.len() == self.entries_max).then(|| self.evict());
+        let path: Rc<str> = Rc::from(path);
+        self.index.insert(Rc::clone(&path), self.entries.len());
+        self.entries.push(Entry {
+            path,
+            known,
+            was_used: true,
+        });
+        evicted
+    }
+
+    fn evict(&mut self) -> Known<T> {
+        loop {
+            self.hand %= self.entries.len();
+            let entry = &mut self.entries[self.hand];
+            if !std::mem::take(&mut entry.was_used) {
+                return self.remove_at(self.hand);
+            }
+            self.hand += 1;
+        }
+    }
+
+    fn remove_at(&mut self, at: usize) -> Known<T> {
+        let entry = self.entries.swap_remove(at);
+        self.index.remove(&entry.path);
+        if let Some(moved) = self.entries.get(at) {
+            *self.index.get_mut(&moved.path).expect("it has a place") = at;
+        }
+        entry.known
+    }
+
+    fn remove(&mut self, path: &str) -> Option<Known<T>> {
+        let at = *self.index.get(path)?;
+        Some(self.remove_at(at))
+    }
+
+    /// Takes out what was not used since the last time.
+    fn take_idle(&mut self) -> Vec<Known<T>> {
+        let mut idle = Vec::new();
+        let mut at = 0;
+        while at < self.entries.len() {
+            if std::mem::take(&mut self.entries[at].was_used) {
+                at += 1;
+            } else {
+                idle.push(self.remove_at(at));
+            }
+        }
+        idle
+    }
+}
+
+/// The cache of one handler on one core. Nothing of it is borrowed while values are dropped.
+pub(super) struct Cache<T> {
+    table: RefCell<Table<T>>,
+}
+
+impl<T: Clone + 'static> Cache<T> {
+    /// The cache for a key on this core, made on first use.
+    pub(super) fn of(core: &Rc<Core>, key: u64) -> Rc<Cache<T>> {
+        let all = core.local(|_| Rc::new(Caches(RefCell::new(Vec::new()))));
+        if let Some((_, found)) = all.0.borrow().iter().find(|(own, _)| *own == key) {
+            return Rc::clone(found);
+        }
+        let cache = Rc::new(Cache {
+            table: RefCell::new(Table::new(FILE_CACHE_ENTRIES_MAX)),
+        });
+        all.0.borrow_mut().push((key, Rc::clone(&cache)));
+        // Its tasks end with the core; what it holds is weak, so that the core's end is the cache's.
+        drop(runtime::spawn(close_idle(Rc::downgrade(&all), key)));
+        cache
+    }
+
+    pub(super) fn get(&self, path: &str) -> Option<Known<T>> {
+        self.table.borrow_mut().get(path).cloned()
+    }
+
+    pub(super) fn insert(&self, path: &str, known: Known<T>) {
+        let evicted = self.table.borrow_mut().insert(path, known);
+        drop(evicted);
+    }
+
+    pub(super) fn remove(&self, path: &str) {
+        let removed = self.table.borrow_mut().remove(path);
+        drop(removed);
+    }
+
+    /// Forgets everything: descriptors are short.
+    pub(super) fn clear(&self) {
+        let table = self.table.replace(Table::new(FILE_CACHE_ENTRIES_MAX));
+        drop(table);
+    }
+}
+
+/// All caches of a core.
+struct Caches<T>(RefCell<Vec<(u64, Rc<Cache<T>>)>>);
+
+/// Closes what nobody asks for, until the cache is empty; then it is forgotten.
+async fn close_idle<T: Clone + 'static>(caches: Weak<Caches<T>>, key: u64) {
+    loop {
+        runtime::sleep(FILE_CACHE_IDLE_TIME).await;
+        let Some(caches) = caches.upgrade() else {
+            return;
+        };
+        let found = {
+            let all = caches.0.borrow();
+            let found = all.iter().find(|(own, _)| *own == key);
+            found.map(|(_, cache)| Rc::clone(cache))
+        };
+        let Some(cache) = found else { return };
+        let idle = cache.table.borrow_mut().take_idle();
+        drop(idle);
+        if cache.table.borrow().entries.is_empty() {
+            caches.0.borrow_mut().retain(|(own, _)| *own != key);
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known(value: u32) -> Known<u32> {
+        Known {
+            value,
+            seen: None,
+            checked: Instant::NEVER,
+        }
+    }
+
+    fn value(table: &mut Table<u32>, path: &str) -> Option<u32> {
+        table.get(path).map(|known| known.value)
+    }
+
+    #[test]
+    fn what_is_used_stays() {
+        let mut table = Table::new(3);
+        for (path, number) in [("a", 1), ("b", 2), ("c", 3)] {
+            assert!(table.insert(path, known(number)).is_none());
+        }
+        assert_eq!(table.insert("a", known(4)).unwrap().value, 1);
+        // All were used: the hand goes round once.
+        assert_eq!(table.insert("d", known(5)).unwrap().value, 4);
+        assert_eq!(value(&mut table, "b"), Some(2));
+        let evicted = table.insert("e", known(6)).unwrap().value;
+        assert_ne!(evicted, 2);
+        assert_eq!(value(&mut table, "b"), Some(2));
+        assert_eq!(table.entries.len(), 3);
+        assert_eq!(table.index.len(), 3);
+    }
+
+    #[test]
+    fn what_is_idle_goes() {
+        let mut table = Table::new(10);
+        for number in 0..10 {
+            table.insert(&number.to_string(), known(number));
+        }
+        assert!(table.take_idle().is_empty());
+        assert_eq!(value(&mut table, "3"), Some(3));
+        assert_eq!(value(&mut table, "9"), Some(9));
+        assert_eq!(table.take_idle().len(), 8);
+        assert_eq!(table.remove("9").unwrap().value, 9);
+        assert!(table.remove("9").is_none());
+        assert_eq!(value(&mut table, "3"), Some(3));
+        assert_eq!(table.take_idle().len(), 0);
+        assert_eq!(table.take_idle().len(), 1);
+        assert!(table.entries.is_empty() && table.index.is_empty());
+    }
+
+    /// Against a map without bounds: what is found is what was put in last.
+    #[test]
+    fn places_stay_right() {
+        let mut table = Table::new(7);
+        let mut model = HashMap::new();
+        let mut random = 1_u32;
+        for step in 0..10_000 {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let path = (random >> 16 & 15).to_string();
+            match random >> 28 {
+                0..8 => {
+                    table.insert(&path, known(step));
+                    model.insert(path, step);
+                }
+                8..12 => {
+                    table.remove(&path);
+                    model.remove(&path);
+                }
+                _ => {
+                    if let Some(found) = value(&mut table, &path) {
+                        assert_eq!(model.get(&path), Some(&found));
+                    }
+                }
+            }
+            assert!(table.entries.len() <= 7);
+            for (at, entry) in table.entries.iter().enumerate() {
+                assert_eq!(table.index.get(&entry.path), Some(&at));
+            }
+        }
+    }
+}
