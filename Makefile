@@ -81,8 +81,8 @@ interop: ## tests against curl, wrk, ab, h2load, HAProxy, Python, Node: installs
 bench: ## micro-benchmarks
 	$(CARGO) bench
 
-bench-peers: ## other servers and the ceiling beside ours (PEERS="--rounds 3 …"): installs wrk
-	.ci/install wrk:wrk
+bench-peers: ## other servers and the ceiling beside ours (PEERS="--rounds 3 …"): installs wrk, nginx
+	.ci/install wrk:wrk nginx:nginx-light
 	cd benches/peers && $(CARGO) run --release --package peers -- $(PEERS)
 
 doc: ## the documentation, opened in a browser

@@ -20,6 +20,8 @@ pub struct Workload {
     script: Option<&'static str>,
     pub is_close: bool,
     pub is_echo: bool,
+    /// The file that is asked for, and its length.
+    pub file: Option<(&'static str, u64)>,
 }
 
 const fn keep_alive(name: &'static str, title: &'static str, connections: u32) -> Workload {
@@ -30,6 +32,19 @@ const fn keep_alive(name: &'static str, title: &'static str, connections: u32) -
         script: None,
         is_close: false,
         is_echo: false,
+        file: None,
+    }
+}
+
+const fn file(
+    name: &'static str,
+    title: &'static str,
+    connections: u32,
+    file: (&'static str, u64),
+) -> Workload {
+    Workload {
+        file: Some(file),
+        ..keep_alive(name, title, connections)
     }
 }
 
@@ -50,6 +65,30 @@ pub const WORKLOADS: &[Workload] = &[
         script: Some("echo.lua"),
         ..keep_alive("echo64k", "16 connections, 64 KiB echo", 16)
     },
+    file(
+        "file4k",
+        "64 connections, a file of 4 KiB",
+        64,
+        ("4k.bin", 4 << 10),
+    ),
+    file(
+        "file64k",
+        "64 connections, a file of 64 KiB",
+        64,
+        ("64k.bin", 64 << 10),
+    ),
+    file(
+        "file1m",
+        "16 connections, a file of 1 MiB",
+        16,
+        ("1m.bin", 1 << 20),
+    ),
+    file(
+        "file100m",
+        "4 connections, a file of 100 MiB",
+        4,
+        ("100m.bin", 100 << 20),
+    ),
 ];
 
 /// What one run showed.
@@ -91,7 +130,8 @@ pub fn run(server: &Server, workload: &Workload, seconds: u32) -> Run {
     if workload.is_close {
         command.args(["--header", "Connection: close"]);
     }
-    command.arg(format!("http://{}/", server.address));
+    let path = workload.file.map_or("", |(name, _)| name);
+    command.arg(format!("http://{}/{path}", server.address));
     // SAFETY: between fork and exec only async-signal-safe calls are made.
     unsafe { command.pre_exec(|| server::pin(LOAD_CPU)) };
     let (before, busy, load, start) =

@@ -8,6 +8,7 @@
 
 mod idle;
 mod load;
+mod nginx;
 mod report;
 mod server;
 mod table;
@@ -24,7 +25,8 @@ peers [OPTIONS]
   --rounds N        rounds of every workload (default 7)
   --seconds N       seconds of one run (default 2)
   --servers A,B     only these (default: all)
-  --workloads A,B   only these of c1,c64,c512,pipe16,close,echo64k,idle (default: all)
+  --workloads A,B   only these of c1,c64,c512,pipe16,close,echo64k,file4k,file64k,file1m,file100m,
+                    idle (default: all)
   --retries N       repeat a run while others used the CPUs (default 2)
   --out FILE        where the tables go (default target/peers.md)
 ";
@@ -52,7 +54,10 @@ fn main() {
             measure(workload, &ready, &options, &mut results);
         }
     }
-    for spec in ready.iter().filter(|spec| idle && !spec.is_ceiling) {
+    for spec in ready
+        .iter()
+        .filter(|spec| idle && !spec.is_ceiling && !spec.is_installed())
+    {
         eprintln!("idle {}", spec.name);
         match idle::measure(spec) {
             Ok(found) => results.idle.push((spec.name, found)),

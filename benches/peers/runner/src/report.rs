@@ -34,13 +34,22 @@ const TARGETS: &[(&str, &str, &str, f64)] = &[
     ("c64", "ceiling", "all", 1.15),
     ("c512", "ceiling", "all", 1.15),
     ("c64", "hyper", "user", 0.5),
+    ("file4k", "nginx", "all", 1.0),
+    ("file64k", "nginx", "all", 1.0),
+    ("file1m", "nginx", "all", 1.0),
+    ("file100m", "nginx", "all", 1.0),
 ];
 
 pub fn markdown(results: &Results, options: &Options) -> String {
     let mut text = preamble(options);
     for (workload, runs) in &results.workloads {
         text += &format!("\n## {}: {}\n\n", workload.name, workload.title);
-        text += &workload_table(runs);
+        let base = if workload.file.is_some() {
+            "nginx"
+        } else {
+            "hyper"
+        };
+        text += &workload_table(runs, base);
     }
     if !results.idle.is_empty() {
         text += "\n## idle: 9,000 idle keep-alive connections\n\n";
@@ -108,8 +117,8 @@ fn versions() -> String {
     found.join(", ")
 }
 
-fn workload_table(runs: &Runs) -> String {
-    let hyper = runs.iter().find(|(spec, _)| spec.name == "hyper");
+fn workload_table(runs: &Runs, base: &str) -> String {
+    let beside = runs.iter().find(|(spec, _)| spec.name == base);
     let ceiling = ceiling(runs);
     let mut text = head(&[
         "server",
@@ -118,7 +127,7 @@ fn workload_table(runs: &Runs) -> String {
         "user + system",
         "p50 µs",
         "p99 µs",
-        "÷ hyper",
+        &format!("÷ {base}"),
         "÷ ceiling",
         "errors",
     ]);
@@ -142,7 +151,7 @@ fn workload_table(runs: &Runs) -> String {
             format!("{user:.2} + {system:.2}"),
             thousands(spread(|run| run.p50_micros).median),
             thousands(spread(|run| run.p99_micros).median),
-            against(hyper),
+            against(beside),
             against(ceiling),
             all.iter().map(|run| run.errors).sum::<u64>().to_string(),
         ]);

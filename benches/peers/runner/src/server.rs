@@ -12,6 +12,7 @@ use std::process::Command;
 use std::process::Stdio;
 
 use crate::load::Workload;
+use crate::nginx;
 
 /// The CPU of the servers.
 const SERVER_CPU: usize = 1;
@@ -26,7 +27,17 @@ pub struct Spec {
     echo: Option<&'static str>,
     /// The arguments of the form that closes after each answer, if it does.
     close: Option<&'static [&'static str]>,
+    /// How it serves files, if it does.
+    files: Files,
     pub is_ceiling: bool,
+}
+
+enum Files {
+    No,
+    /// A binary of ours, told the folder.
+    Binary(&'static str),
+    /// A program of the system, which does nothing else here.
+    Nginx,
 }
 
 const fn peer(name: &'static str, package: &'static str) -> Spec {
@@ -37,6 +48,7 @@ const fn peer(name: &'static str, package: &'static str) -> Spec {
         arguments: &[],
         echo: Some(package),
         close: Some(&[]),
+        files: Files::No,
         is_ceiling: false,
     }
 }
@@ -53,6 +65,7 @@ const fn ceiling(
         arguments,
         echo: None,
         close,
+        files: Files::No,
         is_ceiling: true,
     }
 }
@@ -61,6 +74,7 @@ pub const SERVERS: &[Spec] = &[
     Spec {
         binary: "peer-roundtrip-hello",
         echo: Some("peer-roundtrip-echo"),
+        files: Files::Binary("peer-roundtrip-files"),
         ..peer("roundtrip", "peer-roundtrip")
     },
     // Our connections without our HTTP: not a server, but no ceiling either.
@@ -79,6 +93,10 @@ pub const SERVERS: &[Spec] = &[
         close: None,
         ..peer("monoio-http", "peer-monoio")
     },
+    Spec {
+        files: Files::Nginx,
+        ..peer("nginx", "")
+    },
     ceiling("loop-epoll", &["epoll"], Some(&["epoll-close"])),
     ceiling("loop-oneshot", &["oneshot"], Some(&["oneshot-close"])),
     ceiling("loop-multishot", &["multishot"], None),
@@ -86,8 +104,34 @@ pub const SERVERS: &[Spec] = &[
 ];
 
 impl Spec {
+    /// True for a program that is not built here.
+    pub fn is_installed(&self) -> bool {
+        matches!(self.files, Files::Nginx)
+    }
+
     pub fn takes(&self, workload: &Workload) -> bool {
+        match (&self.files, workload.file) {
+            (Files::No, Some(_)) | (Files::Nginx, None) => return false,
+            (_, Some(_)) => return true,
+            (_, None) => {}
+        }
         (!workload.is_echo || self.echo.is_some()) && (!workload.is_close || self.close.is_some())
+    }
+}
+
+impl Spec {
+    fn command(&self, workload: &Workload) -> Command {
+        let binary = match (workload.is_echo, self.echo) {
+            (true, Some(echo)) => echo,
+            _ => self.binary,
+        };
+        let arguments = match (workload.is_close, self.close) {
+            (true, Some(close)) => close,
+            _ => self.arguments,
+        };
+        let mut command = Command::new(workspace().join("target/release").join(binary));
+        command.args(arguments).args(["127.0.0.1:0", "1"]);
+        command
     }
 }
 
@@ -103,6 +147,7 @@ pub fn build_all(specs: &[&'static Spec]) -> (Vec<&'static Spec>, Vec<(&'static 
     let mut last: Option<(&str, Result<(), String>)> = None;
     for spec in specs {
         let built = match &last {
+            _ if spec.is_installed() => Ok(()),
             Some((package, built)) if *package == spec.package => built.clone(),
             _ => build(spec.package),
         };
@@ -142,16 +187,18 @@ pub struct Server {
 
 impl Server {
     pub fn start(spec: &'static Spec, workload: &Workload) -> io::Result<Server> {
-        let binary = match (workload.is_echo, spec.echo) {
-            (true, Some(echo)) => echo,
-            _ => spec.binary,
+        let (mut command, fixed) = match (&spec.files, workload.file) {
+            (Files::Nginx, _) => {
+                let (command, address) = nginx::command()?;
+                (command, Some(address))
+            }
+            (Files::Binary(binary), Some(_)) => {
+                let mut command = Command::new(workspace().join("target/release").join(binary));
+                command.arg(nginx::files()?).args(["127.0.0.1:0", "1"]);
+                (command, None)
+            }
+            _ => (spec.command(workload), None),
         };
-        let arguments = match (workload.is_close, spec.close) {
-            (true, Some(close)) => close,
-            _ => spec.arguments,
-        };
-        let mut command = Command::new(workspace().join("target/release").join(binary));
-        command.args(arguments).args(["127.0.0.1:0", "1"]);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         // SAFETY: between fork and exec only async-signal-safe calls are made.
         unsafe {
@@ -165,11 +212,14 @@ impl Server {
         let mut child = command.spawn()?;
         let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
         let mut line = String::new();
-        stdout.read_line(&mut line)?;
-        let address = line
-            .trim()
-            .strip_prefix("listening on http://")
-            .map(str::to_owned);
+        let address = match fixed {
+            Some(address) => nginx::wait_for(&address).is_ok().then_some(address),
+            None => {
+                stdout.read_line(&mut line)?;
+                let address = line.trim().strip_prefix("listening on http://");
+                address.map(str::to_owned)
+            }
+        };
         let server = Server {
             spec,
             address: address.clone().unwrap_or_default(),
