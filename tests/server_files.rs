@@ -752,3 +752,54 @@ fn listings() {
         assert_eq!(content_type == "application/json", is_json, "{accepted}");
     }
 }
+
+/// What waits for a disk, or a call that the ring would hand to threads of the kernel, may not be on
+/// the way of a file that is in memory.
+#[test]
+fn no_thread_of_the_kernel_reads() {
+    let site = site();
+    let inside = site._inside.path();
+    for index in 0..20 {
+        fs::write(inside.join(format!("medium-{index}.bin")), vec![1; 100_000]).unwrap();
+    }
+    let mut peers: Vec<_> = (0..8).map(|_| site.serving.peer()).collect();
+    for round in 0..20 {
+        let medium = format!("/medium-{round}.bin");
+        for path in ["/hello.txt", &medium, "/big.bin", "/coded/", "/nowhere"] {
+            for peer in &mut peers {
+                peer.send(get(path));
+            }
+            for peer in &mut peers {
+                peer.answer();
+            }
+        }
+    }
+    for task in fs::read_dir("/proc/self/task").unwrap() {
+        let name = fs::read_to_string(task.unwrap().path().join("comm")).unwrap_or_default();
+        assert!(!name.starts_with("iou-wrk"), "{name}");
+    }
+}
+
+/// The length was told: what is missing must not look like an end.
+#[test]
+fn a_file_that_shrinks_while_it_is_sent_cuts_the_connection() {
+    const LENGTH: u64 = 64 << 20;
+    let site = site();
+    for cached in [true, false] {
+        let path = site._inside.path().join(format!("shrinks-{cached}.bin"));
+        let file = File::create(&path).unwrap();
+        match cached {
+            // Holes are not in memory.
+            false => file.set_len(LENGTH).unwrap(),
+            true => fs::write(&path, vec![b'x'; LENGTH as usize]).unwrap(),
+        }
+        let mut peer = site.serving.peer();
+        peer.send(get(&format!("/shrinks-{cached}.bin")));
+        let mut first = [0];
+        std::io::Read::read_exact(&mut peer.stream, &mut first).unwrap();
+        file.set_len(1_000).unwrap();
+        let rest = peer.rest().len() as u64;
+        assert!(rest < LENGTH, "{rest}");
+    }
+    assert_eq!(site.get("/hello.txt").status, 200);
+}

@@ -202,6 +202,26 @@ mod tests {
                 assert_eq!(read_at(&file, 3, 100).await.unwrap(), b"tent");
                 assert_eq!(read_at(&file, 7, 100).await.unwrap(), b"");
                 assert!(root.open_beneath("within").await.is_ok());
+                let looked = root.look_beneath("sub/file", Links::Inside).unwrap();
+                assert_eq!(looked, root.open_beneath("sub/file").await.unwrap().1);
+                let (_, _, content) = root
+                    .open_and_read("within", Links::Inside, 7)
+                    .await
+                    .unwrap();
+                assert_eq!(content.as_deref(), Some(&b"content"[..]));
+                let (_, _, content) = root
+                    .open_and_read("within", Links::Inside, 6)
+                    .await
+                    .unwrap();
+                assert_eq!(content, None);
+                let out = |links| root.look_beneath("out", links).map(|metadata| metadata.len);
+                assert!(out(Links::Inside).is_err());
+                assert_eq!(out(Links::Followed).unwrap(), 6);
+                for path in ["../x", "/etc/passwd", "sub/../.."] {
+                    assert!(root.look_beneath(path, Links::Followed).is_err(), "{path}");
+                    let opened = root.open_beneath_with(path, Links::Followed).await;
+                    assert!(opened.is_err(), "{path}");
+                }
                 assert!(root.open_beneath("").await.unwrap().1.is_dir);
                 for path in [
                     "out",

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::ring::sim::compare::Row;
 use crate::ring::sim::compare::row;
 use crate::ring::sim::compare::trace::Form;
+use crate::ring::sys::Shutdown;
 
 /// All rows of this file.
 pub const ROWS: [&[Row]; 4] = [EVENTS, FILES, WAITS, QUEUES];
@@ -59,7 +60,70 @@ const EVENTS: &[Row] = &[
     }),
 ];
 
-const FILES: &[Row] = &[row("file", Form::Exact, |stage| {
+const FILES: &[Row] = &[
+    READ,
+    row("file: read at once", Form::Exact, |stage| {
+        let (file, _) = stage.file(b"0123456789");
+        stage.read_now(&file, 0, 10);
+        stage.read_now(&file, 3, 4);
+        stage.read_now(&file, 6, 40);
+        stage.read_now(&file, 10, 4);
+        stage.read_now(&file, 1_000, 4);
+        stage.read_now(&file, 0, 0);
+    }),
+    row("file: sent at once", Form::Exact, |stage| {
+        let (file, _) = stage.file(b"0123456789");
+        stage.tcp("a", "b");
+        stage.set_nonblocking("a");
+        stage.send_file_now("a", &file, 2, 5);
+        stage.recv("five", "b", 64, false);
+        stage.settle();
+        stage.send_file_now("a", &file, 8, 5);
+        stage.recv("two", "b", 64, false);
+        stage.settle();
+        stage.send_file_now("a", &file, 10, 5);
+        stage.send_file_now("a", &file, 1_000, 5);
+        stage.shutdown("a", Shutdown::Write);
+        stage.send_file_now("a", &file, 0, 5);
+    }),
+    row(
+        "file: sent at once until there is no room",
+        Form::Exact,
+        |stage| {
+            let (file, _) = stage.file(&vec![b'x'; 16 << 20]);
+            stage.tcp("a", "b");
+            stage.set_nonblocking("a");
+            stage.round_counts();
+            stage.send_file_now("a", &file, 0, 16 << 20);
+            stage.send_file_now("a", &file, 0, 1);
+            stage.drain("b");
+            stage.send_file_now("a", &file, 0, 1);
+            stage.drain("b");
+        },
+    ),
+    // What the ring does on a socket that is not to block, it does as on any other.
+    row(
+        "file: the ring waits on a socket that does not block",
+        Form::Exact,
+        |stage| {
+            stage.tcp("a", "b");
+            stage.set_nonblocking("a");
+            stage.recv("recv", "a", 16, false);
+            stage.recv_select("behind", "b", false);
+            stage.settle();
+            stage.send_now("b", b"hello");
+            stage.settle();
+            stage.recv_multi("standing", "a", false);
+            stage.settle();
+            stage.send_now("b", b"more");
+            stage.settle();
+            stage.send_now("a", b"back");
+            stage.settle();
+        },
+    ),
+];
+
+const READ: Row = row("file", Form::Exact, |stage| {
     let (file, fd) = stage.file(b"0123456789");
     stage.read("whole", fd, 10, 0);
     stage.settle();
@@ -81,7 +145,7 @@ const FILES: &[Row] = &[row("file", Form::Exact, |stage| {
     drop(file);
     stage.read("closed", fd, 8, 0);
     stage.settle();
-})];
+});
 
 const WAITS: &[Row] = &[
     row("wait: nothing comes", Form::Exact, |stage| {

@@ -487,6 +487,30 @@ impl Stage {
         (file, fd)
     }
 
+    /// preadv2(2) at once.
+    pub fn read_now(&mut self, file: &sys::File, offset: u64, bytes_max: usize) {
+        let mut buffer = Vec::with_capacity(64);
+        let result = match sys::read_now(file, offset, &mut buffer, bytes_max) {
+            Ok(count) => format!("{count} {:?}", buffer.escape_ascii().to_string()),
+            Err(error) => io_error(&error),
+        };
+        self.call(&format!("read_now at {offset}"), &result);
+    }
+
+    /// sendfile(2) at once.
+    pub fn send_file_now(&mut self, socket: &str, file: &sys::File, offset: u64, bytes: usize) {
+        let result = sys::send_file_now(self.raw(socket), file, offset, bytes);
+        let result = self.sent_now(bytes, result);
+        self.call(&format!("send_file_now {socket}"), &result);
+    }
+
+    /// O_NONBLOCK.
+    pub fn set_nonblocking(&mut self, socket: &str) {
+        let result = sys::set_nonblocking(self.raw(socket));
+        let result = format!("{:?}", result.is_ok());
+        self.call(&format!("set_nonblocking {socket}"), &result);
+    }
+
     // ---- operations --------------------------------------------------------------------------
 
     fn submit(&mut self, name: &'static str, kind: Kind, op: Op, memory: Vec<u8>) {
