@@ -13,6 +13,7 @@ use roundtrip::Request;
 use roundtrip::Response;
 use roundtrip::Router;
 use roundtrip::Server;
+use roundtrip::server::middleware::Next;
 
 mod wire;
 
@@ -911,6 +912,32 @@ fn careless() -> Router {
             wire::saw(r);
             ::http::StatusCode::INTERNAL_SERVER_ERROR
         })
+        .nest(
+            "/before",
+            Router::new()
+                .any("/", wire::ignore)
+                .before(|_: &mut Request| Some(::http::StatusCode::FORBIDDEN)),
+        )
+        .nest(
+            "/wrap",
+            Router::new()
+                .any("/", wire::ignore)
+                .wrap(async |_: Request, _: Next| ::http::StatusCode::FORBIDDEN),
+        )
+        .nest(
+            "/after",
+            Router::new()
+                .any("/", wire::ignore)
+                .after(|_: Response| ::http::StatusCode::FORBIDDEN),
+        )
+        .nest(
+            "/limited",
+            Router::new().any("/", wire::echo).body_bytes_max(3),
+        )
+        .any("/up", |r: &Request| {
+            wire::saw(r);
+            Response::upgrade("echo", async |_| ())
+        })
         .any("/split", |r: &Request| {
             wire::saw(r);
             Response::new().header("X", "a\r\nContent-Length: 0\r\n\r\nHTTP/1.1 200 OK")
@@ -940,6 +967,10 @@ fn unread_bodies() {
         ("POST", "/away", "302"),
         ("POST", "/failed", "500"),
         ("POST", "/split", "500"),
+        ("POST", "/before/x", "403"),
+        ("POST", "/wrap/x", "403"),
+        ("POST", "/after/x", "403"),
+        ("GET", "/up", "426"),
         ("POST", "/nowhere", "404"),
         ("GET", "//next", "307"),
         ("GET", "/next/../next", "307"),
@@ -947,10 +978,17 @@ fn unread_bodies() {
     ] {
         for framing in [&length, &chunks] {
             let input = format!("{method} {path} HTTP/1.1\r\nHost: a\r\n{framing}");
-            let is_ours = ["405", "404", "307"].contains(&answer) || path == "*";
+            let is_ours = ["405", "404", "307"].contains(&answer)
+                || ["*", "/before/x", "/wrap/x"].contains(&path);
             let case = served(&format!("CL.0: {method} {path}"), input, &[answer]);
             cases.push(case.reaches(usize::from(!is_ours)));
         }
+    }
+    // Over the limit of its route: whether it is known before or not, nothing behind it is read.
+    for (framing, reached) in [(&length, 0), (&chunks, 1)] {
+        let input = format!("POST /limited/x HTTP/1.1\r\nHost: a\r\n{framing}{ADMIN}");
+        let case = served("over the limit", input, &["413"]).closed();
+        cases.push(case.reaches(reached));
     }
     let head = format!("HEAD /get HTTP/1.1\r\nHost: a\r\n{length}");
     cases.push(served("HEAD with a body", head, &["200"]).without_body());

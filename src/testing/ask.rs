@@ -40,6 +40,17 @@ impl Ask<'_> {
         self
     }
 
+    /// With these fields as a form (`application/x-www-form-urlencoded`).
+    pub fn form<N: AsRef<str>, V: AsRef<str>>(
+        self,
+        fields: impl IntoIterator<Item = (N, V)>,
+    ) -> Self {
+        let mut form = url::form_urlencoded::Serializer::new(String::new());
+        form.extend_pairs(fields);
+        self.header("Content-Type", "application/x-www-form-urlencoded")
+            .body(form.finish())
+    }
+
     /// With a name and password (RFC 7617).
     pub fn basic_auth(mut self, user: &str, password: &str) -> Self {
         self.builder = self.builder.basic_auth(user, password);

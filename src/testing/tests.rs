@@ -79,7 +79,9 @@ fn requests_and_answers() {
     assert_eq!(echo("abc".into()), 3);
     assert_eq!(echo(vec![7; 1_000_000].into()), 1_000_000);
     assert_eq!(app.get("/big").send().bytes().len(), 3_000_000);
-    assert_eq!(app.handle().statistics().requests, 9);
+    let form = app.post("/echo").form([("a", "b c"), ("d", "&")]).send();
+    assert_eq!(form.text(), "a=b+c&d=%26");
+    assert_eq!(app.handle().statistics().requests, 10);
 }
 
 #[test]
