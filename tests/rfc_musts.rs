@@ -112,6 +112,8 @@ fn rfc_9112_3_request_lines() {
         row("9110 §9.3.6", "CONNECT with a port that is none is refused", line("CONNECT a:http HTTP/1.1")).refused(400),
         row("9110 §9.3.6", "CONNECT without a port is refused", line("CONNECT a HTTP/1.1")).refused(400),
         row("3986 §2.1", "a percent sign in a host has two digits", "GET /x HTTP/1.1\r\nHost: a%4\r\n\r\n").refused(400),
+        row("3986 §2.1", "so has one in a path", line("GET /a%4x HTTP/1.1")).refused(400),
+        row("3986 §2.1", "a query is for whoever reads it", line("GET /x?y=50% HTTP/1.1")).answers(&["200 GET /x?y=50% a"]),
         row("3986 §3.5", "a fragment is not sent", line("GET /x#y HTTP/1.1")).refused(400),
     ];
     check(&cases);

@@ -762,6 +762,11 @@ fn request_lines() {
         "GET http://a:99999/ HTTP/1.1",
         "GET http://[::1/ HTTP/1.1",
         "GET http://a#b/ HTTP/1.1",
+        "GET /% HTTP/1.1",
+        "GET /%4 HTTP/1.1",
+        "GET /%zz HTTP/1.1",
+        "GET /%%41 HTTP/1.1",
+        "GET http://a/%u0041 HTTP/1.1",
         "GET http://a\\@b/ HTTP/1.1",
         "GET javascript:alert(1) HTTP/1.1",
     ] {

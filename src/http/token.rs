@@ -34,7 +34,7 @@ const fn classes() -> [u8; 256] {
             class |= HOST_BRACKET;
         }
         if b == b'%' {
-            class |= HOST_PERCENT;
+            class |= PERCENT;
         }
         table[byte] = class;
         byte += 1;
@@ -77,18 +77,31 @@ pub(super) fn is_value(bytes: &[u8]) -> bool {
 /// True when `bytes` may be a request target: visible ASCII without a fragment.
 #[inline]
 pub(super) fn is_target(bytes: &[u8]) -> bool {
-    !bytes.is_empty()
-        && bytes
-            .iter()
-            .all(|&byte| CLASSES[byte as usize] & TARGET != 0)
+    !bytes.is_empty() && target_kinds(bytes) & TARGET_INVALID == 0
+}
+
+/// Bit of [`target_kinds`]: a byte that stands in no target.
+pub(super) const TARGET_INVALID: u8 = TARGET;
+
+/// Which kinds of bytes there are: [`TARGET_INVALID`], [`PERCENT`].
+#[inline]
+pub(super) fn target_kinds(bytes: &[u8]) -> u8 {
+    let (mut all, mut any) = (TARGET, 0);
+    for &byte in bytes {
+        let class = CLASSES[byte as usize];
+        all &= class;
+        any |= class;
+    }
+    (all ^ TARGET) | (any & PERCENT)
 }
 
 /// Bit of [`host_kinds`]: a byte that stands in no host (RFC 3986 §3.2.2) and no port.
 pub(super) const HOST_INVALID: u8 = HOST;
 /// Bit of [`host_kinds`], and entry of [`CLASSES`]: a bracket, as around an IPv6 address.
 pub(super) const HOST_BRACKET: u8 = 2;
-/// Bit of [`host_kinds`], and entry of [`CLASSES`]: a percent sign, which two digits follow.
-pub(super) const HOST_PERCENT: u8 = 16;
+/// Bit of [`host_kinds`] and [`target_kinds`], and entry of [`CLASSES`]: a percent sign, which two
+/// digits follow.
+pub(super) const PERCENT: u8 = 16;
 
 /// Which kinds of bytes there are. None in the empty value, which is allowed: it says that the
 /// target has no host (RFC 9112 §3.2).
@@ -100,7 +113,7 @@ pub(super) fn host_kinds(bytes: &[u8]) -> u8 {
         all &= class;
         any |= class;
     }
-    (all ^ HOST) | (any & (HOST_BRACKET | HOST_PERCENT))
+    (all ^ HOST) | (any & (HOST_BRACKET | PERCENT))
 }
 
 /// True when two hexadecimal digits follow each percent sign (RFC 3986 §2.1).
@@ -158,7 +171,9 @@ mod tests {
         assert!(!is_target(b"/a b"));
         assert!(!is_target(b"/#a"));
         assert!(!is_target(b"/\xc3\xa4"));
-        let both = HOST_BRACKET | HOST_PERCENT;
+        assert!(!is_target(b""));
+        assert_eq!(target_kinds(b"/a%20"), PERCENT);
+        let both = HOST_BRACKET | PERCENT;
         assert_eq!(host_kinds(b"[::1%25en0]:80"), both);
         assert!(is_percent_coded(b"a%41%fFb") && is_percent_coded(b""));
         assert!(!is_percent_coded(b"a%4") && !is_percent_coded(b"%") && !is_percent_coded(b"%4g"));

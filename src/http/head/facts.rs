@@ -175,7 +175,7 @@ pub(super) fn is_valid_authority(value: &[u8]) -> bool {
         None => (value, None),
         Some(at) => (&value[..at], Some(&value[at..])),
     };
-    let is_coded = kinds & token::HOST_PERCENT == 0 || token::is_percent_coded(name);
+    let is_coded = kinds & token::PERCENT == 0 || token::is_percent_coded(name);
     is_coded && !name.is_empty() && port.is_none_or(is_port)
 }
 

@@ -244,8 +244,14 @@ fn as_version_1_1(head: &[u8], start: usize, end: usize) -> Result<Vec<u8>, Head
 /// RFC 9112 §3.2: which form of target goes with which method.
 fn check_target(method: &Method, target: &str) -> Result<(), HeadError> {
     let bytes = target.as_bytes();
-    if !token::is_target(bytes) {
+    let kinds = token::target_kinds(bytes);
+    if bytes.is_empty() || kinds & token::TARGET_INVALID != 0 {
         return Err(HeadError::bad("the target holds a byte no URI has"));
+    }
+    if kinds & token::PERCENT != 0 && !is_path_coded(bytes) {
+        return Err(HeadError::bad(
+            "a percent sign in the path of the target is not followed by two digits",
+        ));
     }
     if *method == Method::CONNECT {
         let has_port = memchr::memrchr(b':', bytes)
@@ -265,6 +271,13 @@ fn check_target(method: &Method, target: &str) -> Result<(), HeadError> {
         };
     }
     check_absolute(bytes)
+}
+
+/// True when two digits follow each percent sign of the path (RFC 3986 §2.1): two readers would make
+/// two paths of it otherwise. Browsers do send such queries, which are read by whoever wants them.
+fn is_path_coded(target: &[u8]) -> bool {
+    let path_end = memchr::memchr(b'?', target).unwrap_or(target.len());
+    token::is_percent_coded(&target[..path_end])
 }
 
 /// A whole URL (RFC 9112 §3.2.2), of the scheme that a connection without TLS carries.
