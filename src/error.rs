@@ -62,6 +62,8 @@ pub enum ErrorKind {
     Io,
     /// A response status was treated as an error (`error_for_status`).
     Status,
+    /// A handler returned an error that is not of this crate; the text is that error's.
+    Handler,
 }
 
 /// What was being done.

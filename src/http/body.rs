@@ -65,6 +65,8 @@ enum Kind {
         stream: Pin<Box<dyn Chunks>>,
         /// Bytes still to come, where the maker said how many there are.
         left: Option<u64>,
+        /// True exactly when a shutdown of the server may end it.
+        is_endless: bool,
     },
     Incoming(Receiver),
 }
@@ -181,6 +183,7 @@ impl Body {
             kind: Kind::Stream {
                 stream: Box::pin(stream),
                 left: None,
+                is_endless: false,
             },
         }
     }
@@ -226,6 +229,29 @@ impl Body {
         let (sender, receiver) = incoming::channel(length);
         let kind = Kind::Incoming(receiver);
         (sender, Body { kind })
+    }
+
+    /// Says that a [`Body::stream`] or [`Body::produce`] has no end of its own, or need not reach
+    /// it: a server that shuts down ends it there, in good order, instead of waiting for it until
+    /// the shutdown's time-out. One whose [length](Body::with_length) is known is waited for.
+    #[must_use]
+    pub fn until_shutdown(mut self) -> Body {
+        if let Kind::Stream { is_endless, .. } = &mut self.kind {
+            *is_endless = true;
+        }
+        self
+    }
+
+    /// True when a shutdown of the server may end the body where it is.
+    pub(crate) fn ends_at_shutdown(&self) -> bool {
+        matches!(
+            self.kind,
+            Kind::Stream {
+                left: None,
+                is_endless: true,
+                ..
+            }
+        )
     }
 
     /// Bytes still to come, `None` where only the end will tell.
@@ -321,7 +347,7 @@ impl Body {
                 }
             },
             Kind::Incoming(receiver) => receiver.poll_chunk(cx),
-            Kind::Stream { stream, left } => loop {
+            Kind::Stream { stream, left, .. } => loop {
                 match stream.as_mut().poll_next_chunk(cx) {
                     Poll::Ready(Some(Ok(chunk))) if chunk.is_empty() => {}
                     Poll::Ready(Some(Ok(chunk))) => {

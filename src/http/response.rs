@@ -52,6 +52,7 @@ struct Inner {
     url: Option<Url>,
     invalid: Option<InvalidHeader>,
     special: Option<Box<Special>>,
+    error: Option<Error>,
 }
 
 /// What a response does beside being sent, or instead.
@@ -80,6 +81,7 @@ impl Response {
                 url: None,
                 invalid: None,
                 special: None,
+                error: None,
             })
         });
         Response { inner: Some(inner) }
@@ -278,6 +280,37 @@ impl Response {
         self.inner().invalid
     }
 
+    /// Says which error the response stands for; nothing of it is sent. An [`Error`] that a handler
+    /// returns is kept like this.
+    #[must_use]
+    pub fn with_error(mut self, error: Error) -> Response {
+        self.inner_mut().error = Some(error);
+        self
+    }
+
+    /// Which error the response stands for: for middleware that logs what clients do not see.
+    ///
+    /// ```
+    /// use roundtrip::Request;
+    /// use roundtrip::Response;
+    /// use roundtrip::Router;
+    ///
+    /// let router = Router::new()
+    ///     .get("/", async |_: Request| {
+    ///         Err::<(), _>(std::io::Error::other("the disk is full")).map_err(roundtrip::Error::from)
+    ///     })
+    ///     .after(|response: Response| {
+    ///         if let Some(error) = response.error() {
+    ///             eprintln!("{}: {error}", response.status_code());
+    ///         }
+    ///         response
+    ///     });
+    /// # let _ = router;
+    /// ```
+    pub fn error(&self) -> Option<&Error> {
+        self.inner().error.as_ref()
+    }
+
     /// The body.
     pub fn body_ref(&self) -> &Body {
         &self.inner().body
@@ -369,6 +402,7 @@ impl Drop for Response {
         };
         // The body may be the user's: it is dropped before the free list is touched.
         inner.body = Body::empty();
+        inner.error = None;
         inner.trailers = None;
         inner.url = None;
         inner.invalid = None;
@@ -473,13 +507,16 @@ mod tests {
             .header("a", "b")
             .header("", "")
             .trailer("t", "1")
+            .with_error(Error::new(ErrorKind::Invalid, "x"))
             .body("x");
+        assert!(response.error().is_some());
         drop(response);
         let response = Response::new();
         assert_eq!(response.status_code(), 200);
         assert!(response.headers().is_empty());
         assert!(response.trailers().is_none());
         assert!(response.invalid_header().is_none());
+        assert!(response.error().is_none());
         assert!(response.body_ref().is_empty());
     }
 

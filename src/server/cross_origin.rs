@@ -35,11 +35,17 @@ use crate::server::routes::Routes;
 ///
 /// ```
 /// use roundtrip::Request;
+/// use roundtrip::Router;
 /// use roundtrip::server::cross_origin::Protection;
 ///
 /// let protection = Protection::new()
 ///     .trust("https://sso.example.com")
 ///     .bypass("POST /webhooks/{name}");
+/// let guard = protection.clone();
+/// let router = Router::new()
+///     .post("/transfer", |_: &Request| "done")
+///     .before(move |request: &mut Request| guard.check(request));
+/// # let _ = router;
 /// let forged = Request::for_target("POST", "/transfer")?
 ///     .with_header("Sec-Fetch-Site", "cross-site")?;
 /// assert_eq!(protection.check(&forged).unwrap_err().status_code(), 403);
@@ -141,7 +147,8 @@ impl Protection {
         self
     }
 
-    /// Whether a request may pass; the error is what it is answered.
+    /// Whether a request may pass; the error is what it is answered. Made for
+    /// [`Router::before`](crate::server::router::Router::before).
     ///
     /// # Errors
     ///

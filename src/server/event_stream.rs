@@ -9,8 +9,8 @@
 //! ```
 //!
 //! Only one event is in memory: a stream is asked for the next one, and a closure's `send` returns,
-//! when the connection has room. When the client goes, stream or closure are dropped. A browser
-//! that lost its connection comes back, with [`Request::last_event_id`](crate::Request::last_event_id).
+//! when the connection has room. When the client goes, or the server shuts down, stream or closure
+//! are dropped. A browser that lost its connection comes back, with [`Request::last_event_id`](crate::Request::last_event_id).
 
 use std::fmt;
 use std::pin::Pin;
@@ -156,7 +156,8 @@ impl IntoResponse for EventStream {
             .header("Cache-Control", "no-store")
             // nginx and what learned from it would collect events otherwise.
             .header("X-Accel-Buffering", "no")
-            .body(body)
+            // A client comes back, to whoever serves then.
+            .body(body.until_shutdown())
     }
 }
 

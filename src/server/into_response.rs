@@ -253,14 +253,16 @@ impl<B: Into<Body>> IntoResponse for ::http::Response<B> {
 /// The status that fits, with its standard text: what went wrong inside is nobody's business
 /// outside. 502 for what another server did, 504 for a time-out, 413 for a body that is too long,
 /// 400 and 408 for a request body that did not arrive as it should. An error that says how it is
-/// [answered](Error::answered) has that status, and its own text.
+/// [answered](Error::answered) has that status, and its own text. The response keeps the error:
+/// [`Response::error`].
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        match self.answer() {
+        let response = match self.answer() {
             // An error of the client that names its URL is between us and another server.
             Some(status) if self.url().is_none() => error_page(status, self.text()),
             _ => status_text(status_of(&self)),
-        }
+        };
+        response.with_error(self)
     }
 }
 
@@ -269,7 +271,7 @@ impl IntoResponse for Box<dyn StdError> {
     fn into_response(self) -> Response {
         match self.downcast::<Error>() {
             Ok(error) => error.into_response(),
-            Err(_) => status_text(StatusCode::INTERNAL_SERVER_ERROR),
+            Err(error) => Error::new(ErrorKind::Handler, error.to_string()).into_response(),
         }
     }
 }
@@ -450,6 +452,12 @@ mod tests {
 
         let boxed: Box<dyn StdError + Send + Sync> = teapot().into();
         assert_eq!(boxed.into_response().status_code(), 418);
+        assert!(teapot().into_response().error().is_some());
+
+        let boxed: Box<dyn StdError> = "secret".into();
+        let kept = boxed.into_response();
+        let kept = kept.error().unwrap();
+        assert_eq!((kept.kind(), kept.text()), (ErrorKind::Handler, "secret"));
         let boxed: Box<dyn StdError> = "secret".into();
         check(
             boxed,

@@ -248,6 +248,9 @@ impl Connection {
 
     /// Sends chunks while there is room and they come; true when the body goes on later.
     pub(super) fn pump(&mut self, io: &mut Io, mut streamed: Box<Streamed>) -> bool {
+        if self.worker.is_shutting_down() && streamed.body.ends_at_shutdown() {
+            return self.finish(io, streamed);
+        }
         let waker = io.waker().clone();
         let mut cx = Context::from_waker(&waker);
         while !io.is_full() {
@@ -264,19 +267,7 @@ impl Connection {
                     io.append_bytes(chunk);
                     self.exchange.end_chunk(io.output.tail());
                 }
-                Some(Poll::Ready(None)) => {
-                    let own = streamed.trailers.take();
-                    let trailers = own.or_else(|| streamed.body.take_trailers());
-                    if !self
-                        .exchange
-                        .finish_body(trailers.as_ref(), io.output.tail())
-                    {
-                        return self.cut(io, streamed);
-                    }
-                    guarded_drop(streamed);
-                    self.end_log(io, None);
-                    return false;
-                }
+                Some(Poll::Ready(None)) => return self.finish(io, streamed),
                 Some(Poll::Ready(Some(Err(_)))) => return self.cut(io, streamed),
                 None => {
                     self.worker.counters.count_panic();
@@ -286,6 +277,19 @@ impl Connection {
         }
         self.work = Work::Body(streamed);
         true
+    }
+
+    /// Ends the body of the response; false, since nothing of it goes on.
+    fn finish(&mut self, io: &mut Io, mut streamed: Box<Streamed>) -> bool {
+        let own = streamed.trailers.take();
+        let trailers = own.or_else(|| streamed.body.take_trailers());
+        let out = io.output.tail();
+        if !self.exchange.finish_body(trailers.as_ref(), out) {
+            return self.cut(io, streamed);
+        }
+        guarded_drop(streamed);
+        self.end_log(io, None);
+        false
     }
 
     /// The body of the response failed after its head was written.

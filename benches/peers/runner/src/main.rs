@@ -11,6 +11,7 @@ mod load;
 mod nginx;
 mod report;
 mod server;
+mod slow;
 mod table;
 
 use std::path::PathBuf;
@@ -26,7 +27,7 @@ peers [OPTIONS]
   --seconds N       seconds of one run (default 2)
   --servers A,B     only these (default: all)
   --workloads A,B   only these of c1,c64,c512,pipe16,close,echo64k,file4k,file64k,file1m,file100m,
-                    idle (default: all)
+                    idle,slow (default: all)
   --retries N       repeat a run while others used the CPUs (default 2)
   --out FILE        where the tables go (default target/peers.md)
 ";
@@ -63,6 +64,9 @@ fn main() {
             Ok(found) => results.idle.push((spec.name, found)),
             Err(error) => results.skipped.push((spec.name, format!("idle: {error}"))),
         }
+    }
+    if selected(&options.workloads, "slow") {
+        measure_slow(&ready, &options, &mut results);
     }
     let text = report::markdown(&results, &options);
     println!("{text}");
@@ -114,6 +118,36 @@ fn measure(
         }
     }
     results.workloads.push((workload, runs));
+}
+
+/// All rounds of the normal client beside slow ones: in each, every server once with them and once
+/// without.
+fn measure_slow(specs: &[&'static server::Spec], options: &Options, results: &mut report::Results) {
+    let mut servers = Vec::new();
+    for spec in specs.iter().filter(|spec| spec.takes_bodies()) {
+        match slow::start(spec) {
+            Ok(server) => servers.push((server, slow::Slow::default())),
+            Err(error) => results.skipped.push((spec.name, format!("slow: {error}"))),
+        }
+    }
+    let mut random = Random::new();
+    for round in 0..options.rounds {
+        let mut order: Vec<usize> = (0..servers.len()).collect();
+        random.shuffle(&mut order);
+        for index in order {
+            let (server, found) = &mut servers[index];
+            eprintln!("slow round {} {}", round + 1, server.spec.name);
+            if let Err(error) = slow::measure(server, round % 2 == 1, found) {
+                let why = format!("slow, round {}: {error}", round + 1);
+                results.skipped.push((server.spec.name, why));
+            }
+        }
+    }
+    for (server, found) in servers {
+        if !found.pairs.is_empty() {
+            results.slow.push((server.spec.name, found));
+        }
+    }
 }
 
 /// Repeats a run that other processes disturbed; the quietest counts.

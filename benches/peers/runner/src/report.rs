@@ -10,6 +10,9 @@ use crate::load::Run;
 use crate::load::Workload;
 use crate::server;
 use crate::server::Spec;
+use crate::slow;
+use crate::slow::Slow;
+use crate::slow::Times;
 use crate::table::Spread;
 use crate::table::head;
 use crate::table::row;
@@ -21,6 +24,7 @@ type Runs = Vec<(&'static Spec, Vec<Run>)>;
 pub struct Results {
     pub workloads: Vec<(&'static Workload, Runs)>,
     pub idle: Vec<(&'static str, Idle)>,
+    pub slow: Vec<(&'static str, Slow)>,
     pub skipped: Vec<(&'static str, String)>,
 }
 
@@ -54,6 +58,13 @@ pub fn markdown(results: &Results, options: &Options) -> String {
     if !results.idle.is_empty() {
         text += "\n## idle: 9,000 idle keep-alive connections\n\n";
         text += &idle_table(&results.idle);
+    }
+    if !results.slow.is_empty() {
+        text += &format!(
+            "\n## slow: a normal client beside {} slow ones\n\n",
+            slow::CONNECTIONS
+        );
+        text += &slow_table(&results.slow);
     }
     text += &targets(results);
     if !results.skipped.is_empty() {
@@ -199,6 +210,37 @@ fn idle_table(all: &[(&'static str, Idle)]) -> String {
             thousands(idle.p99_alone_micros),
             thousands(idle.p99_beside_micros),
             idle.alive.to_string(),
+        ]);
+    }
+    text
+}
+
+fn slow_table(all: &[(&'static str, Slow)]) -> String {
+    let mut text = head(&[
+        "server",
+        "p50 µs alone",
+        "p50 µs beside them",
+        "p99 µs alone",
+        "p99 µs beside them",
+        "p99 beside ÷ alone",
+        "slow ones alive",
+    ]);
+    for (name, slow) in all {
+        let median = |value: fn(&(Times, Times)) -> f64| {
+            thousands(Spread::of(slow.pairs.iter().map(value)).median)
+        };
+        let ratio = slow
+            .pairs
+            .iter()
+            .map(|(alone, beside)| beside.p99_micros / alone.p99_micros);
+        text += &row(&[
+            (*name).to_owned(),
+            median(|(alone, _)| alone.p50_micros),
+            median(|(_, beside)| beside.p50_micros),
+            median(|(alone, _)| alone.p99_micros),
+            median(|(_, beside)| beside.p99_micros),
+            Spread::of(ratio).ratio(),
+            slow.alive.to_string(),
         ]);
     }
     text

@@ -109,6 +109,11 @@ impl Spec {
         matches!(self.files, Files::Nginx)
     }
 
+    /// True for a server that answers `POST /echo`.
+    pub fn takes_bodies(&self) -> bool {
+        self.echo.is_some()
+    }
+
     pub fn takes(&self, workload: &Workload) -> bool {
         match (&self.files, workload.file) {
             (Files::No, Some(_)) | (Files::Nginx, None) => return false,
