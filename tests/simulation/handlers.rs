@@ -6,6 +6,7 @@ use std::time::Duration;
 use roundtrip::Body;
 use roundtrip::Client;
 use roundtrip::Error;
+use roundtrip::IntoResponse;
 use roundtrip::Request;
 use roundtrip::Response;
 use roundtrip::Router;
@@ -25,6 +26,7 @@ use crate::pieces;
 use crate::pieces::End;
 use crate::pieces::Pieces;
 use crate::pieces::Read;
+use crate::upgrades;
 
 /// Where the files are, in the simulated machine.
 pub const DIRECTORY: &str = "/srv/files";
@@ -50,6 +52,11 @@ pub mod manner {
 /// What is passed on is answered within this, or not at all.
 pub const PROXY_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// A handler of `/stuck` is given up after this.
+pub const STUCK_TIMEOUT: Duration = Duration::from_millis(700);
+/// Bytes of a body that `/small` takes.
+pub const SMALL_BYTES_MAX: u64 = 1_000;
+
 /// When `/panic-later` and `/stream` fail.
 pub mod failing {
     /// In the first poll.
@@ -74,6 +81,20 @@ pub fn router(client: Client) -> Router {
         .get("/wait", wait)
         .get("/panic", panic_now)
         .get("/panic-later", panic_later)
+        .get("/hinted", hinted)
+        .get("/abort", abort)
+        .merge(
+            Router::new()
+                .get("/stuck", stuck)
+                .handler_timeout(STUCK_TIMEOUT),
+        )
+        .merge(
+            Router::new()
+                .post("/small", take)
+                .body_bytes_max(SMALL_BYTES_MAX),
+        )
+        .get("/upgrade", upgrades::upgrade)
+        .connect(upgrades::tunnel)
         .any("/take", take)
         .any("/echo", echo)
         .any("/redirect/{status}", redirect)
@@ -82,7 +103,7 @@ pub fn router(client: Client) -> Router {
 }
 
 /// The description of a request that arrived; its number is noted.
-fn arrived(request: &Request) -> Option<Ask> {
+pub fn arrived(request: &Request) -> Option<Ask> {
     ledger::count(|counts| counts.handled += 1);
     let ask = Ask::of(request)?;
     simulation::note(|| format!("handler {} of request {}", request.path(), ask.id));
@@ -105,7 +126,7 @@ fn whole(ask: &Ask) -> Response {
     }
 }
 
-fn nothing_asked() -> Response {
+pub fn nothing_asked() -> Response {
     Response::new().status(::http::StatusCode::NOT_FOUND)
 }
 
@@ -129,6 +150,32 @@ async fn slow(request: Request) -> Response {
     };
     runtime::sleep(Duration::from_millis(u64::from(ask.delay))).await;
     whole(&ask)
+}
+
+/// As `slow`, and says so before: as often as it is asked to.
+async fn hinted(request: Request) -> Result<Response, Error> {
+    let Some(ask) = arrived(&request) else {
+        return Ok(nothing_asked());
+    };
+    for _ in 0..ask.manner {
+        request.inform(
+            ::http::StatusCode::EARLY_HINTS,
+            [(ask::FIELD, ask.id_value())],
+        )?;
+        runtime::sleep(Duration::from_millis(u64::from(ask.delay))).await;
+    }
+    Ok(whole(&ask))
+}
+
+fn abort(request: &Request) -> Response {
+    arrived(request);
+    Response::abort()
+}
+
+/// Never answers.
+async fn stuck(request: Request) -> Response {
+    arrived(&request);
+    std::future::pending().await
 }
 
 async fn stream(request: Request) -> Response {
@@ -202,6 +249,7 @@ async fn take(request: Request) -> Response {
     };
     match read {
         Read::Whole | Read::Left => whole(&ask),
+        Read::Failed(error) if error.is_limit() => error.into_response(),
         Read::Failed(_) => {
             ledger::event(3, ask.id);
             Response::new().status(::http::StatusCode::BAD_REQUEST)

@@ -242,7 +242,7 @@ fn quick(random: &mut Random) -> Job {
 }
 
 fn get(random: &mut Random) -> Job {
-    let route = *random.choose(&["/now", "/later", "/slow", "/stream", "/wait"]);
+    let route = *random.choose(&["/now", "/later", "/slow", "/stream", "/wait", "/hinted"]);
     let mut job = blank(Work::Get(route), Rule::Often);
     job.ask.delay = random.below(300) as u16;
     if route == "/stream" {

@@ -28,6 +28,7 @@ mod search;
 mod shrink;
 mod streams;
 mod totals;
+mod upgrades;
 mod wire;
 
 use std::process::ExitCode;

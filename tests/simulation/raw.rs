@@ -71,6 +71,8 @@ struct Running {
     /// A timer fires at this time.
     patience_until: Instant,
     has_end: bool,
+    /// Informational responses since the last one.
+    hints: u8,
     /// The connection was reset.
     is_gone: bool,
     is_harmless: bool,
@@ -172,6 +174,7 @@ impl Running {
             said: began,
             patience_until: began,
             has_end: false,
+            hints: 0,
             is_gone: false,
             is_harmless: plan.is_harmless(),
             is_impatient: plan.is_impatient,
@@ -297,8 +300,11 @@ impl Running {
             let Some(message) = wire::parse(&self.inbox, framing, &mut self.progress)? else {
                 return Ok(());
             };
-            if (100..200).contains(&message.status) {
-                if self.script.wait_at.take().is_none() {
+            let is_switch = message.status == 101;
+            if (100..200).contains(&message.status) && !is_switch {
+                let is_hint = message.status == 103 && self.hints < expected.hints;
+                self.hints += u8::from(is_hint);
+                if !is_hint && self.script.wait_at.take().is_none() {
                     return Err(format!("{} that nobody asked for", message.status));
                 }
                 let head = memchr::memmem::find(&self.inbox, b"\r\n\r\n");
@@ -321,6 +327,10 @@ impl Running {
                 return Ok(());
             }
             compare(&message, body, expected)?;
+            if self.hints != expected.hints {
+                return Err(format!("{} hints, not {}", self.hints, expected.hints));
+            }
+            self.hints = 0;
             let bytes = message.bytes;
             self.script.wait_at = None;
             self.inbox.drain(..bytes);
@@ -328,7 +338,8 @@ impl Running {
             self.script.expects.pop_front();
             ledger::count(|counts| counts.answered += 1);
         }
-        if self.inbox.is_empty() {
+        let tail = self.script.tail.unwrap_or_default();
+        if tail.starts_with(&self.inbox) {
             return Ok(());
         }
         let shown = String::from_utf8_lossy(&self.inbox[..self.inbox.len().min(60)]);
@@ -336,7 +347,8 @@ impl Running {
     }
 
     fn settle(&mut self, io: &mut PeerIo<'_>, plan: &Plan) -> Played {
-        let has_all = self.script.expects.is_empty();
+        let tail = self.script.tail.unwrap_or_default();
+        let has_all = self.script.expects.is_empty() && self.inbox.len() == tail.len();
         let now = io.now();
         match self.script.after {
             After::Close | After::Starved if has_all && self.is_sent() => {
@@ -419,7 +431,7 @@ fn compare(message: &Message<'_>, body: &[u8], expected: &Expected) -> Result<()
             "a body of {got} bytes, not {len}, the same up to {same}"
         ));
     }
-    if message.field("date").is_none() {
+    if message.field("date").is_none() && message.status != 101 {
         return Err("a response without a date".to_owned());
     }
     Ok(())

@@ -15,6 +15,8 @@ use crate::job::draw_bytes;
 use crate::ledger;
 use crate::ledger::Rule;
 use crate::plan::Plan;
+use crate::upgrades::PROTOCOL;
+use crate::upgrades::how;
 use crate::wire;
 
 /// What a raw client does.
@@ -33,6 +35,8 @@ pub struct Script {
     pub read_bytes: usize,
     pub read_pause: Duration,
     pub expects: VecDeque<Expected>,
+    /// What follows the last response, when that has changed the protocol.
+    pub tail: Option<&'static [u8]>,
     pub after: After,
     /// No fault excuses a wrong status.
     is_harmless: bool,
@@ -46,6 +50,8 @@ pub struct Expected {
     pub body: Option<&'static [u8]>,
     /// False for the response to a HEAD.
     pub has_body: bool,
+    /// Informational responses that come before it.
+    pub hints: u8,
 }
 
 /// What follows the last response.
@@ -72,12 +78,15 @@ pub enum After {
 /// Statuses with which nonsense is answered.
 const REFUSED: &[u16] = &[400, 405, 411, 413, 414, 417, 431, 501, 505];
 const OK: &[u16] = &[200];
+const SWITCHING: &[u16] = &[101];
 /// How long a server needs to close what is to be closed at once: it lingers for a second.
 const AT_ONCE: Duration = Duration::from_millis(2_500);
+/// All pauses of an upgraded connection together.
+const PAUSES: Duration = Duration::from_secs(5);
 
 /// Draws a script.
 pub fn draw(random: &mut Random, plan: &Plan) -> Script {
-    let mut script = match random.index(15) {
+    let mut script = match random.index(20) {
         0..=3 => pipeline(random, plan),
         4 => slow_reader(random, plan),
         5 => vanishing(random, plan),
@@ -89,6 +98,11 @@ pub fn draw(random: &mut Random, plan: &Plan) -> Script {
         11 => expecting(random, plan),
         12 => old(random, plan),
         13 => bad_chunks(random, plan),
+        14 => hinted(random, plan),
+        15 => aborted(random, plan),
+        16 => stuck(random, plan),
+        17 => oversized(random, plan),
+        18 => upgraded(random, plan),
         _ => nonsense(random, plan),
     };
     if script.out.len() < 3_000 && random.chance(0.3) {
@@ -114,6 +128,7 @@ fn blank(name: &'static str, plan: &Plan) -> Script {
         read_bytes: usize::MAX,
         read_pause: Duration::ZERO,
         expects: VecDeque::new(),
+        tail: None,
         after: After::Close,
         is_harmless: plan.is_harmless(),
     }
@@ -143,6 +158,7 @@ fn answer(ask: &Ask) -> Expected {
         statuses: OK,
         body: Some(content::of(ask.id, Way::Down, ask.down as usize)),
         has_body: true,
+        hints: 0,
     }
 }
 
@@ -202,6 +218,7 @@ fn request(script: &mut Script, random: &mut Random, fields: &str) {
                 statuses,
                 body,
                 has_body: true,
+                hints: 0,
             };
             script.expects.push_back(expected);
             return;
@@ -261,6 +278,7 @@ fn refused(statuses: &'static [u16]) -> Expected {
         statuses,
         body: None,
         has_body: true,
+        hints: 0,
     }
 }
 
@@ -354,6 +372,102 @@ fn expecting(random: &mut Random, plan: &Plan) -> Script {
     script
         .out
         .extend_from_slice(content::of(ask.id, Way::Up, ask.up as usize));
+    script
+}
+
+/// Informational responses before the response, and another request behind it.
+fn hinted(random: &mut Random, plan: &Plan) -> Script {
+    let mut script = blank("hinted", plan);
+    let mut ask = draw_ask(random, 5_000, Rule::Once);
+    ask.manner = random.index(4) as u8;
+    let version = *random.choose(&["1.1", "1.1", "1.0"]);
+    let fields = "Connection: keep-alive\r\n";
+    head(
+        &mut script.out,
+        &format!("GET /hinted HTTP/{version}"),
+        &ask,
+        fields,
+    );
+    let hints = if version == "1.1" { ask.manner } else { 0 };
+    script.expects.push_back(Expected {
+        hints,
+        ..answer(&ask)
+    });
+    request(&mut script, random, "");
+    script
+}
+
+/// Requests that are answered, and one that is not.
+fn aborted(random: &mut Random, plan: &Plan) -> Script {
+    let mut script = blank("aborted", plan);
+    let ask = draw_ask(random, 10, Rule::Once);
+    head(&mut script.out, "GET /abort HTTP/1.1", &ask, "");
+    script.expects.push_back(answer(&ask));
+    script.after = After::Reset;
+    script
+}
+
+/// A handler that takes longer than it may; the connection goes on.
+fn stuck(random: &mut Random, plan: &Plan) -> Script {
+    let mut script = blank("stuck", plan);
+    let ask = draw_ask(random, 10, Rule::Once);
+    head(&mut script.out, "GET /stuck HTTP/1.1", &ask, "");
+    script.expects.push_back(refused(&[503]));
+    request(&mut script, random, "");
+    script
+}
+
+/// A body that is longer than its route takes.
+fn oversized(random: &mut Random, plan: &Plan) -> Script {
+    let mut script = blank("oversized", plan);
+    let mut ask = draw_ask(random, 10, Rule::Once);
+    ask.manner = *random.choose(&[manner::READ, manner::COLLECT, manner::READ_SLOWLY]);
+    ask.up = handlers::SMALL_BYTES_MAX as u32 + 1 + random.below(20_000) as u32;
+    let body = content::of(ask.id, Way::Up, ask.up as usize);
+    // With its length in the head no handler would see it.
+    let fields = "Transfer-Encoding: chunked\r\n";
+    head(&mut script.out, "POST /small HTTP/1.1", &ask, fields);
+    wire::write_chunked(&mut script.out, body, random);
+    script.expects.push_back(refused(&[413]));
+    script.after = After::AwaitEnd {
+        not_before: None,
+        within: plan.times.body + AT_ONCE,
+    };
+    script
+}
+
+/// Another protocol, whose first bytes may come together with the request.
+fn upgraded(random: &mut Random, plan: &Plan) -> Script {
+    let mut script = blank("upgraded", plan);
+    if random.chance(0.3) {
+        request(&mut script, random, "");
+    }
+    let bytes_max = [100, 5_000, 150_000][random.index(3)];
+    let mut ask = draw_ask(random, bytes_max, Rule::Once);
+    ask.up = draw_bytes(random, bytes_max) as u32;
+    ask.manner = random.below(how::COUNT) as u8;
+    let is_connect = random.chance(0.5);
+    let (start, fields, statuses) = match is_connect {
+        true => ("CONNECT other.test:1 HTTP/1.1", String::new(), OK),
+        false => {
+            let fields = format!("Connection: Upgrade\r\nUpgrade: {PROTOCOL}\r\n");
+            ("GET /upgrade HTTP/1.1", fields, SWITCHING)
+        }
+    };
+    head(&mut script.out, start, &ask, &fields);
+    let up = content::of(ask.id, Way::Up, ask.up as usize);
+    script.out.extend_from_slice(up);
+    script.expects.push_back(Expected {
+        statuses,
+        body: None,
+        has_body: false,
+        ..answer(&ask)
+    });
+    script.tail = Some(content::of(ask.id, Way::Down, ask.down as usize));
+    script.after = After::AwaitEnd {
+        not_before: None,
+        within: AT_ONCE + PAUSES,
+    };
     script
 }
 
