@@ -649,6 +649,11 @@ fn broken_responses() {
     assert_eq!((text.as_str(), is_closed, is_reset), ("", true, true));
     let (text, _, _) = ask("/0", "1.1");
     assert_eq!(text.matches("\r\nDate: ").count(), 1);
+    let (text, _, _) = ask("/date", "1.1");
+    assert!(
+        text.contains("\r\nDate: mine\r\n") && text.matches("\r\nDate: ").count() == 1,
+        "{text}"
+    );
     assert_eq!(app.handle().statistics().panics, 3);
 }
 
@@ -760,6 +765,7 @@ fn routing() {
     }
     for (method, target, status, field) in [
         ("GET", "/a/b/", "404", ""),
+        ("PUT", "/item/jba/", "200", ""),
         ("GET", "/item", "307", "Location: /item/"),
         ("GET", "/item?a=b", "307", "Location: /item/?a=b"),
         ("POST", "/only", "405", "Allow: GET, HEAD"),

@@ -534,7 +534,7 @@ mod simulated {
                 .post("http://127.0.0.1/measure")
                 .header(name, content_type)
                 .body(body);
-            let gives_up = seed % 3 == 0;
+            let gives_up = seed.is_multiple_of(3);
             if gives_up {
                 ask = ask.timeout(Duration::from_micros(50 * (seed + round)));
             }

@@ -474,9 +474,15 @@ mod tests {
         request
     }
 
+    /// `Cookie` fields, and the cookies in them.
+    type Row = (
+        &'static [&'static [u8]],
+        &'static [(&'static str, &'static str)],
+    );
+
     #[test]
     fn reads_the_cookies_of_a_request() {
-        let table: [(&[&[u8]], &[(&str, &str)]); 16] = [
+        let table: [Row; 16] = [
             (&[], &[]),
             (&[b""], &[]),
             (&[b"a=1"], &[("a", "1")]),

@@ -119,9 +119,16 @@ fn append<'a>(value: &mut Cow<'a, str>, piece: &'a str) {
 mod tests {
     use super::*;
 
+    /// A value, what stands before its parameters, and these.
+    type Row = (
+        &'static str,
+        &'static str,
+        &'static [(&'static str, &'static str)],
+    );
+
     #[test]
     fn values_with_parameters() {
-        let table: [(&str, &str, &[(&str, &str)]); 14] = [
+        let table: [Row; 14] = [
             ("a/b", "a/b", &[]),
             (" a/b ; ", "a/b", &[]),
             ("a; b=c", "a", &[("b", "c")]),

@@ -271,10 +271,16 @@ fn head(fields: &str) -> PartHead {
     }
 }
 
+/// The parameters; the name; the file's name as it came, and without directories.
+type Names = (
+    &'static str,
+    &'static str,
+    Option<(&'static str, &'static str)>,
+);
+
 #[test]
 fn names_of_parts() {
-    // The parameters; the name; the file's name as it came, and without directories.
-    let table: [(&str, &str, Option<(&str, &str)>); 11] = [
+    let table: [Names; 11] = [
         ("NAME=\"a b\"", "a b", None),
         ("name=\"\"", "", None),
         ("name=a; filename=\"\"", "a", Some(("", ""))),

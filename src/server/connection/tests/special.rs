@@ -281,7 +281,7 @@ fn limited() -> Router {
         .post("/read", async |r: Request| r.into_body().text().await)
         .post("/swallow", async |r: Request| {
             let read = r.into_body().text().await;
-            read.map_or_else(|_| "swallowed".to_owned(), |text| text)
+            read.unwrap_or_else(|_| "swallowed".to_owned())
         })
         .body_bytes_max(4)
         .body_timeout(seconds(3))
