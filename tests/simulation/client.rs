@@ -235,6 +235,9 @@ impl Clients {
         if job.verdict == Verdict::Answer && !has_excuse {
             return false;
         }
+        if status == 503 && self.plan.guards.may_shed() {
+            return true;
+        }
         match job.work {
             Work::File(..) | Work::Listing => matches!(status, 403 | 404 | 408 | 500 | 503),
             // A redirect may lead there, with the body.

@@ -14,6 +14,7 @@ mod canaries;
 mod client;
 mod content;
 mod fixed;
+mod guards;
 mod handlers;
 mod host;
 mod job;

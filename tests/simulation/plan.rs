@@ -14,6 +14,8 @@ use roundtrip::simulation::Fault;
 use roundtrip::simulation::Faults;
 use roundtrip::simulation::Random;
 
+use crate::guards::Guards;
+
 /// Streams of numbers that must not depend on each other: when one part of a scenario is taken
 /// away, the others stay as they are.
 #[derive(Clone, Copy, Debug)]
@@ -135,6 +137,8 @@ pub struct Plan {
     pub drain_delay: Duration,
     /// Only what is quick is asked for.
     pub is_quick: bool,
+    /// Limits of the server.
+    pub guards: Guards,
 }
 
 /// Time-outs of the server.
@@ -192,6 +196,7 @@ impl Plan {
             (false, false) => 8 + random.index(32),
         };
         let is_impatient = !faults.is_harmless() && random.chance(0.3);
+        let is_harmless = faults.is_harmless();
         Plan {
             seed,
             profile,
@@ -217,6 +222,7 @@ impl Plan {
                 false => Duration::ZERO,
             },
             is_quick,
+            guards: Guards::draw(random, is_harmless && !is_impatient),
         }
     }
 

@@ -77,6 +77,7 @@ struct Running {
     is_gone: bool,
     is_harmless: bool,
     is_impatient: bool,
+    may_be_shed: bool,
 }
 
 /// What a call came to.
@@ -178,6 +179,7 @@ impl Running {
             is_gone: false,
             is_harmless: plan.is_harmless(),
             is_impatient: plan.is_impatient,
+            may_be_shed: plan.guards.may_shed(),
         }
     }
 
@@ -318,6 +320,7 @@ impl Running {
                 // A body that did not come.
                 400 => !self.is_harmless,
                 408 => self.is_impatient,
+                503 => self.may_be_shed,
                 _ => false,
             };
             if is_excused {

@@ -280,7 +280,10 @@ async fn scenario(plan: Rc<Plan>) {
     let stats = handle.statistics();
     CONNECTIONS.set(stats.connections_accepted + ledger::counts().accepted_by_hosts);
     let counts = ledger::counts();
-    if stats.requests != counts.handled || stats.panics != counts.panicked {
+    if let Some(wrong) = plan.guards.check(&stats) {
+        simulation::fail(wrong);
+    }
+    if stats.requests != counts.handled + stats.requests_shed || stats.panics != counts.panicked {
         simulation::fail(format!(
             "the server counted {stats:?}, its handlers {counts:?}"
         ));
@@ -322,7 +325,9 @@ async fn serve(plan: &Plan) -> (ServerHandle, JoinHandle<roundtrip::Result<()>>)
             .shutdown_timeout(times.shutdown)
             .drain_delay(plan.drain_delay)
             .pipelined_bytes_max(plan.pipelined_bytes);
-        let bound = server
+        let bound = plan
+            .guards
+            .set(server)
             .bind("127.0.0.1:80")
             .and_then(|server| server.bind_unix(UNIX_PATH));
         match bound {

@@ -146,7 +146,7 @@ pub async fn run_task(plan: Rc<Plan>, index: usize) {
         };
         let talk = async {
             match random.chance(0.3) {
-                true => ask(&mut random, id).await,
+                true => ask(&mut random, id, plan.guards.may_shed()).await,
                 false => talk(&mut random, id, is_unix).await,
             }
         };
@@ -216,7 +216,7 @@ async fn talk(random: &mut Random, id: u32, is_unix: bool) -> Result<(), Failure
 }
 
 /// A request over a Unix socket, by hand.
-async fn ask(random: &mut Random, id: u32) -> Result<(), Failure> {
+async fn ask(random: &mut Random, id: u32, may_shed: bool) -> Result<(), Failure> {
     let ask = Ask {
         id,
         down: draw_bytes(random, 100_000) as u32,
@@ -245,6 +245,9 @@ async fn ask(random: &mut Random, id: u32) -> Result<(), Failure> {
     match &message.body {
         None => Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
         _ if message.status == 408 => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
+        _ if message.status == 503 && may_shed => {
+            Err(io::Error::from(io::ErrorKind::ResourceBusy).into())
+        }
         _ if message.status != 200 => Err(Failure::Wrong(format!("status {}", message.status))),
         Some(body) if **body == *content::of(id, Way::Down, ask.down as usize) => Ok(()),
         Some(_) => Err(Failure::Wrong("an answer that differs".to_owned())),

@@ -88,10 +88,11 @@ impl Life {
 
     /// Another protocol takes over.
     pub(in crate::server) fn upgraded(&mut self, worker: &Worker) {
-        self.become_(worker, ConnectionState::Upgraded);
+        self.turn(worker, ConnectionState::Upgraded);
     }
 
-    fn become_(&mut self, worker: &Worker, state: ConnectionState) {
+    #[cold]
+    fn turn(&mut self, worker: &Worker, state: ConnectionState) {
         let is_over = matches!(self.told, ConnectionState::Closed(_));
         if self.told != state && !is_over {
             self.told = state;
@@ -113,6 +114,7 @@ impl Connection {
     // ---- requests in flight ----------------------------------------------------------------
 
     /// After an event: what runs longer than one counts.
+    #[inline]
     pub(super) fn settle_flight(&mut self) {
         let runs = matches!(self.work, Work::Handler(_) | Work::Body(_));
         if runs != self.is_in_flight {
@@ -195,14 +197,23 @@ impl Connection {
     // ---- age, count, and who is told -------------------------------------------------------
 
     /// A request begins.
+    #[inline]
     pub(super) fn live_active(&mut self) {
         if let Some(life) = &mut self.life {
-            life.become_(&self.worker, ConnectionState::Active);
+            life.turn(&self.worker, ConnectionState::Active);
         }
     }
 
     /// A request is answered: perhaps the last that this connection may have.
+    #[inline]
     pub(super) fn live_answer(&mut self, io: &Io) {
+        if self.life.is_some() {
+            self.count_answer(io);
+        }
+    }
+
+    #[cold]
+    fn count_answer(&mut self, io: &Io) {
         let Some(life) = &mut self.life else {
             return;
         };
@@ -221,17 +232,25 @@ impl Connection {
     }
 
     /// After an event: tells what the connection has become, and bounds how long it idles.
+    #[inline]
     pub(super) fn live_on(&mut self, io: &mut Io) {
+        if self.life.is_some() {
+            self.settle_life(io);
+        }
+    }
+
+    #[cold]
+    fn settle_life(&mut self, io: &mut Io) {
         let Some(life) = &mut self.life else {
             return;
         };
         let is_idle = self.exchange.is_idle() && matches!(self.work, Work::Nothing);
         if !is_idle {
-            life.become_(&self.worker, ConnectionState::Active);
+            life.turn(&self.worker, ConnectionState::Active);
             return;
         }
         if life.told != ConnectionState::New {
-            life.become_(&self.worker, ConnectionState::Idle);
+            life.turn(&self.worker, ConnectionState::Idle);
         }
         if io.deadline().is_some_and(|at| at > life.expires_at) {
             io.set_deadline(Some(life.expires_at));
@@ -271,7 +290,7 @@ pub(in crate::server) fn end(
         let addresses = (life.peer, life.local);
         worker.tell_error_of(addresses, kind, rule, None, &[]);
     }
-    life.become_(worker, ConnectionState::Closed(reason));
+    life.turn(worker, ConnectionState::Closed(reason));
 }
 
 /// The age, up to so many percent more or less: connections that began together, after a restart,

@@ -70,6 +70,7 @@ impl Credit {
     pub(super) const FULL: Credit = Credit(u64::MAX);
 
     /// Bytes of the body came: each so many give back a second, and without a rate each all of it.
+    #[inline]
     pub(super) fn earn(&mut self, bytes: usize, bytes_per_second: u32) {
         let earned = (bytes as u64 * 1_000_000_000).checked_div(u64::from(bytes_per_second));
         self.0 = self.0.saturating_add(earned.unwrap_or(u64::MAX));

@@ -29,7 +29,8 @@ impl Server {
         self
     }
 
-    /// Between two signs of progress of a request's body: 30 s.
+    /// Between two signs of progress of a request's body: 30 s. Beside, there is a least rate:
+    /// [`Server::body_bytes_per_second_min`].
     #[must_use]
     pub fn body_timeout(mut self, timeout: Duration) -> Server {
         self.options.body_timeout = timeout;
@@ -51,7 +52,8 @@ impl Server {
         self
     }
 
-    /// Between two signs of progress of what is sent: 30 s.
+    /// Between two signs of progress of what is sent: 30 s. Beside, there is a least rate:
+    /// [`Server::write_bytes_per_second_min`].
     #[must_use]
     pub fn write_timeout(mut self, timeout: Duration) -> Server {
         self.options.write_timeout = timeout;
