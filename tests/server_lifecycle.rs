@@ -638,6 +638,9 @@ fn faults_of_peers_are_told() {
     let large = request("POST /wait", &["Content-Length: 11"], "");
     check(&large, ProtocolErrorKind::Request, Some(413), "");
     check("GET / HT", ProtocolErrorKind::Timeout, Some(408), "");
+    let fields = ["Connection: upgrade", "Upgrade: echo", "Content-Length: 5"];
+    let upgrade = request("GET /upgrade", &fields, "");
+    check(&upgrade, ProtocolErrorKind::Request, Some(400), "");
     // One connection too many.
     wait_until(&serving, |s| s.connections_open == 0);
     let mut first = serving.peer();

@@ -25,6 +25,7 @@ use crate::server::connection::input::Chunk;
 use crate::server::connection::input::Input;
 use crate::server::connection::special::body_too_long;
 use crate::server::connection::terms::body_bytes_max;
+use crate::server::hooks::ProtocolErrorKind;
 
 impl Connection {
     /// Takes bytes as far as the exchange does, and keeps the rest.
@@ -59,7 +60,7 @@ impl Connection {
                     requests += 1;
                     self.begin(io, request);
                 }
-                Event::Data(range) => self.take_body(input.take(used, range)),
+                Event::Data(range) => self.take_body(io, input.take(used, range)),
                 Event::End(trailers) => {
                     input.skip(used);
                     self.end_body(trailers);
@@ -96,7 +97,7 @@ impl Connection {
         }
     }
 
-    pub(super) fn take_body(&mut self, chunk: Chunk<'_>) {
+    pub(super) fn take_body(&mut self, io: &mut Io, chunk: Chunk<'_>) {
         let len = chunk.len();
         self.timing.note_progress();
         let rate = self.worker.options.body_bytes_per_second_min;
@@ -106,7 +107,10 @@ impl Connection {
         if let Some((max, knob)) = max
             && self.body_bytes > max
         {
-            self.fail_body(body_too_long(max, knob), CloseReason::BadMessage);
+            let error = body_too_long(max, knob);
+            let (kind, text) = (ProtocolErrorKind::Request, error.to_string());
+            self.worker.tell_error(io, kind, &text, None, &[]);
+            self.fail_body(error, CloseReason::BadMessage);
             return;
         }
         match &mut self.sender {

@@ -153,6 +153,8 @@ impl Connection {
                 self.worker.counters.count_invalid_response();
             } else {
                 self.worker.counters.count_refused();
+                let kind = ProtocolErrorKind::Request;
+                self.worker.tell_error(io, kind, rule, Some(status), &[]);
             }
             guarded_drop(takeover);
             guarded_drop(response);

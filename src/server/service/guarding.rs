@@ -20,7 +20,8 @@ impl Server {
     /// Connections of all workers, counted exactly. One more is accepted, waits up to a second for
     /// its first bytes, and is answered 503 with `Retry-After` and closed: a client or a load
     /// balancer learns at once what a queue would only tell by a time-out. Of those that wait so, a
-    /// worker has 256 at most; beyond, connections are closed as they come.
+    /// worker has 256 at most; beyond, connections are closed as they come. They are no requests: of
+    /// them tell the statistics and [`Server::on_protocol_error`], not the access log.
     ///
     /// No limit unless set; then what is left of descriptors is the limit, and connections wait in
     /// the kernel's queue.
