@@ -45,11 +45,42 @@ pub type ResponseFuture = Pin<Box<dyn Future<Output = Response>>>;
     message = "`{Self}` cannot handle requests",
     label = "neither `Fn(&Request) -> impl IntoResponse` nor `AsyncFn(Request) -> impl IntoResponse`",
     note = "write the type of the closure's argument: `|request: &Request| …` or \
-            `async |request: Request| …`; a handler is also `Send + Sync + 'static`"
+            `async |request: Request| …`; a handler is also `Send + Sync + 'static`",
+    note = "what it returns is text, bytes, a `StatusCode`, `Response`, `Json(…)`, a `Result` of these, \
+            or has an `impl IntoResponse`; `server::handler::synchronous(…)` or `asynchronous(…)` \
+            around the handler says what is wrong with it"
 )]
 pub trait Handler<Marker>: Send + Sync + 'static {
     /// The handler without its type.
     fn into_endpoint(self) -> Endpoint;
+}
+
+/// The same synchronous handler: put around one that does not compile, this names the reason, since
+/// only one form is left that it could have.
+///
+/// ```compile_fail
+/// # use roundtrip::Request;
+/// # use roundtrip::Router;
+/// # use roundtrip::server::handler;
+/// # struct Mine;
+/// // error: `Mine` is no response
+/// let router = Router::new().get("/", handler::synchronous(|_: &Request| Mine));
+/// ```
+pub fn synchronous<F, R>(handler: F) -> F
+where
+    F: Fn(&Request) -> R + Send + Sync + 'static,
+    R: IntoResponse,
+{
+    handler
+}
+
+/// The same asynchronous handler; as [`synchronous`].
+pub fn asynchronous<F, R>(handler: F) -> F
+where
+    F: AsyncFn(Request) -> R + Send + Sync + 'static,
+    R: IntoResponse + 'static,
+{
+    handler
 }
 
 /// Marks handlers of the form `Fn(&Request) -> R`.
@@ -200,6 +231,8 @@ mod tests {
         assert_eq!(answer(|_: &Request| "a", "/"), "a");
         assert_eq!(answer(|r: &Request| format!("b{}", r.path()), "/x"), "b/x");
         assert_eq!(answer(named, "/y"), "/y");
+        assert_eq!(answer(synchronous(named), "/y"), "/y");
+        assert_eq!(answer(asynchronous(named_async), "/z"), "/z");
         assert_eq!(answer(named_async, "/z"), "/z");
         assert_eq!(answer(async |r: Request| r.path().to_owned(), "/c"), "/c");
         assert_eq!(answer(async move |_: Request| owned.clone(), "/"), "owned");
