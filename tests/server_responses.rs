@@ -564,6 +564,8 @@ mod simulated {
     ) {
         let report = Simulation::new(1).run(async {
             let server = Server::new(router()).bind("127.0.0.1:80")?;
+            // It is about the answer, and a stream of events is one.
+            let server = server.handler_timeout(Duration::from_secs(1));
             let handle = server.handle();
             let serving = runtime::spawn(server.run_here());
             client(Client::new()).await?;
@@ -607,6 +609,31 @@ mod simulated {
                     (50, ":\n\n")
                 ]
             );
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn silence_is_no_stall() {
+        let router = || {
+            Router::new().get("/", |_: &Request| {
+                let events = EventStream::produce(async |events| {
+                    for _ in 0..3 {
+                        runtime::sleep(Duration::from_secs(600)).await;
+                        events.send(Event::new().data("event")).await?;
+                    }
+                    Ok(())
+                });
+                events.keep_alive(None)
+            })
+        };
+        simulate(router, async |client| {
+            drop(client);
+            let patient = Client::builder()
+                .body_timeout(Duration::from_secs(3_600))
+                .build();
+            let text = patient.get(URL).send().await?.text().await?;
+            assert_eq!(text, "data: event\n\n".repeat(3));
             Ok(())
         });
     }

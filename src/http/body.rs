@@ -233,7 +233,8 @@ impl Body {
 
     /// Says that a [`Body::stream`] or [`Body::produce`] has no end of its own, or need not reach
     /// it: a server that shuts down ends it there, in good order, instead of waiting for it until
-    /// the shutdown's time-out. One whose [length](Body::with_length) is known is waited for.
+    /// the shutdown's time-out, and a time-out of its handler holds until it begins. One whose
+    /// [length](Body::with_length) is known is waited for.
     #[must_use]
     pub fn until_shutdown(mut self) -> Body {
         if let Kind::Stream { is_endless, .. } = &mut self.kind {

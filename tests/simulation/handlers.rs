@@ -188,12 +188,31 @@ async fn stream(request: Request) -> Response {
         _ => End::Whole,
     };
     let pause = Duration::from_millis(u64::from(ask.delay));
+    let is_whole = matches!(end, End::Whole);
     let pieces = Pieces::new(ask.id, Way::Down, ask.down as usize, pause, end);
-    let response = answer(&ask, Body::stream(pieces));
+    let mut body = Body::stream(pieces);
+    if ask.id & 1 != 0 {
+        body = produced(body);
+    }
+    // One that fails behind its last byte is whole to whoever knows the length.
+    if ask.id & 2 != 0 && is_whole {
+        body = body.with_length(u64::from(ask.down));
+    }
+    let response = answer(&ask, body);
     match ask.id % 4 {
         0 => response.trailer("x-end", ask.id_value()),
         _ => response,
     }
+}
+
+/// The same chunks, from a closure that sends them.
+fn produced(mut body: Body) -> Body {
+    Body::produce(async move |sender| {
+        while let Some(chunk) = body.chunk().await {
+            sender.send(chunk?).await?;
+        }
+        Ok(())
+    })
 }
 
 /// Waits until its client is gone, or for as long as it is asked to.

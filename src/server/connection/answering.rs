@@ -215,6 +215,12 @@ impl Connection {
             Sends::Whole => self.send_whole(io, body),
             Sends::Chunks => {
                 io.set_resets(self.exchange.ends_with_connection());
+                if body.ends_at_shutdown()
+                    && let Some(terms) = &mut self.terms
+                {
+                    // What has no end of its own cannot reach it in time.
+                    terms.lift(io);
+                }
                 self.work = Work::Body(Box::new(Streamed { body, trailers }));
                 return;
             }

@@ -45,7 +45,8 @@ impl Server {
     /// a time-out of their own ([`Server::body_timeout`]), and a client that reads slowly. Routes
     /// that need longer say so ([`Router::handler_timeout`](crate::Router::handler_timeout)). A
     /// synchronous handler cannot be interrupted, and a body in memory or of a file is not the
-    /// handler's any more.
+    /// handler's any more. One that has no end ([`Body::until_shutdown`](crate::Body::until_shutdown),
+    /// as an event stream) has only to begin in time.
     #[must_use]
     pub fn handler_timeout(mut self, timeout: Duration) -> Server {
         self.options.handler_timeout = Some(timeout);
