@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use bytes::BytesMut;
 use roundtrip::Client;
 use roundtrip::Error;
+use roundtrip::Request;
 use roundtrip::Router;
 use roundtrip::Server;
 use roundtrip::files;
 use roundtrip::net::Net;
+use roundtrip::net::TcpStream;
 use roundtrip::runtime;
 use roundtrip::runtime::Core;
 use roundtrip::runtime::JoinHandle;
@@ -145,4 +148,54 @@ fn a_file_that_was_deleted_is_seen_in_time() {
         (1_300, || simulation::remove_file("/srv/f"), 200, b'd'),
         (2_500, nothing, 404, 0),
     ]);
+}
+
+/// The idle time-out counted from when a response was handed to the connection: a client that took
+/// longer than that to read it lost its connection right behind the last byte.
+#[test]
+fn a_connection_is_idle_from_the_last_byte_that_was_sent() {
+    const BYTES: usize = 400_000;
+    let idle = Duration::from_secs(90);
+    let simulation = Simulation::new(3).socket_buffer_bytes(8 * 1024);
+    let ended = simulation.run(async move {
+        let router = Router::new()
+            .get("/large", |_: &Request| vec![b'x'; BYTES])
+            .get("/small", |_: &Request| "small");
+        let server = Server::new(router).bind("127.0.0.1:80")?.idle_timeout(idle);
+        let (handle, serving) = (server.handle(), runtime::spawn(server.run_here()));
+        let stream = TcpStream::connect("127.0.0.1", 80).await?;
+        let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+        stream.write_all(get("/large")).await?;
+        // Two and a half minutes, with a piece every other second.
+        let started = Core::try_current()?.now();
+        let mut received = 0;
+        while received < BYTES {
+            let (read, _) = stream.read(BytesMut::with_capacity(6_000)).await;
+            let bytes = read?;
+            assert!(bytes > 0, "closed in the middle of a response");
+            received += bytes;
+            runtime::sleep(Duration::from_secs(2)).await;
+        }
+        assert!(Core::try_current()?.now() - started > idle + Duration::from_secs(40));
+        // And a long, but not too long, pause.
+        runtime::sleep(idle - Duration::from_secs(20)).await;
+        stream.write_all(get("/small")).await?;
+        let mut text = Vec::new();
+        while !text.ends_with(b"small") {
+            let (read, bytes) = stream.read(BytesMut::with_capacity(6_000)).await;
+            assert!(read? > 0, "closed before its time");
+            text.extend_from_slice(&bytes);
+        }
+        let idle_since = Core::try_current()?.now();
+        while stream.read(BytesMut::with_capacity(10)).await.0? > 0 {}
+        let rested = Core::try_current()?.now() - idle_since;
+        handle.shutdown();
+        serving.await??;
+        Ok::<_, Error>(rested)
+    });
+    let rested = ended.unwrap().unwrap();
+    assert!(
+        rested >= idle && rested < idle + Duration::from_secs(5),
+        "{rested:?}"
+    );
 }
