@@ -987,7 +987,7 @@ fn the_page_names_what_is_there() {
         is_path
             && (word.starts_with("tests/")
                 || word.starts_with("src/")
-                || word.starts_with("examples/"))
+                || word.starts_with("benches/"))
     });
     let names: std::collections::BTreeSet<&str> = names.collect();
     assert!(names.len() > 10, "{names:?}");
