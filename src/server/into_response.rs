@@ -257,12 +257,20 @@ impl<B: Into<Body>> IntoResponse for ::http::Response<B> {
 /// [`Response::error`].
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        let response = match self.answer() {
-            // An error of the client that names its URL is between us and another server.
-            Some(status) if self.url().is_none() => error_page(status, self.text()),
-            _ => status_text(status_of(&self)),
+        let response = match answer_of(&self) {
+            (status, Some(text)) => error_page(status, text),
+            (status, None) => status_text(status),
         };
         response.with_error(self)
+    }
+}
+
+/// How an error is answered: the status, and what of it may be told.
+pub(super) fn answer_of(error: &Error) -> (StatusCode, Option<&str>) {
+    match error.answer() {
+        // An error of the client that names its URL is between us and another server.
+        Some(status) if error.url().is_none() => (status, Some(error.text())),
+        _ => (status_of(error), None),
     }
 }
 

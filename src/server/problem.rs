@@ -14,10 +14,10 @@ use serde_json::Map;
 use serde_json::Value;
 
 use crate::error::Error;
-use crate::error::Result;
 use crate::http::json::to_bytes;
 use crate::http::response::Response;
 use crate::server::into_response::IntoResponse;
+use crate::server::into_response::answer_of;
 
 /// What went wrong, for a program and for the person before it. It tells nothing that is not for the
 /// client.
@@ -50,10 +50,11 @@ use crate::server::into_response::IntoResponse;
 ///     r#"{"item":7,"status":409,"title":"Sold out","type":"https://shop.example/problems/sold-out"}"#
 /// );
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Problem {
     status: StatusCode,
     members: Map<String, Value>,
+    error: Option<Error>,
 }
 
 /// Members that RFC 9457 §3.1 defines.
@@ -68,7 +69,11 @@ impl Problem {
         if let Some(reason) = status.canonical_reason() {
             members.insert("title".into(), reason.into());
         }
-        Problem { status, members }
+        Problem {
+            status,
+            members,
+            error: None,
+        }
     }
 
     /// Which kind of problem it is: a URI, best one under which a page explains it (§3.1.1).
@@ -122,29 +127,35 @@ impl Problem {
 }
 
 /// What a client of the server may know of an error: as [`Error::answered`] says, with its text as
-/// the detail; else the status alone.
+/// the detail; else the status alone. The response keeps the error: [`Response::error`].
 impl From<Error> for Problem {
     fn from(error: Error) -> Problem {
-        let detail =
-            (error.answer().is_some() && error.url().is_none()).then(|| error.text().to_owned());
-        let problem = Problem::new(error.into_response().status_code());
-        match detail {
-            Some(detail) => problem.detail(detail),
-            None => problem,
+        let (status, detail) = answer_of(&error);
+        let problem = match detail {
+            Some(detail) => Problem::new(status).detail(detail),
+            None => Problem::new(status),
+        };
+        Problem {
+            error: Some(error),
+            ..problem
         }
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let bytes: Result<_> = to_bytes(&self.members);
-        match bytes {
-            Ok(bytes) => Response::new()
-                .status(self.status)
-                .content_type("application/problem+json")
-                .header("X-Content-Type-Options", "nosniff")
-                .body(bytes),
-            Err(error) => error.into_response(),
+        let bytes = match to_bytes(&self.members) {
+            Ok(bytes) => bytes,
+            Err(error) => return error.into_response(),
+        };
+        let response = Response::new()
+            .status(self.status)
+            .content_type("application/problem+json")
+            .header("X-Content-Type-Options", "nosniff")
+            .body(bytes);
+        match self.error {
+            Some(error) => response.with_error(error),
+            None => response,
         }
     }
 }
@@ -201,6 +212,8 @@ mod tests {
         let error = || Error::new(ErrorKind::Timeout, "the database is slow");
         let (status, value) = read(error());
         assert_eq!((status, value.get("detail")), (504, None));
+        let kept = Problem::from(error()).into_response();
+        assert_eq!(kept.error().unwrap().kind(), ErrorKind::Timeout);
         let told = error().answered(StatusCode::SERVICE_UNAVAILABLE);
         let (status, value) = read(told);
         assert_eq!(
