@@ -23,6 +23,7 @@ use roundtrip::Response;
 use roundtrip::Router;
 use roundtrip::Server;
 use roundtrip::files;
+use roundtrip::http::cookie::Cookie;
 use roundtrip::server::upgrade::Duplex;
 use roundtrip::testing::App;
 
@@ -107,6 +108,8 @@ fn rfc_9112_3_request_lines() {
         row("9110 §4.2.1", "a URL without a host is refused", line("GET http:///x HTTP/1.1")).refused(400),
         row("9110 §4.2.1", "a URL with a port alone is refused", line("GET http://:80/x HTTP/1.1")).refused(400),
         row("9110 §4.2.4", "user information in a URL is an error", line("GET http://u:p@a/x HTTP/1.1")).refused(400),
+        row("9110 §4.2.3", "no path is the path /", line("GET http://b HTTP/1.1")).answers(&["200 GET http://b b"]),
+        row("9110 §4.2.3", "also before a query", line("GET http://b?y HTTP/1.1")).answers(&["200 GET http://b?y b"]),
         row("9110 §7.4", "https without TLS is refused", line("GET https://a/x HTTP/1.1")).refused(421),
         row("9110 §9.3.6", "CONNECT with an empty port is refused", line("CONNECT a: HTTP/1.1")).refused(400),
         row("9110 §9.3.6", "CONNECT with a port that is none is refused", line("CONNECT a:http HTTP/1.1")).refused(400),
@@ -174,6 +177,21 @@ fn answers() -> Router {
             Response::new().header("Connection", "close")
         })
         .post("/ignore", |_: &Request| "ignored")
+        .get("/hints", async |request: Request| {
+            let fields = [
+                ("Link", "</a>"),
+                ("Content-Length", "3"),
+                ("Transfer-Encoding", "chunked"),
+            ];
+            request.inform(StatusCode::EARLY_HINTS, fields)?;
+            Ok::<_, roundtrip::Error>("hello")
+        })
+        .get("/cookie", |_: &Request| {
+            Response::new().cookie(Cookie::new("a", "b").path("/").secure())
+        })
+        .get("/bad-cookie", |_: &Request| {
+            Response::new().cookie(Cookie::new("a", "b; Path=/"))
+        })
         .get("/cookies", |_: &Request| {
             Response::new()
                 .header("Set-Cookie", "a=b")
@@ -216,6 +234,9 @@ fn rfc_9112_4_and_5_heads() {
         row("9110 §5.1", "fields that we do not know are no error", get("X-Unknown: 1\r\nFoo.Bar: 2\r\n")),
         row("9110 §5.3", "nothing is done before the whole head is there", "GET /x HTTP/1.1\r\nHost: a\r\n").answers(&[]).waits(),
         row("9110 §5.3", "Set-Cookie is not joined", ask("/cookies")).head_has("Set-Cookie: a=b").head_has("Set-Cookie: c=d"),
+        row("6265 §4.1.1", "Set-Cookie follows its grammar", ask("/cookie")).head_has("Set-Cookie: a=b; Path=/; Secure"),
+        row("6265 §4.1.1", "and what does not is not sent", ask("/bad-cookie")).answers(&["500"]).head_lacks("Set-Cookie"),
+        row("9110 §5.2", "lines of one name are one list", get("Connection: x\r\nConnection: close\r\n")).closed(),
         row("9110 §5.4", "more fields than we take are 4xx", get(&"A: b\r\n".repeat(200))).refused(431),
         row("9110 §5.4", "a longer field than we take is 4xx", get(&format!("A: {}\r\n", "b".repeat(70_000)))).refused(431),
         row("9110 §5.6.1", "empty elements of a list are skipped", get("Connection: , ,close,,\r\n")).closed(),
@@ -317,6 +338,8 @@ fn rfc_9112_7_chunks() {
         row("9112 §7.1.2", "trailers are kept apart from the fields", post("Transfer-Encoding: chunked\r\nSum: 0\r\n", "0\r\nSum: 1\r\n\r\n")).answers(&["200 POST /x a {Sum: 1}"]),
         row("9110 §6.5.1", "what frames, routes or authenticates is no trailer", chunked("0\r\nContent-Length: 3\r\nHost: b\r\nAuthorization: c\r\n\r\n")).answers(&["200 POST /x a"]),
         row("9110 §6.5.1", "and we send none of it", ask("/trailers")).answers(&["200 ab {Sum: 1\\r\\n}"]).head_has("Transfer-Encoding: chunked"),
+        row("9110 §6.6.2", "they are announced", ask("/trailers")).answers(&["200 ab {Sum: 1\\r\\n}"]).head_has("Trailer: Sum"),
+        row("9112 §7.1.2", "1.0 gets none", "GET /trailers HTTP/1.0\r\n\r\n").answers(&["200 ab"]).closed().head_lacks("Trailer"),
         broken("a trailer is a field", "0\r\nnonsense\r\n\r\n"),
     ];
     check_answers(&cases);
@@ -445,6 +468,8 @@ fn rfc_9110_9_methods() {
         row("9110 §9.3.2", "HEAD has no content, whatever its length", line("HEAD /text HTTP/1.1") + GET).without_body().answers(&["200", "200 GET /x a"]),
         row("9110 §9.3.7", "OPTIONS * has a length of zero", line("OPTIONS * HTTP/1.1")).head_has("Content-Length: 0"),
         row("9110 §15.2", "1xx is no final answer", ask("/103")).answers(&["500"]),
+        row("9110 §15.2", "it comes before one", ask("/hints")).answers(&["103", "200 hello"]).head_lacks("Link"),
+        row("9110 §15.2", "1.0 gets none", "GET /hints HTTP/1.0\r\n\r\n").answers(&["200 hello"]).closed(),
         row("9110 §15.3.5", "204 has no content", ask("/204") + GET).answers(&["204", "200 GET /x a"]),
         row("9110 §15.3.6", "205 has no content", ask("/205")).answers(&["205"]).head_has("Content-Length: 0"),
         row("9110 §15.4.5", "304 has no content", ask("/304") + GET).answers(&["304", "200 GET /x a"]),
@@ -641,4 +666,13 @@ fn rfc_9110_14_6_parts_and_12_5_codings() {
         tags[0] != tags[1] && tags[1] != tags[2] && tags.iter().all(Option::is_some),
         "{tags:?}"
     );
+}
+
+/// RFC 9110 §8.6, RFC 9112 §6.1: an informational response has no length.
+#[test]
+fn rfc_9110_15_2_informational_heads() {
+    let app = App::new(answers());
+    let text = app.connect().send(ask("/hints")).receive();
+    let (first, _) = text.split_once("\r\n\r\n").expect("a head");
+    assert_eq!(first, "HTTP/1.1 103 Early Hints\r\nLink: </a>");
 }
