@@ -264,6 +264,18 @@ fn read_until_blank(peer: &mut Peer) -> String {
 }
 
 #[test]
+fn a_tunnel_is_at_no_path() {
+    let serving = Serving::start(router());
+    let answer = serving.ask(&get("/none"));
+    assert_eq!((answer.status, answer.field("allow")), (404, None));
+    let answer = serving.ask(&request("POST /", &[], ""));
+    assert_eq!(
+        (answer.status, answer.field("allow")),
+        (405, Some("GET, HEAD"))
+    );
+}
+
+#[test]
 fn a_tunnel_that_cannot_be_made_is_a_502_and_the_end() {
     let serving = Serving::start(router());
     let mut peer = serving.peer();

@@ -196,6 +196,8 @@ impl<T> Routes<T> {
         if methods.contains(&Method::GET) {
             methods.push(Method::HEAD);
         }
+        // A tunnel leads to a host: nothing at a path allows it.
+        methods.retain(|method| *method != Method::CONNECT);
         methods.sort_by(|a, b| a.as_str().cmp(b.as_str()));
         methods.dedup();
         methods

@@ -240,6 +240,19 @@ fn a_body_counts_for_its_handler_too() {
 }
 
 #[test]
+fn a_body_that_was_not_asked_for_in_time_ends_the_connection() {
+    let router = Router::new().post("/wait", async |_: Request| released().await);
+    let mut bench = Bench::routed(router, impatient_options());
+    let fields = "Content-Length: 3\r\nExpect: 100-continue\r\n";
+    bench.recv(format!("POST /wait HTTP/1.1\r\nHost: a\r\n{fields}\r\n").as_bytes());
+    bench.advance_to_deadline();
+    let text = bench.text();
+    assert!(text.starts_with("HTTP/1.1 503 "), "{text}");
+    assert!(text.contains("Connection: close\r\n"), "{text}");
+    assert_eq!(bench.end, Some("close"));
+}
+
+#[test]
 fn a_body_that_takes_too_long_is_cut() {
     let mut bench = Bench::routed(impatient(), impatient_options());
     bench.recv(get("/stream").as_bytes());
