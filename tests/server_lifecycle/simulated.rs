@@ -495,3 +495,44 @@ fn a_shutdown_waits_a_moment_for_new_connections() {
     });
     report.unwrap().unwrap();
 }
+
+/// One time-out covers the PROXY header and the first head: neither renews it.
+#[test]
+fn a_proxy_header_has_no_time_of_its_own() {
+    let trickled = Manner {
+        first: b"PROXY UNKNOWN ",
+        then: b"a",
+        every: SECOND,
+        reads: None,
+    };
+    // The header is complete after 20 s.
+    let late = Manner {
+        first: b"PROXY UNKNOWN",
+        then: b"\r\n",
+        every: Duration::from_secs(20),
+        reads: None,
+    };
+    let slow_head = Manner {
+        first: b"PROXY UNKNOWN\r\nGET / HTTP/1.1\r\nX: ",
+        ..SLOW_HEAD
+    };
+    let good = Manner {
+        first: b"PROXY UNKNOWN\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        ..SILENT
+    };
+    let knobs = |server: Server| server.proxy_protocol(["127.0.0.0/8"]).unwrap();
+    let statistics = serve(knobs, async |_| {
+        let cut = [SILENT, trickled, late, slow_head].map(Slow::add);
+        let good = Slow::add(good);
+        runtime::sleep(Duration::from_secs(40)).await;
+        for fate in &cut {
+            assert!((29.9..31.5).contains(&seconds(fate)), "{}", seconds(fate));
+        }
+        let statuses = cut.each_ref().map(|fate| fate.status.get());
+        assert_eq!(statuses, [0, 0, 0, 408], "only HTTP is answered");
+        assert_eq!((good.status.get(), good.ended_after.get()), (200, None));
+        Ok(())
+    });
+    assert_eq!(statistics.head_timeouts, 4);
+    assert_eq!(statistics.connections_refused, 2);
+}
