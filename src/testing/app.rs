@@ -27,6 +27,7 @@ use crate::runtime::JoinHandle;
 use crate::server::Server;
 use crate::server::ServerHandle;
 use crate::server::Statistics;
+use crate::simulation;
 use crate::simulation::Simulation;
 use crate::simulation::session::Session;
 use crate::testing::IntoServer;
@@ -69,6 +70,10 @@ impl App {
     /// This thread has an app, a simulation or a core already.
     #[track_caller]
     pub fn new(served: impl IntoServer) -> App {
+        assert!(
+            !simulation::is_running(),
+            "this thread has an app, or a simulation, already: one at a time"
+        );
         let session = match Session::begin(Simulation::new(0)) {
             Ok(session) => session,
             Err(error) => panic!("{error:#}"),
@@ -373,7 +378,6 @@ impl Drop for App {
         if thread::panicking() {
             return;
         }
-        self.client.close_idle();
         self.end();
         let session = self.session.take();
         if let Some(left) = session.and_then(Session::end) {
