@@ -266,8 +266,8 @@ fn a_successor_beside_its_predecessor() {
     // Who keeps a connection has the drain delay to hear that it ends.
     let clients = [Client::start, Client::keeping, Client::keeping];
     let (failures, requests) = restart_in_place(RESTARTS, "0.5", &clients);
-    // A handshake that is under way while a socket closes is reset: about one in fifty restarts
-    // under full load loses a connection. Nobody is refused, and nothing else is lost.
+    // A handshake that is under way while a socket closes is reset: about one in a hundred and fifty
+    // restarts under full load loses a connection. Nobody is refused, and nothing else is lost.
     assert!(
         failures.len() <= 2 && failures.iter().all(|why| why.contains("reset")),
         "of {requests}: {failures:?}"

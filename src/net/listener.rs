@@ -178,6 +178,15 @@ impl ListenSocket {
         }
     }
 
+    /// From here on clients that begin to connect are not heard. They try again, a second later
+    /// for the first time (RFC 6298 §2.1), and come to whoever listens on the port then. A socket
+    /// that others accept from as well stays as it is.
+    fn refuse_handshakes(&self) {
+        if !self.is_single() {
+            sys::drop_handshakes(self.socket.raw());
+        }
+    }
+
     /// The next connection of the accept queue, without waiting.
     fn accept_now(&self) -> io::Result<Socket> {
         sys::accept_now(self.socket.raw())
@@ -365,22 +374,30 @@ impl Net {
         let mut listener = self.listeners.borrow_mut().remove(index(key));
         if errno.is_none() {
             drop(listener.socket.file.take());
-            for _ in 0..ACCEPT_LAST_MAX {
-                let socket = match listener.socket.accept_now() {
-                    Ok(socket) => socket,
-                    Err(error) => match accept_failure(Errno::from_io(&error)) {
-                        AcceptFailure::Skip => continue,
-                        _ => break,
-                    },
-                };
-                if let Some(socket) = listener.accept.route(core, socket) {
-                    self.adopt(core, socket, |io| listener.accept.accept(io));
-                }
-            }
+            self.empty_queue(core, &listener);
+            // This thread may have to wait for its processor between here and the close: nobody
+            // may get into the queue meanwhile.
+            listener.socket.refuse_handshakes();
+            self.empty_queue(core, &listener);
         }
         let Listener { socket, accept, .. } = listener;
         drop(socket);
         accept.ended(errno.map(io::Error::from));
+    }
+
+    fn empty_queue(&self, core: &Rc<Core>, listener: &Listener) {
+        for _ in 0..ACCEPT_LAST_MAX {
+            let socket = match listener.socket.accept_now() {
+                Ok(socket) => socket,
+                Err(error) => match accept_failure(Errno::from_io(&error)) {
+                    AcceptFailure::Skip => continue,
+                    _ => break,
+                },
+            };
+            if let Some(socket) = listener.accept.route(core, socket) {
+                self.adopt(core, socket, |io| listener.accept.accept(io));
+            }
+        }
     }
 }
 

@@ -519,3 +519,24 @@ fn a_socket_of_another_core_is_refused() {
     drop(first);
     assert!(second.block_on(listener.accept()).unwrap().is_err());
 }
+
+#[test]
+fn a_listener_that_hears_no_handshakes_keeps_its_queue() {
+    let own = ListenSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let crate::net::Address::Tcp(address) = *own.local_addr() else {
+        panic!()
+    };
+    let queued = std::net::TcpStream::connect(address).unwrap();
+    let (socket, moment) = (
+        own.duplicate_descriptor().unwrap(),
+        Duration::from_millis(50),
+    );
+    crate::reactor::sys::drop_handshakes(socket.raw());
+    // Neither a connection nor a refusal.
+    let late = std::net::TcpStream::connect_timeout(&address, moment);
+    assert_eq!(late.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    let accepted = crate::reactor::sys::accept_now(socket.raw()).unwrap();
+    let peer = crate::reactor::sys::peer_addr(accepted.raw());
+    assert_eq!(peer, Some(queued.local_addr().unwrap()));
+    assert!(crate::reactor::sys::accept_now(socket.raw()).is_err());
+}

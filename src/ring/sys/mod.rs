@@ -34,6 +34,7 @@ pub use socket::Socket;
 pub use socket::SocketAddress;
 pub use socket::accept_now;
 pub use socket::bind_tcp;
+pub use socket::drop_handshakes;
 pub use socket::local_addr;
 pub use socket::look_up;
 pub use socket::new_socket;

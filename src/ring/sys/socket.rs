@@ -309,6 +309,43 @@ pub fn accept_now(listener: RawFd) -> io::Result<Socket> {
     Ok(unsafe { Socket::from_raw(fd) })
 }
 
+/// Drops every SYN that comes to a TCP listener from now on (SO_ATTACH_FILTER): who sends it hears
+/// nothing and repeats it. Handshakes that have begun go on. A kernel that refuses leaves it as it is.
+pub fn drop_handshakes(listener: RawFd) {
+    simulated!(for listener);
+    const FLAGS_AT: u32 = 13;
+    const SYN: u32 = 0x02;
+    const ACK: u32 = 0x10;
+    let step = |code: u32, jt, jf, k| libc::sock_filter {
+        code: code as u16,
+        jt,
+        jf,
+        k,
+    };
+    // A filter of a TCP socket sees the segment from its header on.
+    let mut steps = [
+        step(libc::BPF_LD | libc::BPF_B | libc::BPF_ABS, 0, 0, FLAGS_AT),
+        step(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, 0, 0, SYN | ACK),
+        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, SYN),
+        step(libc::BPF_RET | libc::BPF_K, 0, 0, 0),
+        step(libc::BPF_RET | libc::BPF_K, 0, 0, u32::MAX),
+    ];
+    let program = libc::sock_fprog {
+        len: steps.len() as u16,
+        filter: steps.as_mut_ptr(),
+    };
+    // SAFETY: the program and its steps are alive for the call, which copies them.
+    let _ = unsafe {
+        libc::setsockopt(
+            listener,
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_FILTER,
+            (&raw const program).cast(),
+            size_of_val(&program) as libc::socklen_t,
+        )
+    };
+}
+
 /// send(2) as far as it goes at once (MSG_DONTWAIT | MSG_NOSIGNAL).
 pub fn send_now(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
     simulated!(for fd => calls::send_now(fd, bytes));
