@@ -14,6 +14,7 @@ use roundtrip::files;
 use roundtrip::runtime;
 use roundtrip::server::Handler;
 use roundtrip::server::handler::Endpoint;
+use roundtrip::server::middleware::Next;
 use roundtrip::simulation;
 use roundtrip::simulation::Random;
 
@@ -69,18 +70,31 @@ pub mod failing {
     pub const BODY_ERROR: u8 = 4;
 }
 
-/// All routes. `client` asks the others for those that are passed on.
+/// All routes. `client` asks the others for those that are passed on. Some stand within middleware
+/// that waits, some within such that does not, and some within both or none.
 pub fn router(client: Client) -> Router {
     let proxy = async move |request: Request| proxy(&client, request).await;
-    Router::new()
+    let waiting = Router::new()
+        .get("/wait", wait)
+        .get("/panic-later", panic_later)
+        .any("/echo", echo)
         .any("/proxy/{to}", proxy)
+        .wrap(pause);
+    let both = Router::new().any("/take", take).wrap(pause).around(beside);
+    Router::new()
         .get("/now", now)
         .get("/later", later)
+        .get("/panic", panic_now)
+        .merge(waiting)
+        .around(beside)
+        .merge(plain())
+        .merge(both)
+}
+
+fn plain() -> Router {
+    Router::new()
         .get("/slow", slow)
         .get("/stream", stream)
-        .get("/wait", wait)
-        .get("/panic", panic_now)
-        .get("/panic-later", panic_later)
         .get("/hinted", hinted)
         .get("/abort", abort)
         .merge(
@@ -95,11 +109,36 @@ pub fn router(client: Client) -> Router {
         )
         .get("/upgrade", upgrades::upgrade)
         .connect(upgrades::tunnel)
-        .any("/take", take)
-        .any("/echo", echo)
         .any("/redirect/{status}", redirect)
         .route("GET /files/{path...}", counted(files::serve(DIRECTORY)))
         .any("/{path...}", other)
+}
+
+/// Waits now and then, when there is a response. Not before: each request that the server counts is
+/// one that a handler has seen.
+async fn pause(request: Request, next: Next) -> Response {
+    let id = Ask::of(&request).map_or(0, |ask| ask.id);
+    let response = next.run(request).await;
+    match id % 4 {
+        0 => runtime::yield_now().await,
+        1 => runtime::sleep(Duration::from_millis(1)).await,
+        _ => {}
+    }
+    response
+}
+
+/// The response that comes back is that of the request that went in.
+fn beside(request: &mut Request) -> impl FnOnce(Response) -> Response + use<> {
+    let own = Ask::of(request).map(|ask| ask.id_value());
+    move |response| {
+        let value = response.headers().get_bytes(ask::FIELD);
+        // What is passed on has none where nobody answered.
+        let value = value.filter(|value| !value.is_empty());
+        if let (Some(own), Some(value)) = (own, value) {
+            assert_eq!(value, own, "the response to another request");
+        }
+        response
+    }
 }
 
 /// The description of a request that arrived; its number is noted.
