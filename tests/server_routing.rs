@@ -127,6 +127,47 @@ fn the_most_specific_route_answers() {
 }
 
 #[test]
+fn conflicts_are_refused_with_both_places() {
+    let router = || Router::new().get("/a/{x}", matched);
+    let table: &[(&str, &[&str])] = &[
+        ("GET /a/{y}", &["answers the same requests as", "GET /a/y"]),
+        (
+            "/{x}/b",
+            &[
+                "both answer GET /a/b",
+                "GET /a/x",
+                "neither is more specific",
+            ],
+        ),
+        (
+            "/a/{x}/{$}/c",
+            &["at byte 7", "'{$}' stands at the end only"],
+        ),
+    ];
+    for (pattern, parts) in table {
+        let line = line!() + 1;
+        let result = router().try_route(pattern, matched);
+        let error = result.unwrap_err().to_string();
+        for part in *parts {
+            assert!(error.contains(part), "{error}: {part}");
+        }
+        if error.contains("(tests/server_routing.rs:") {
+            assert_eq!(
+                error.matches("(tests/server_routing.rs:").count(),
+                2,
+                "{error}"
+            );
+            assert!(
+                error.contains(&format!("(tests/server_routing.rs:{line}:")),
+                "{error}"
+            );
+        }
+    }
+    assert!(router().try_route("GET /a/b", matched).is_ok());
+    assert!(router().try_route("example.com/{x}/b", matched).is_ok());
+}
+
+#[test]
 fn paths_that_are_meant_otherwise() {
     let router = routes(&["/{$}", "/baz", "GET /tree/", "/u/{user}/home/{$}"]);
     check(
