@@ -52,9 +52,9 @@ use crate::server::routes::without_port;
 /// let users = Router::new()
 ///     .get("/{$}", |_: &Request| "all users")
 ///     .get("/{id}", |request: &Request| format!("user {}", request.param("id")))
-///     .before(|request: &mut Request| match request.header("authorization") {
+///     .before(|request: &mut Request| match request.header("x-internal") {
 ///         Some(_) => None,
-///         None => Some(Response::new().status(http::StatusCode::UNAUTHORIZED)),
+///         None => Some(Response::new().status(http::StatusCode::FORBIDDEN)),
 ///     });
 ///
 /// let router = Router::new()
@@ -193,7 +193,7 @@ impl Router {
         self.method(Method::OPTIONS, path, handler)
     }
 
-    /// Answers every method that no other route of the same path takes.
+    /// Answers every method that no other route of the same path takes, but CONNECT.
     #[must_use]
     #[track_caller]
     pub fn any<M>(self, path: &str, handler: impl Handler<M>) -> Router {
