@@ -70,9 +70,22 @@ pub struct Round {
     pub settled_milliseconds: u128,
 }
 
-/// Open descriptors of the process, but for the one that looks.
+/// Open descriptors of the process, but for the one that looks and for files that are served: the
+/// server keeps those for a while.
 pub fn descriptors() -> usize {
-    fs::read_dir("/proc/self/fd").unwrap().count() - 1
+    let all = fs::read_dir("/proc/self/fd").unwrap();
+    all.flatten().filter(|fd| !is_served(fd)).count() - 1
+}
+
+/// Files that are served and open.
+pub fn open_files() -> usize {
+    let all = fs::read_dir("/proc/self/fd").unwrap();
+    all.flatten().filter(is_served).count()
+}
+
+fn is_served(fd: &fs::DirEntry) -> bool {
+    // The descriptor that looks is gone by the time that its name is asked for.
+    fs::read_link(fd.path()).is_ok_and(|path| path.extension() == Some("bin".as_ref()))
 }
 
 /// VmRSS of proc(5).

@@ -46,6 +46,7 @@ use figures::Work;
 use figures::closing_table;
 use figures::descriptors;
 use figures::growth;
+use figures::open_files;
 use random::Random;
 use server::Serving;
 use server::held;
@@ -227,6 +228,8 @@ impl World {
             self.turn(async { self.client.close_idle() });
             self.turn(runtime::sleep(Duration::from_millis(5)));
             let now = self.rest_now();
+            // Each worker may keep each of them.
+            assert!(open_files() <= FILE_BYTES.len() * server::WORKERS);
             if now == self.rest {
                 return begin.elapsed();
             }
@@ -281,8 +284,8 @@ impl World {
         drop(self.hostile);
         let begin = Instant::now();
         // Threads of the blocking pool may hold wakers for a moment.
-        while descriptors() > descriptors_before {
-            let left = descriptors();
+        while descriptors() + open_files() > descriptors_before {
+            let left = descriptors() + open_files();
             assert!(
                 begin.elapsed() < SETTLED,
                 "{left} descriptors at the end, {descriptors_before} at the beginning"

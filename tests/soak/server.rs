@@ -32,7 +32,7 @@ use roundtrip::server::ServerHandle;
 use crate::content;
 use crate::figures::Held;
 
-const WORKERS: usize = 2;
+pub const WORKERS: usize = 2;
 /// How long a peer may make the server wait. Far more than a busy machine makes a client wait.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 /// How long `/slow` takes.
