@@ -803,3 +803,30 @@ fn a_file_that_shrinks_while_it_is_sent_cuts_the_connection() {
     }
     assert_eq!(site.get("/hello.txt").status, 200);
 }
+
+/// A link to a release is turned to the next one: seen within the second that is promised.
+#[test]
+fn the_directory_itself_may_be_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let link = folder.path().join("current");
+    for release in ["one", "two"] {
+        fs::create_dir(folder.path().join(release)).unwrap();
+        fs::write(folder.path().join(release).join("a.txt"), release).unwrap();
+    }
+    symlink("one", &link).unwrap();
+    let serving = Serving::start(Router::new().get("/", files::serve(&link)));
+    assert_eq!(serving.ask(&get("/a.txt")).text(), "one");
+    symlink("two", folder.path().join("next")).unwrap();
+    fs::rename(folder.path().join("next"), &link).unwrap();
+    let started = std::time::Instant::now();
+    while serving.ask(&get("/a.txt")).text() != "two" {
+        assert!(started.elapsed() < Duration::from_secs(5));
+    }
+    // A gap between two releases is none for those who ask.
+    fs::remove_file(&link).unwrap();
+    assert_eq!(serving.ask(&get("/a.txt")).text(), "two");
+    symlink("one", &link).unwrap();
+    while serving.ask(&get("/a.txt")).text() != "one" {
+        assert!(started.elapsed() < Duration::from_secs(10));
+    }
+}

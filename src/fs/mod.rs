@@ -64,6 +64,21 @@ impl Root {
         &self.path
     }
 
+    /// True when both are one directory.
+    pub fn is_same(&self, other: &Root) -> bool {
+        self.directory.is_same(&other.directory)
+    }
+
+    /// True when the path still names the directory that was opened, as far as can be told without
+    /// waiting.
+    ///
+    /// # Errors
+    ///
+    /// It names nothing; `WouldBlock` where a disk would have to be asked.
+    pub fn is_current(&self) -> io::Result<bool> {
+        self.directory.is_at(&self.path)
+    }
+
     /// Opens a file or directory beneath this one for reading. Whatever would lead out (`..`, an
     /// absolute path, a symbolic link) is an error of the kernel (openat2(2), RESOLVE_BENEATH).
     ///

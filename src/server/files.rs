@@ -40,6 +40,7 @@ use crate::http::target::percent_decode;
 use crate::limits::FILE_CONTENT_BYTES_MAX;
 use crate::limits::FILE_FRESH_TIME;
 use crate::runtime::Core;
+use crate::runtime::blocking;
 use crate::server::files::cache::Cache;
 use crate::server::files::cache::Known;
 use crate::server::files::listing::Item;
@@ -82,7 +83,7 @@ pub use crate::server::files::target::named_beneath;
 /// # let _ = router;
 /// ```
 pub fn serve(directory: impl AsRef<Path>) -> Files {
-    let directory = directory.as_ref().to_owned();
+    let directory = absolute(directory.as_ref());
     let root = OnceLock::new();
     if let Ok(opened) = Root::open(&directory) {
         root.get_or_init(|| opened);
@@ -113,7 +114,8 @@ pub fn file(path: impl AsRef<Path>) -> Files {
 ///
 /// Each worker remembers up to 512 paths: their open files, and the content of those up to 16 KiB. What
 /// it remembers is looked at again after a second, by name: a file that was changed, replaced or
-/// deleted is served as it was for that long at most. A file that is not asked for is closed within
+/// deleted is served as it was for that long at most. So is the path of the directory itself: it may
+/// be a link to a release, and lead to the next; while it leads nowhere, the last one is served. A file that is not asked for is closed within
 /// 20 seconds. A file that gets shorter while it is sent ends the connection: its length was told.
 #[derive(Clone)]
 pub struct Files {
@@ -182,7 +184,7 @@ impl Files {
     ///
     /// Names the path: it does not exist, is no directory, or may not be read.
     pub fn open(directory: impl AsRef<Path>) -> Result<Files> {
-        let directory = directory.as_ref().to_owned();
+        let directory = absolute(directory.as_ref());
         let root = OnceLock::from(Root::open(&directory)?);
         Ok(Files::of(directory, root))
     }
@@ -292,6 +294,9 @@ impl Files {
             Err(refused) => return refused,
         };
         let cache = self.cache();
+        if let Err(error) = self.refresh_root(cache.as_deref()).await {
+            return status_text(status_of(&error));
+        }
         // Beside the cache, which may lose in between what this request has found.
         let mut known: Vec<(String, Found)> = Vec::new();
         loop {
@@ -316,6 +321,9 @@ impl Files {
     /// The response, if what is remembered is enough for it.
     fn answer_at_once(&self, request: &Request) -> Option<Response> {
         let cache = self.cache()?;
+        if !self.is_root_fresh(&cache) {
+            return None;
+        }
         let target = match self.target_of(request) {
             Ok(target) => target,
             Err(refused) => return Some(refused),
@@ -338,7 +346,7 @@ impl Files {
             return Some(known.value);
         }
         let relative = if path.is_empty() { "." } else { path };
-        let seen = self.root().ok()?.look_beneath(relative, self.links);
+        let seen = cache.with_root(|root, _| root.look_beneath(relative, self.links))?;
         let is_same = match (&known.seen, &seen) {
             (Some(before), Ok(now)) => before == now || before.is_dir && now.is_dir,
             (None, Err(error)) => status_of(error) == StatusCode::NOT_FOUND,
@@ -446,12 +454,12 @@ impl Files {
     async fn look(&self, cache: Option<&Cache<Found>>, path: &str, is_guess: bool) -> Found {
         // The clock before the look: what changes behind it is not missed.
         let checked = Core::current().map(|core| core.now());
-        let mut opened = self.open_file(path).await;
+        let mut opened = self.open_file(cache, path).await;
         if let (Err(error), Some(cache)) = (&opened, cache)
             && is_out_of_descriptors(error)
         {
             cache.clear();
-            opened = self.open_file(path).await;
+            opened = self.open_file(Some(cache), path).await;
         }
         let (value, seen) = match opened {
             Ok((value, metadata)) => (value, Some(metadata)),
@@ -473,9 +481,13 @@ impl Files {
         value
     }
 
-    async fn open_file(&self, path: &str) -> io::Result<(Found, Metadata)> {
+    async fn open_file(
+        &self,
+        cache: Option<&Cache<Found>>,
+        path: &str,
+    ) -> io::Result<(Found, Metadata)> {
         let relative = if path.is_empty() { "." } else { path };
-        let root = self.root()?;
+        let root = self.root(cache)?;
         // Whoever asks for what is not there costs no thread.
         if let Err(error) = root.look_beneath(relative, self.links)
             && status_of(&error) == StatusCode::NOT_FOUND
@@ -505,17 +517,62 @@ impl Files {
         Ok((Found::File(Rc::new(resource)), metadata))
     }
 
-    fn root(&self) -> io::Result<&Root> {
-        if let Some(root) = self.root.get() {
-            return Ok(root);
+    /// The directory, which [`Files::refresh_root`] has looked for.
+    fn root(&self, cache: Option<&Cache<Found>>) -> io::Result<Root> {
+        let known = cache.and_then(|cache| cache.with_root(|root, _| root.clone()));
+        known
+            .or_else(|| self.root.get().cloned())
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// True when the path of the directory names what is open, and was looked at in time.
+    fn is_root_fresh(&self, cache: &Cache<Found>) -> bool {
+        let Some(now) = Core::current().map(|core| core.now()) else {
+            return false;
+        };
+        let checked = cache.with_root(|_, checked| checked);
+        if checked.is_some_and(|checked| now < checked + FILE_FRESH_TIME) {
+            return true;
         }
-        // What is missing is not found; why is between the operator and the file system.
-        let opened = Root::open(&self.directory).map_err(|_| io::ErrorKind::NotFound)?;
-        Ok(self.root.get_or_init(|| opened))
+        let known = cache.with_root(|root, _| root.clone());
+        let Some(root) = known.or_else(|| self.root.get().cloned()) else {
+            return false;
+        };
+        let is_current = match root.is_current() {
+            Ok(is_current) => is_current,
+            // A path that names nothing now, or that this process may not see any more, leaves what
+            // is open.
+            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+        };
+        if is_current {
+            cache.set_root(root, now);
+        }
+        is_current
+    }
+
+    /// Opens the directory again where its path names another one by now: a release that was put in
+    /// place by a symbolic link.
+    async fn refresh_root(&self, cache: Option<&Cache<Found>>) -> io::Result<()> {
+        if cache.is_some_and(|cache| self.is_root_fresh(cache)) {
+            return Ok(());
+        }
+        let now = Core::current().map(|core| core.now());
+        let directory = self.directory.clone();
+        let opened = match blocking(move || Root::open(directory)).await? {
+            Ok(opened) => opened,
+            // What is missing is not found; why is between the operator and the file system.
+            Err(_) => self.root(cache)?,
+        };
+        if cache.is_none() {
+            let _ = self.root.set(opened);
+        } else if let (Some(cache), Some(now)) = (cache, now) {
+            cache.set_root(opened, now);
+        }
+        Ok(())
     }
 
     async fn list(&self, request: &Request, target: &Target) -> Response {
-        let entries = match self.root() {
+        let entries = match self.root(self.cache().as_deref()) {
             Ok(root) => root.list_with(target.relative(), self.links).await,
             Err(error) => Err(error),
         };
@@ -600,6 +657,11 @@ impl fmt::Debug for Files {
             .field("only", &self.only)
             .finish_non_exhaustive()
     }
+}
+
+/// A path that means the same when the program has changed its directory.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 fn join(directory: &str, name: &str) -> String {

@@ -324,13 +324,23 @@ pub fn notify_event(fd: RawFd) {
 }
 
 /// Opens a directory of the simulated files; `None` where there are none, and real ones are meant.
-pub fn open_directory(path: &Path) -> Option<io::Result<()>> {
-    sim::with(|world| match world.files.is_directory(path) {
-        _ if world.files.is_empty() => None,
-        true => Some(Ok(())),
-        false => Some(Err(error(libc::ENOENT))),
+/// Its device and inode.
+pub fn open_directory(path: &Path) -> Option<io::Result<(u64, u64)>> {
+    sim::with(|world| {
+        let is_real = world.files.is_empty();
+        (!is_real).then(|| world.files.directory(path))
     })
     .flatten()
+}
+
+/// Device and inode of a simulated directory, if they are known at once.
+pub fn look_at_directory(path: &Path) -> io::Result<(u64, u64)> {
+    in_files(|world| {
+        if world.chaos.strikes(Fault::WouldBlock) {
+            return Err(error(libc::EAGAIN));
+        }
+        world.files.directory(path)
+    })
 }
 
 /// openat2(2) beneath a simulated directory.

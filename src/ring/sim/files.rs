@@ -77,8 +77,16 @@ impl Files {
         self.entries.is_empty()
     }
 
+    /// Device and inode of a directory.
+    pub(super) fn directory(&self, path: &Path) -> io::Result<(u64, u64)> {
+        match self.entries.get(path) {
+            Some(entry) if self.is_directory(path) => Ok((0, entry.inode)),
+            _ => Err(io::Error::from_raw_os_error(libc::ENOENT)),
+        }
+    }
+
     /// True for a directory.
-    pub(super) fn is_directory(&self, path: &Path) -> bool {
+    fn is_directory(&self, path: &Path) -> bool {
         self.entries
             .get(path)
             .is_some_and(|entry| matches!(entry.kind, Kind::Directory))

@@ -16,6 +16,7 @@ use std::path::PathBuf;
 
 use nix::dir::Dir;
 use nix::errno::Errno;
+use nix::fcntl::AT_FDCWD;
 use nix::fcntl::AtFlags;
 use nix::fcntl::OFlag;
 use nix::fcntl::OpenHow;
@@ -85,7 +86,13 @@ pub enum Links {
 
 /// An open directory beneath which files are opened.
 #[derive(Debug)]
-pub struct Directory(Place);
+pub struct Directory {
+    place: Place,
+    identity: Identity,
+}
+
+/// Tells a directory from others: device and inode.
+type Identity = (u64, u64);
 
 #[derive(Debug)]
 enum Place {
@@ -97,13 +104,44 @@ enum Place {
 impl Directory {
     /// Opens `path`, which must be a directory.
     pub fn open(path: &Path) -> io::Result<Directory> {
-        simulated!(
-            calls::open_directory(path)
-                .map(|opened| { opened.map(|()| Directory(Place::Simulated(path.to_owned()))) })
-        );
+        simulated!(calls::open_directory(path).map(|opened| {
+            opened.map(|identity| Directory {
+                place: Place::Simulated(path.to_owned()),
+                identity,
+            })
+        }));
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let fd = nix::fcntl::open(path, flags, Mode::empty())?;
-        Ok(Directory(Place::Kernel(fd)))
+        let stat = fstat(&fd)?;
+        Ok(Directory {
+            place: Place::Kernel(fd),
+            identity: (stat.st_dev, stat.st_ino),
+        })
+    }
+
+    /// True when both are one directory, whatever their paths are.
+    pub fn is_same(&self, other: &Directory) -> bool {
+        self.identity == other.identity
+    }
+
+    /// True when `path` names this directory now; without waiting, as [`Directory::look_beneath`].
+    ///
+    /// # Errors
+    ///
+    /// Those of openat2(2); `WouldBlock` where the kernel would have to ask a disk.
+    pub fn is_at(&self, path: &Path) -> io::Result<bool> {
+        let identity = match &self.place {
+            Place::Kernel(_) => {
+                let how = OpenHow::new()
+                    .flags(OFlag::O_PATH | OFlag::O_CLOEXEC | OFlag::O_DIRECTORY)
+                    .resolve(ResolveFlag::from_bits_retain(RESOLVE_CACHED));
+                let stat = fstat(&openat2(AT_FDCWD, path, how)?)?;
+                (stat.st_dev, stat.st_ino)
+            }
+            #[cfg(feature = "simulation")]
+            Place::Simulated(_) => calls::look_at_directory(path)?,
+        };
+        Ok(identity == self.identity)
     }
 
     /// Opens a file or directory beneath this one for reading. The kernel refuses every way out
@@ -111,7 +149,7 @@ impl Directory {
     /// are EXDEV; links are followed anywhere if `links` says so. Without waiting for the other end
     /// of a pipe.
     pub fn open_beneath(&self, relative: &Path, links: Links) -> io::Result<(File, Metadata)> {
-        match &self.0 {
+        match &self.place {
             Place::Kernel(directory) => open_beneath(directory, relative, links),
             #[cfg(feature = "simulation")]
             Place::Simulated(directory) => calls::open_beneath(directory, relative),
@@ -126,7 +164,7 @@ impl Directory {
     ///
     /// As for [`Directory::open_beneath`]; `WouldBlock` where the kernel does not know.
     pub fn look_beneath(&self, relative: &Path, links: Links) -> io::Result<Metadata> {
-        match &self.0 {
+        match &self.place {
             Place::Kernel(directory) => {
                 let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
                 let cached = ResolveFlag::from_bits_retain(RESOLVE_CACHED);
@@ -159,7 +197,7 @@ impl Directory {
         }
         let mut content = vec![0; metadata.len as usize];
         let is_read = file.read_exact_at(&mut content, 0).is_ok();
-        let is_same = match &self.0 {
+        let is_same = match &self.place {
             Place::Kernel(_) => Metadata::from_stat(&fstat(&file)?) == metadata,
             #[cfg(feature = "simulation")]
             Place::Simulated(_) => true,
@@ -175,7 +213,7 @@ impl Directory {
         links: Links,
         count_max: usize,
     ) -> io::Result<Vec<DirEntry>> {
-        match &self.0 {
+        match &self.place {
             Place::Kernel(directory) => list(directory, relative, links, count_max),
             #[cfg(feature = "simulation")]
             Place::Simulated(directory) => calls::list(directory, relative, count_max),

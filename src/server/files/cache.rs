@@ -16,6 +16,7 @@ use std::rc::Rc;
 use std::rc::Weak;
 
 use crate::fs::Metadata;
+use crate::fs::Root;
 use crate::limits::FILE_CACHE_ENTRIES_MAX;
 use crate::limits::FILE_CACHE_IDLE_TIME;
 use crate::runtime;
@@ -122,6 +123,8 @@ impl<T: Clone> Table<T> {
 /// The cache of one handler on one core. Nothing of it is borrowed while values are dropped.
 pub(super) struct Cache<T> {
     table: RefCell<Table<T>>,
+    /// The directory, and when its path was looked at last.
+    root: RefCell<Option<(Root, Instant)>>,
 }
 
 impl<T: Clone + 'static> Cache<T> {
@@ -133,11 +136,29 @@ impl<T: Clone + 'static> Cache<T> {
         }
         let cache = Rc::new(Cache {
             table: RefCell::new(Table::new(FILE_CACHE_ENTRIES_MAX)),
+            root: RefCell::new(None),
         });
         all.0.borrow_mut().push((key, Rc::clone(&cache)));
         // Its tasks end with the core; what it holds is weak, so that the core's end is the cache's.
         drop(runtime::spawn(close_idle(Rc::downgrade(&all), key)));
         cache
+    }
+
+    /// Calls with the directory, if it is known, and when it was looked at. Nothing is cloned: workers
+    /// may share it.
+    pub(super) fn with_root<R>(&self, call: impl FnOnce(&Root, Instant) -> R) -> Option<R> {
+        self.root
+            .borrow()
+            .as_ref()
+            .map(|(root, checked)| call(root, *checked))
+    }
+
+    /// The path was looked at: it names this. What is known of another directory is forgotten.
+    pub(super) fn set_root(&self, root: Root, checked: Instant) {
+        let before = self.root.replace(Some((root.clone(), checked)));
+        if before.is_some_and(|(before, _)| !before.is_same(&root)) {
+            self.clear();
+        }
     }
 
     pub(super) fn get(&self, path: &str) -> Option<Known<T>> {
