@@ -94,7 +94,7 @@ pub const FILE_SENDS_PER_TURN: usize = 2;
 pub const FILE_COPY_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of a file that the ring sends when the peer is slow: with their completion there is room for
 /// sendfile(2) again.
-pub const FILE_BRIDGE_BYTES: usize = 16 * 1024;
+pub const FILE_BRIDGE_BYTES: usize = 4 * 1024;
 /// Bytes of one read of a file that is sent and not in memory.
 pub const FILE_READ_BYTES: usize = 128 * 1024;
 /// How long a closing connection waits for the peer to stop sending.
@@ -293,7 +293,7 @@ const _: () = assert!(WHEEL_SLOTS.is_power_of_two());
 const _: () = assert!(OUTPUT_LOW_WATER_BYTES < OUTPUT_HIGH_WATER_BYTES);
 const _: () = assert!(COPY_BYTES_MAX < OUTPUT_LOW_WATER_BYTES);
 const _: () = assert!(FREE_BUFFER_BYTES_MAX < FILE_READ_BYTES);
-const _: () = assert!(FILE_COPY_BYTES_MAX <= FILE_READ_BYTES);
-const _: () = assert!(FILE_BRIDGE_BYTES <= FILE_READ_BYTES);
+const _: () = assert!(FILE_COPY_BYTES_MAX <= FREE_BUFFER_BYTES_MAX);
+const _: () = assert!(FILE_BRIDGE_BYTES <= FREE_BUFFER_BYTES_MAX);
 const _: () = assert!(TARGET_BYTES_MAX < REQUEST_HEAD_BYTES_MAX);
 const _: () = assert!(POOL_IDLE_PER_HOST_MAX <= POOL_IDLE_MAX);

@@ -19,6 +19,7 @@ use crate::limits::FILE_SEND_BYTES;
 use crate::net::output::Output;
 use crate::net::output::Segment;
 use crate::net::output::give_buffer;
+use crate::net::output::take_buffer;
 use crate::net::output::take_file_buffer;
 use crate::reactor::Errno;
 use crate::reactor::operation::Operation;
@@ -70,9 +71,10 @@ pub(super) fn look_ahead(output: &mut Output) -> Ahead {
                 false => Ahead::Cached,
             };
         }
-        let mut buffer = Vec::with_capacity(bytes as usize);
+        let mut buffer = room_for(bytes as usize);
         let read = sys::read_now(file, range.start, &mut buffer, bytes as usize);
         if !matches!(read, Ok(1..)) {
+            give_buffer(buffer);
             *is_cold = true;
             return Ahead::Cold;
         }
@@ -133,7 +135,7 @@ pub(super) fn bridge(output: &mut Output) -> bool {
         panic!("no file in front")
     };
     let bytes = (range.end - range.start).min(FILE_BRIDGE_BYTES as u64) as usize;
-    let mut buffer = Vec::with_capacity(bytes);
+    let mut buffer = room_for(bytes);
     if matches!(
         sys::read_now(file, range.start, &mut buffer, bytes),
         Ok(1..)
@@ -144,6 +146,13 @@ pub(super) fn bridge(output: &mut Output) -> bool {
     give_buffer(buffer);
     *is_cold = true;
     false
+}
+
+/// An empty buffer with room for so many bytes, of those that serve again.
+fn room_for(bytes: usize) -> Vec<u8> {
+    let mut buffer = take_buffer();
+    buffer.reserve_exact(bytes);
+    buffer
 }
 
 /// The ring's read of the file in front.
