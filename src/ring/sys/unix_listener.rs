@@ -68,6 +68,9 @@ fn finish_binding(socket: &Socket, bound: &Path, path: &Path, mode: Option<u32>)
     }
     listen(socket)?;
     if bound != path {
+        if is_something_else(path) {
+            return Err(Errno::EADDRINUSE.into());
+        }
         std::fs::rename(bound, path)?;
     }
     Ok(())
@@ -76,7 +79,7 @@ fn finish_binding(socket: &Socket, bound: &Path, path: &Path, mode: Option<u32>)
 fn bind_file(socket: &Socket, path: &Path) -> io::Result<()> {
     let address = UnixAddr::new(path)?;
     let mut bound = nix_socket::bind(socket.raw(), &address);
-    if bound == Err(Errno::EADDRINUSE) && is_deserted(&address) {
+    if bound == Err(Errno::EADDRINUSE) && !is_something_else(path) && is_deserted(&address) {
         remove_file(path);
         bound = nix_socket::bind(socket.raw(), &address);
     }
@@ -88,6 +91,16 @@ fn beside(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".{}", std::process::id()));
     PathBuf::from(name)
+}
+
+/// True when a file is there that is no socket: nobody wants it replaced. connect(2) refuses it as it
+/// does a socket on which nobody listens.
+fn is_something_else(path: &Path) -> bool {
+    stat::lstat(path).is_ok_and(|found| !is_socket(&found))
+}
+
+fn is_socket(found: &stat::FileStat) -> bool {
+    SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT == SFlag::S_IFSOCK
 }
 
 /// True when a socket file is there and nobody listens on it.
@@ -133,6 +146,33 @@ impl Drop for SocketFile {
 fn identity(path: &Path) -> Option<(u64, u64)> {
     debug_assert!(!path.as_os_str().as_bytes().is_empty());
     let found = stat::lstat(path).ok()?;
-    let kind = SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT;
-    (kind == SFlag::S_IFSOCK).then_some((found.st_dev, found.st_ino))
+    is_socket(&found).then_some((found.st_dev, found.st_ino))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_sockets_are_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("name");
+        let link = directory.path().join("link");
+        std::fs::write(&path, "precious").unwrap();
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        for replace in [false, true] {
+            let mode = None;
+            for path in [&path, &link] {
+                let error = bind_unix(path, UnixOptions { mode, replace }).unwrap_err();
+                assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+            }
+        }
+        assert_eq!(std::fs::read(&link).unwrap(), b"precious");
+        // And nothing of ours is left.
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 2);
+        std::fs::remove_file(&path).unwrap();
+        let options = UnixOptions::default();
+        drop(bind_unix(&path, options).unwrap());
+        drop(bind_unix(&path, options).expect("nobody listens any more"));
+    }
 }
