@@ -113,10 +113,15 @@ fn escaped_everywhere(path: &str) -> String {
     decoded.collect::<Vec<_>>().join("/")
 }
 
-/// The file handler without parameters takes the whole path.
+/// The file handler without parameters takes the whole path. Dots that are coded are no way up.
 fn check_files(request: &Request) {
+    let is_coded_dots = |segment: &str| {
+        let decoded = reference::decoded_leniently(segment.as_bytes());
+        segment.contains('%') && [&b"."[..], b".."].contains(&&decoded[..])
+    };
     let expected = normalised(request.path())
         .ok()
+        .filter(|_| !request.path().split('/').any(is_coded_dots))
         .and_then(|(names, is_directory)| {
             let path = String::from_utf8(names.join(&b'/')).ok()?;
             Some((path, is_directory))

@@ -21,8 +21,12 @@ impl Target {
         open_path(request).and_then(Target::of)
     }
 
-    /// `None` for what no file can be called.
+    /// `None` for what no file can be called. Routes, and what guards them, took `%2e%2e` for a name:
+    /// to go up with it would lead past them.
     pub(super) fn of(path: &str) -> Option<Target> {
+        if path.contains('%') && path.split('/').any(is_coded_dots) {
+            return None;
+        }
         let relative = RelativePath::of_target(path).ok()?;
         let path = String::from_utf8(relative.as_bytes().to_vec()).ok()?;
         Some(Target {
@@ -49,6 +53,12 @@ impl Target {
         };
         path.split('/').any(|segment| segment.starts_with('.'))
     }
+}
+
+/// True for `.` and `..` with escapes in them.
+fn is_coded_dots(segment: &str) -> bool {
+    segment.contains('%')
+        && percent_decode(segment).is_some_and(|name| matches!(&name[..], b"." | b".."))
 }
 
 /// What a request names beneath the root of its route: the path without slashes at its ends, and
@@ -134,7 +144,10 @@ mod tests {
     fn targets_stay_inside() {
         let path = |text: &str| Target::of(text).map(|target| target.path);
         assert_eq!(path("/a/../../../b").as_deref(), Some("b"));
-        assert_eq!(path("/%2e%2e/b").as_deref(), Some("b"));
+        assert_eq!(path("/a/../b%20").as_deref(), Some("b "));
+        for coded in ["/%2e%2e/b", "/a/%2E./b", "/a/.%2e", "/a/%2e", "/%2e/b"] {
+            assert_eq!(path(coded), None, "{coded}");
+        }
         assert_eq!(path("/..%2fb"), None);
         assert_eq!(path("/a%00"), None);
         assert_eq!(path("/%FF"), None);
