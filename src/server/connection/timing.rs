@@ -25,7 +25,7 @@ use crate::server::options::Options;
 /// What a connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// The end of a head. Its deadline never moves.
+    /// The end of a head. Its deadline never moves: that of the next one is another.
     Head,
     /// The next request.
     Idle,
@@ -136,7 +136,8 @@ impl Timing {
         } else {
             Phase::Busy
         };
-        let moves = has_progress && matches!(phase, Phase::Idle | Phase::Body);
+        // A request that came between two events which both end in a head: this is the next one.
+        let moves = has_progress && phase != Phase::Busy;
         if phase == self.phase && !moves {
             return false;
         }

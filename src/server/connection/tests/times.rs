@@ -79,3 +79,26 @@ fn a_shutdown_lets_requests_finish() {
     );
     assert_eq!(busy.end, Some("close"));
 }
+
+/// A client that pipelines as fast as it can is in the middle of a head whenever one looks.
+#[test]
+fn each_head_has_its_own_time() {
+    let seconds = Duration::from_secs;
+    let whole = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    let (start, rest) = whole.split_at(5);
+    let mut bench = Bench::new();
+    bench.recv(start.as_bytes());
+    for _ in 0..10 {
+        let later = bench.io.now() + seconds(20);
+        bench.io.set_now(later, 784_111_777);
+        bench.recv(format!("{rest}{start}").as_bytes());
+        assert_eq!(bench.text(), ok("hello"));
+        assert_eq!(bench.io.deadline(), Some(bench.io.now() + seconds(30)));
+    }
+    // And no more than that.
+    let later = bench.io.now() + seconds(20);
+    bench.io.set_now(later, 784_111_777);
+    bench.recv(b" HT");
+    assert_eq!(bench.expire(), seconds(10));
+    assert!(bench.text().starts_with("HTTP/1.1 408 "));
+}
