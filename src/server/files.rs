@@ -348,7 +348,9 @@ impl Files {
         let relative = if path.is_empty() { "." } else { path };
         let seen = cache.with_root(|root, _| root.look_beneath(relative, self.links))?;
         let is_same = match (&known.seen, &seen) {
-            (Some(before), Ok(now)) => before == now || before.is_dir && now.is_dir,
+            (Some(before), Ok(now)) => {
+                before == now && !known.is_young || before.is_dir && now.is_dir
+            }
             (None, Err(error)) => status_of(error) == StatusCode::NOT_FOUND,
             _ => false,
         };
@@ -453,7 +455,7 @@ impl Files {
     /// anybody could make up many, but for those that we guessed beside one that names something.
     async fn look(&self, cache: Option<&Cache<Found>>, path: &str, is_guess: bool) -> Found {
         // The clock before the look: what changes behind it is not missed.
-        let checked = Core::current().map(|core| core.now());
+        let clocks = Core::current().map(|core| (core.now(), core.wall_seconds()));
         let mut opened = self.open_file(cache, path).await;
         if let (Err(error), Some(cache)) = (&opened, cache)
             && is_out_of_descriptors(error)
@@ -469,10 +471,12 @@ impl Files {
             Found::File(_) | Found::Directory => true,
             Found::Nothing(status) => is_guess && *status == StatusCode::NOT_FOUND,
         };
-        if let (Some(cache), Some(checked), true) = (cache, checked, is_kept) {
+        if let (Some(cache), Some((checked, wall_seconds)), true) = (cache, clocks, is_kept) {
             let value = value.clone();
+            let is_young = |seen: &Metadata| seen.changed.0 >= wall_seconds.cast_signed() - 1;
             let known = Known {
                 value,
+                is_young: seen.as_ref().is_some_and(is_young),
                 seen,
                 checked,
             };

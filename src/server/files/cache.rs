@@ -31,6 +31,9 @@ pub(super) struct Known<T> {
     pub seen: Option<Metadata>,
     /// When it was looked at last.
     pub checked: Instant,
+    /// True exactly when it was changed at about the time when it was opened: a further change may
+    /// bear the same time, since file systems count in ticks.
+    pub is_young: bool,
 }
 
 struct Entry<T> {
@@ -216,6 +219,7 @@ mod tests {
             value,
             seen: None,
             checked: Instant::NEVER,
+            is_young: false,
         }
     }
 
