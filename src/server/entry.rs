@@ -44,6 +44,11 @@ fn pass(worker: &Rc<Worker>, io: &mut Io) -> Option<Box<dyn Protocol>> {
         Some(Err(limit)) => return refuse(worker, io, limit),
     };
     if let Some(peers) = &lifecycle.proxies {
+        if io.peer_addr().is_none() && io.local_addr().is_some() {
+            // A peer that is gone already, and no Unix socket, which has neither: what it sent may
+            // still be read, and must not pass for what comes from there.
+            return None;
+        }
         if peers.contains(io.peer_addr()) {
             return Some(Box::new(Prefix::accept(worker, io, ticket)));
         }
