@@ -106,9 +106,11 @@ a{text-decoration:none}a:hover{text-decoration:underline}";
 pub fn sort(items: &mut [Item]) {
     items.sort_by(|a, b| {
         let kind = b.is_dir.cmp(&a.is_dir);
+        // Without memory for each comparison: there are many.
         let folded = || {
-            let (a, b) = (a.name.to_ascii_lowercase(), b.name.to_ascii_lowercase());
-            a.cmp(&b)
+            let (a, b) = (a.name.iter(), b.name.iter());
+            a.map(u8::to_ascii_lowercase)
+                .cmp(b.map(u8::to_ascii_lowercase))
         };
         kind.then_with(folded).then_with(|| a.name.cmp(&b.name))
     });
