@@ -1,11 +1,11 @@
 //! Names and values of a query or a form: `application/x-www-form-urlencoded` (WHATWG URL §5).
 //!
 //! ```text
-//!   "a=1&b=x+y&a=%32" ──► Pairs: checked once ──► get("a") = "1", get_all("a") = "1", "2"
+//!   "a=1&b=x+y&a=%32" ──► Pairs: decoded once ──► get("a") = "1", get_all("a") = "1", "2"
 //!                                     └─ `;`, a bad escape, no UTF-8, too many: InvalidPairs
 //! ```
 //!
-//! What needs no decoding is borrowed.
+//! A text that needs no decoding is read where it stands.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -20,21 +20,31 @@ use crate::http::request::Request;
 use crate::http::target::hex_digit;
 use crate::limits::QUERY_PAIRS_MAX;
 
-/// The names and values of a query or a form, in their order. All of them were checked, so reading
-/// them cannot fail.
+/// The names and values of a query or a form, decoded, in their order. Reading them cannot fail.
 ///
 /// ```
 /// use roundtrip::http::query::Pairs;
 ///
 /// let pairs = Pairs::parse("tag=a&page=7&tag=b+c%21")?;
-/// assert_eq!(pairs.get("page").as_deref(), Some("7"));
+/// assert_eq!(pairs.get("page"), Some("7"));
 /// assert_eq!(pairs.get_as::<u32>("page")?, Some(7));
 /// assert_eq!(pairs.get_all("tag").collect::<Vec<_>>(), ["a", "b c!"]);
 /// # Ok::<(), roundtrip::Error>(())
 /// ```
 #[derive(Clone)]
 pub struct Pairs<'a> {
-    text: Cow<'a, str>,
+    text: Text<'a>,
+}
+
+#[derive(Clone)]
+enum Text<'a> {
+    /// As it came: nothing in it needs decoding.
+    Plain(Cow<'a, str>),
+    /// All names and values, decoded, and where each name and each value ends.
+    Decoded {
+        text: String,
+        ends: Vec<(usize, usize)>,
+    },
 }
 
 /// Why a text is no list of pairs. The text never repeats what was given.
@@ -61,17 +71,23 @@ impl<'a> Pairs<'a> {
     pub fn parse(text: impl Into<Cow<'a, str>>) -> Result<Pairs<'a>, InvalidPairs> {
         let text = text.into();
         check(&text)?;
+        let text = match memchr::memchr2(b'%', b'+', text.as_bytes()) {
+            None => Text::Plain(text),
+            Some(_) => Text::decoded(&text),
+        };
         Ok(Pairs { text })
     }
 
-    /// The first value of this name, decoded.
-    pub fn get(&self, name: &str) -> Option<Cow<'_, str>> {
-        find(&self.text, name)
+    /// The first value of this name.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let mut pairs = self.iter();
+        let found = pairs.find(|(candidate, _)| *candidate == name);
+        found.map(|(_, value)| value)
     }
 
-    /// All values of this name, decoded, in order.
-    pub fn get_all<'s>(&'s self, name: &'s str) -> impl Iterator<Item = Cow<'s, str>> {
-        let own = self.iter().filter(move |(candidate, _)| candidate == name);
+    /// All values of this name, in order.
+    pub fn get_all<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'s str> {
+        let own = self.iter().filter(move |(candidate, _)| *candidate == name);
         own.map(|(_, value)| value)
     }
 
@@ -89,19 +105,44 @@ impl<'a> Pairs<'a> {
         self.get(name).is_some()
     }
 
-    /// All names and values, decoded, in order.
-    pub fn iter(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
-        decoded(&self.text)
+    /// All names and values, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        // One of the two is empty.
+        let (plain, text, ends) = match &self.text {
+            Text::Plain(text) => (&text[..], "", &[][..]),
+            Text::Decoded { text, ends } => ("", &text[..], &ends[..]),
+        };
+        let mut start = 0;
+        let decoded = ends.iter().map(move |&(name_end, value_end)| {
+            let pair = (&text[start..name_end], &text[name_end..value_end]);
+            start = value_end;
+            pair
+        });
+        raw(plain).chain(decoded)
     }
 
     /// How many pairs there are; two of the same name are two.
     pub fn len(&self) -> usize {
-        raw(&self.text).count()
+        self.iter().count()
     }
 
     /// True without pairs.
     pub fn is_empty(&self) -> bool {
-        raw(&self.text).next().is_none()
+        self.iter().next().is_none()
+    }
+}
+
+impl Text<'_> {
+    /// Of a checked text.
+    fn decoded(checked: &str) -> Text<'static> {
+        let (mut text, mut ends) = (String::with_capacity(checked.len()), Vec::new());
+        for (name, value) in decoded(checked) {
+            text.push_str(&name);
+            let name_end = text.len();
+            text.push_str(&value);
+            ends.push((name_end, text.len()));
+        }
+        Text::Decoded { text, ends }
     }
 }
 
@@ -122,7 +163,7 @@ impl Request {
     ///
     /// let request = Request::for_target("GET", "/search?q=io+uring&page=2")?;
     /// let query = request.query_pairs()?;
-    /// assert_eq!(query.get("q").as_deref(), Some("io uring"));
+    /// assert_eq!(query.get("q"), Some("io uring"));
     /// assert_eq!(query.get_as::<u32>("page")?.unwrap_or(1), 2);
     /// # Ok::<(), roundtrip::Error>(())
     /// ```
@@ -135,7 +176,7 @@ impl Request {
         Ok(Pairs::parse(self.query().unwrap_or_default())?)
     }
 
-    /// The first value of this name in the query, decoded.
+    /// The first value of this name in the query, decoded; borrowed where nothing is to be decoded.
     ///
     /// # Errors
     ///
@@ -154,11 +195,12 @@ impl Request {
     /// As for [`Request::query_pairs`], and a value that does not spell a `T`: returned by a
     /// handler it is answered 400.
     pub fn query_as<T: FromStr>(&self, name: &str) -> Result<Option<T>> {
-        parse_as(self.query_value(name)?, name)
+        parse_as(self.query_value(name)?.as_deref(), name)
     }
 }
 
-fn parse_as<T: FromStr>(value: Option<Cow<'_, str>>, name: &str) -> Result<Option<T>> {
+/// What the value of a query or of a form of any kind spells.
+pub(crate) fn parse_as<T: FromStr>(value: Option<&str>, name: &str) -> Result<Option<T>> {
     let Some(value) = value else {
         return Ok(None);
     };
@@ -262,7 +304,7 @@ mod tests {
         let pairs = Pairs::parse(text).unwrap();
         let all: Vec<_> = pairs
             .iter()
-            .map(|(name, value)| (name.into_owned(), value.into_owned()))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
         assert_eq!(pairs.len(), all.len());
         assert_eq!(pairs.is_empty(), all.is_empty());
@@ -332,9 +374,13 @@ mod tests {
 
     #[test]
     fn borrows_what_needs_no_decoding() {
-        let pairs = Pairs::parse("a=1&b=%31").unwrap();
-        assert!(matches!(pairs.get("a"), Some(Cow::Borrowed("1"))));
-        assert!(matches!(pairs.get("b"), Some(Cow::Owned(_))));
+        let text = "a=1&b=2";
+        let pairs = Pairs::parse(text).unwrap();
+        assert_eq!(pairs.get("b").unwrap().as_ptr(), text[6..].as_ptr());
+        let request = Request::for_target("GET", "/?a=1&b=%31").unwrap();
+        let value = |name| request.query_value(name).unwrap().unwrap();
+        assert!(matches!(value("a"), Cow::Borrowed("1")));
+        assert!(matches!(value("b"), Cow::Owned(_)));
     }
 
     #[test]

@@ -29,6 +29,7 @@ use crate::http::body::Body;
 use crate::http::multipart::MultipartLimits;
 use crate::http::multipart::Part;
 use crate::http::multipart::part_no_text;
+use crate::http::query::parse_as;
 use crate::http::request::Request;
 use crate::limits::FILE_READ_BYTES;
 use crate::limits::FORM_BYTES_MAX;
@@ -173,14 +174,7 @@ impl MultipartForm {
     ///
     /// The value does not spell a `T`: returned by a handler it is answered 400.
     pub fn get_as<T: FromStr>(&self, name: &str) -> Result<Option<T>> {
-        let Some(value) = self.get(name) else {
-            return Ok(None);
-        };
-        let parsed = value.parse().map_err(|_| {
-            let text = format!("the value of `{name}` is not what it must be");
-            Error::new(ErrorKind::Protocol, text).answered(StatusCode::BAD_REQUEST)
-        });
-        parsed.map(Some)
+        parse_as(self.get(name), name)
     }
 
     /// Names and values of all fields.
