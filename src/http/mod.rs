@@ -32,6 +32,7 @@
 pub mod authentication;
 pub mod body;
 pub mod chunked;
+pub(crate) mod clean;
 pub mod conditional;
 pub mod cookie;
 pub mod date;

@@ -10,17 +10,13 @@
 //! percent-encoded, so that no target can begin another header field. A target that a stranger had a
 //! hand in, such as `?next=`, goes through [`Redirect::local`].
 
-use std::borrow::Cow;
-
 use ::http::Method;
 use ::http::StatusCode;
-use percent_encoding::AsciiSet;
-use percent_encoding::CONTROLS;
-use percent_encoding::utf8_percent_encode;
 
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Result;
+use crate::http::clean;
 use crate::http::request::Request;
 use crate::http::response::Response;
 use crate::server::into_response::IntoResponse;
@@ -99,13 +95,13 @@ impl Redirect {
         let end = self.target.find(['?', '#']).unwrap_or(self.target.len());
         let (path, rest) = self.target.split_at(end);
         let path = if path.starts_with('/') {
-            cleaned(path)
+            path.to_owned()
         } else {
             let own = request.path();
             let directory = own.rfind('/').map_or("/", |slash| &own[..=slash]);
-            cleaned(&format!("{directory}{path}"))
+            format!("{directory}{path}")
         };
-        self.target = path + rest;
+        self.target = clean::cleaned(&path).unwrap_or(path) + rest;
         self
     }
 
@@ -133,7 +129,7 @@ impl Redirect {
 
 impl IntoResponse for Redirect {
     fn into_response(self) -> Response {
-        let location: Cow<'_, str> = utf8_percent_encode(&self.target, NO_URI).into();
+        let location = clean::escaped(&self.target);
         let response = Response::new()
             .status(self.status)
             .header("Location", location.as_bytes());
@@ -144,20 +140,6 @@ impl IntoResponse for Redirect {
         response.content_type("text/html; charset=utf-8").body(page)
     }
 }
-
-/// What may stand nowhere in a URI (RFC 3986 §2); `%` may have been put there by whoever wrote it.
-/// Bytes that are not ASCII always are encoded.
-const NO_URI: &AsciiSet = &CONTROLS
-    .add(b' ')
-    .add(b'"')
-    .add(b'<')
-    .add(b'>')
-    .add(b'\\')
-    .add(b'^')
-    .add(b'`')
-    .add(b'{')
-    .add(b'|')
-    .add(b'}');
 
 /// One line for who does not follow. A link leads to pages alone: not to scripts.
 fn page(status: StatusCode, location: &str) -> String {
@@ -185,25 +167,6 @@ fn scheme(target: &str) -> Option<&str> {
 fn has_host(target: &str) -> bool {
     let host = target.strip_prefix("//");
     host.is_some_and(|host| !host.is_empty() && !host.starts_with(['/', '?', '#']))
-}
-
-/// An absolute path without `.`, `..` and empty segments; a slash at its end stays.
-fn cleaned(path: &str) -> String {
-    let mut segments = Vec::new();
-    for segment in path.split('/') {
-        match segment {
-            "" | "." => {}
-            ".." => {
-                segments.pop();
-            }
-            segment => segments.push(segment),
-        }
-    }
-    let mut clean = format!("/{}", segments.join("/"));
-    if path.ends_with('/') && clean.len() > 1 {
-        clean.push('/');
-    }
-    clean
 }
 
 #[cfg(test)]

@@ -9,7 +9,6 @@
 //! All routers that are part of another become one table when they are added to it: a look-up is one
 //! search, however deep they were nested.
 
-mod clean;
 mod scopes;
 #[cfg(test)]
 mod tests;
@@ -24,6 +23,7 @@ use percent_encoding::percent_decode_str;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Result;
+use crate::http::clean;
 use crate::http::request::Request;
 use crate::http::response::Response;
 use crate::server::handler::Endpoint;
@@ -54,7 +54,7 @@ use crate::server::routes::without_port;
 ///     .get("/{id}", |request: &Request| format!("user {}", request.param("id")))
 ///     .before(|request: &mut Request| match request.header("x-internal") {
 ///         Some(_) => None,
-///         None => Some(Response::new().status(http::StatusCode::FORBIDDEN)),
+///         None => Some(Response::new().status(roundtrip::StatusCode::FORBIDDEN)),
 ///     });
 ///
 /// let router = Router::new()
@@ -268,8 +268,8 @@ impl Router {
     /// use roundtrip::Request;
     /// use roundtrip::Router;
     ///
-    /// fn authorize(_: &mut Request) -> Result<(), http::StatusCode> {
-    ///     Err(http::StatusCode::FORBIDDEN)
+    /// fn authorize(_: &mut Request) -> Result<(), roundtrip::StatusCode> {
+    ///     Err(roundtrip::StatusCode::FORBIDDEN)
     /// }
     ///
     /// let admin = Router::new()
@@ -340,7 +340,7 @@ impl Router {
     /// it: with `Some` response, or an error. The handler then does not run.
     ///
     /// ```
-    /// use http::StatusCode;
+    /// use roundtrip::StatusCode;
     /// use roundtrip::Request;
     /// use roundtrip::Router;
     ///

@@ -15,7 +15,7 @@ use percent_encoding::utf8_percent_encode;
 
 /// The path without `.`, `..` and empty segments, or `None` if it has none, or is no path. A slash at
 /// its end stays, as Go's `net/http` does it.
-pub(super) fn cleaned(path: &str) -> Option<String> {
+pub(crate) fn cleaned(path: &str) -> Option<String> {
     if !may_be_unclean(path.as_bytes()) || !path.starts_with('/') || !is_unclean(path) {
         return None;
     }
@@ -58,8 +58,8 @@ fn is_unclean(path: &str) -> bool {
 
 /// The value of `Location` for a clean path, with the query of the request. It begins with one
 /// slash and no second one, nor a backslash, which browsers take for one: it cannot name a host.
-pub(super) fn location(path: &str, query: Option<&str>) -> String {
-    let mut location: String = Cow::from(utf8_percent_encode(path, UNSAFE)).into_owned();
+pub(crate) fn location(path: &str, query: Option<&str>) -> String {
+    let mut location = escaped(path).into_owned();
     if let Some(query) = query {
         location.push('?');
         location.push_str(query);
@@ -69,8 +69,14 @@ pub(super) fn location(path: &str, query: Option<&str>) -> String {
     location
 }
 
-/// What a target may hold though no URI does (RFC 3986 §3.3).
-const UNSAFE: &AsciiSet = &CONTROLS
+/// A path or a URL of which what may stand nowhere in a URI is percent-encoded.
+pub(crate) fn escaped(target: &str) -> Cow<'_, str> {
+    utf8_percent_encode(target, NO_URI).into()
+}
+
+/// What may stand nowhere in a URI (RFC 3986 §2); `%` may have been put there by whoever wrote it.
+/// Bytes that are not ASCII always are encoded.
+const NO_URI: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
     .add(b'<')
