@@ -12,7 +12,6 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::mpsc;
 use std::time::Duration;
 use std::time::Instant;
@@ -27,6 +26,7 @@ use roundtrip::server::hooks::CloseReason;
 use roundtrip::server::hooks::ConnectionEvent;
 use roundtrip::server::hooks::ConnectionState;
 use roundtrip::server::hooks::ProtocolErrorKind;
+use server_support::Log;
 use server_support::Peer;
 use server_support::Serving;
 use server_support::get;
@@ -299,24 +299,9 @@ fn v2_tcp4() -> Vec<u8> {
 
 const ANNOUNCED: &str = "Some(192.0.2.1:56324) Some(198.51.100.1:443)";
 
-/// Collects what is written to it.
-#[derive(Clone, Default)]
-struct Sink(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Sink {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[test]
 fn announced_addresses_are_the_requests() {
-    let log = Sink::default();
+    let log = Log::default();
     let own_log = log.clone();
     let (tell, told) = mpsc::channel();
     let mut serving = serving(move |server| {
@@ -349,7 +334,7 @@ fn announced_addresses_are_the_requests() {
     let expected = Some("192.0.2.1:56324".parse().unwrap());
     assert!(peers.len() > 100 && peers.iter().all(|peer| *peer == expected));
     serving.stop().unwrap();
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let log = log.text();
     assert!(log.lines().count() > 100);
     assert!(
         log.lines().all(|line| line.starts_with("192.0.2.1")),

@@ -14,6 +14,7 @@ use roundtrip::runtime;
 
 mod server_support;
 
+use server_support::Log;
 use server_support::Serving;
 use server_support::get;
 use server_support::request;
@@ -241,24 +242,9 @@ fn unix_sockets_serve_all_workers() {
     assert!(!path.exists());
 }
 
-/// Memory that the test can look into.
-#[derive(Clone, Default)]
-struct Shared(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Shared {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[test]
 fn the_access_log_has_a_line_per_request() {
-    let log = Shared::default();
+    let log = Log::default();
     let writer = log.clone();
     let mut serving = Serving::with(Server::new(router()), |s| s.access_log(writer));
     serving.ask(&get("/"));
@@ -267,7 +253,7 @@ fn the_access_log_has_a_line_per_request() {
     serving.ask("nonsense\r\n\r\n");
     serving.ask(&post(&["Content-Length: 3"], "abc"));
     serving.stop().unwrap();
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let text = log.text();
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines.len(), 5, "{text}");
     assert!(
