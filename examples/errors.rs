@@ -7,12 +7,12 @@
 
 use std::path::PathBuf;
 
-use http::StatusCode;
 use roundtrip::IntoResponse;
 use roundtrip::Request;
 use roundtrip::Response;
 use roundtrip::Router;
 use roundtrip::Server;
+use roundtrip::StatusCode;
 use roundtrip::error::ErrorKind;
 use roundtrip::runtime;
 use roundtrip::server::cross_origin::Protection;

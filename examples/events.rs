@@ -7,13 +7,13 @@
 
 use std::time::Duration;
 
+use roundtrip::Html;
 use roundtrip::Request;
 use roundtrip::Router;
 use roundtrip::Server;
 use roundtrip::runtime;
 use roundtrip::server::Event;
 use roundtrip::server::EventStream;
-use roundtrip::server::Html;
 
 /// An `EventSource` connects again by itself, and then says which event was its last.
 const PAGE: &str = r#"<!doctype html>

@@ -8,15 +8,15 @@
 
 use std::time::Duration;
 
+use roundtrip::Cookie;
+use roundtrip::Html;
 use roundtrip::IntoResponse;
 use roundtrip::Request;
 use roundtrip::Response;
 use roundtrip::Router;
 use roundtrip::Server;
-use roundtrip::http::cookie::Cookie;
 use roundtrip::http::cookie::SameSite;
-use roundtrip::server::Html;
-use roundtrip::server::form::FormOptions;
+use roundtrip::server::FormOptions;
 
 /// `{name}` is a name of hexadecimal digits, which need no escaping.
 const PAGE: &str = r#"<!doctype html>

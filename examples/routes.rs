@@ -9,12 +9,12 @@
 
 use std::time::Instant;
 
-use http::StatusCode;
 use roundtrip::Request;
 use roundtrip::Response;
 use roundtrip::Router;
 use roundtrip::Server;
-use roundtrip::server::middleware::Next;
+use roundtrip::StatusCode;
+use roundtrip::server::Next;
 
 fn main() -> roundtrip::Result<()> {
     let notes = Router::new()

@@ -18,7 +18,7 @@ use roundtrip::Router;
 use roundtrip::Server;
 use roundtrip::net::TcpStream;
 use roundtrip::runtime;
-use roundtrip::server::upgrade::Duplex;
+use roundtrip::server::Duplex;
 
 fn main() -> ExitCode {
     match serve() {
@@ -51,7 +51,7 @@ fn serve() -> Result<()> {
 async fn connect(request: Request) -> Result<Response> {
     let target = request.host().and_then(|host| host.rsplit_once(':'));
     let Some((host, Ok(port))) = target.map(|(host, port)| (host, port.parse())) else {
-        return Ok(Response::new().status(::http::StatusCode::BAD_REQUEST));
+        return Ok(Response::new().status(roundtrip::StatusCode::BAD_REQUEST));
     };
     let server = TcpStream::connect(host, port).await?;
     Ok(Response::tunnel(async move |client| {

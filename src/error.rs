@@ -136,7 +136,7 @@ impl Error {
     /// use roundtrip::error::ErrorKind;
     ///
     /// let error = Error::new(ErrorKind::Invalid, "an amount is positive")
-    ///     .answered(http::StatusCode::UNPROCESSABLE_ENTITY);
+    ///     .answered(roundtrip::StatusCode::UNPROCESSABLE_ENTITY);
     /// let response = error.into_response();
     /// assert_eq!(response.status_code(), 422);
     /// let body = response.body_ref().as_bytes().unwrap();

@@ -43,14 +43,21 @@ pub use crate::client::blocking;
 pub use crate::error::Error;
 pub use crate::error::Result;
 pub use crate::http::body::Body;
+pub use crate::http::cookie::Cookie;
 pub use crate::http::headers::Headers;
 pub use crate::http::request::Request;
 pub use crate::http::response::Response;
 pub use crate::runtime::block_on;
+pub use crate::server::Html;
 pub use crate::server::IntoResponse;
+#[cfg(feature = "json")]
+pub use crate::server::Json;
+pub use crate::server::Redirect;
 pub use crate::server::Router;
 pub use crate::server::Server;
 pub use crate::server::files;
+pub use ::http::Method;
+pub use ::http::StatusCode;
 
 /// Compiles the examples of the README.
 #[cfg(doctest)]

@@ -61,7 +61,7 @@ pub fn is_same(given: &[u8], secret: &[u8]) -> bool {
 ///     match request.basic_auth() {
 ///         Some(basic) if basic.verify("admin", "secret") => Response::new().body("welcome"),
 ///         _ => Response::new()
-///             .status(http::StatusCode::UNAUTHORIZED)
+///             .status(roundtrip::StatusCode::UNAUTHORIZED)
 ///             .header("WWW-Authenticate", basic_challenge("admin")),
 ///     }
 /// }

@@ -33,10 +33,10 @@
 //! impl IntoResponse for ShopError {
 //!     fn into_response(self) -> Response {
 //!         match self {
-//!             ShopError::SoldOut => (http::StatusCode::CONFLICT, "sold out").into_response(),
+//!             ShopError::SoldOut => (roundtrip::StatusCode::CONFLICT, "sold out").into_response(),
 //!             ShopError::Database(error) => {
 //!                 eprintln!("database: {error}"); // for us, not for the client
-//!                 http::StatusCode::SERVICE_UNAVAILABLE.into_response()
+//!                 roundtrip::StatusCode::SERVICE_UNAVAILABLE.into_response()
 //!             }
 //!         }
 //!     }

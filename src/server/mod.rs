@@ -43,12 +43,14 @@ pub mod worker;
 
 pub use crate::http::event_stream::Event;
 pub use crate::server::event_stream::EventStream;
+pub use crate::server::form::FormOptions;
 pub use crate::server::handle::ServerHandle;
 pub use crate::server::handler::Handler;
 pub use crate::server::into_response::Html;
 pub use crate::server::into_response::IntoResponse;
 #[cfg(feature = "json")]
 pub use crate::server::json::Json;
+pub use crate::server::middleware::Next;
 #[cfg(feature = "json")]
 pub use crate::server::problem::Problem;
 pub use crate::server::readiness::readiness;
@@ -56,3 +58,4 @@ pub use crate::server::redirect::Redirect;
 pub use crate::server::router::Router;
 pub use crate::server::service::Server;
 pub use crate::server::statistics::Statistics;
+pub use crate::server::upgrade::Duplex;

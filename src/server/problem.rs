@@ -34,7 +34,7 @@ use crate::server::into_response::answer_of;
 /// impl IntoResponse for ShopError {
 ///     fn into_response(self) -> Response {
 ///         match self {
-///             ShopError::SoldOut { item } => Problem::new(http::StatusCode::CONFLICT)
+///             ShopError::SoldOut { item } => Problem::new(roundtrip::StatusCode::CONFLICT)
 ///                 .kind("https://shop.example/problems/sold-out")
 ///                 .title("Sold out")
 ///                 .with("item", item)
