@@ -975,6 +975,27 @@ fn cross_origin_protection() {
     }
 }
 
+/// Whoever reads a body: the client is told to send it, and has its time-out.
+#[test]
+fn a_body_that_another_task_reads() {
+    let app = App::new(Router::new().post("/", async |r: Request| {
+        let reading = runtime::spawn(async move { r.into_body().text().await });
+        reading.await.expect("it is not cancelled")
+    }));
+    let head = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n";
+    let mut wire = app.connect();
+    let text = wire
+        .send(format!("{head}Expect: 100-continue\r\n\r\n"))
+        .receive();
+    assert_eq!(text, "HTTP/1.1 100 Continue\r\n\r\n");
+    assert!(wire.send("abcde").receive().ends_with("\r\n\r\nabcde"));
+    let mut wire = app.connect();
+    wire.send(format!("{head}\r\nab"));
+    app.advance(seconds(35));
+    assert!(wire.receive().starts_with("HTTP/1.1 408 "));
+    assert!(wire.is_closed());
+}
+
 // ---- the page ----------------------------------------------------------------------------------
 
 /// Each test file that the page names exists.

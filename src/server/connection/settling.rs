@@ -101,7 +101,8 @@ impl Connection {
         };
         let held_max = self.worker.options.pipelined_bytes_max;
         if !self.exchange.is_in_body() {
-            let is_held = self.behind.len() >= held_max;
+            // With nothing held one hears, even where nothing may be held: there would be no request.
+            let is_held = !self.behind.is_empty() && self.behind.len() >= held_max;
             return if is_held { Receive::Paused } else { usual };
         }
         let left = self.exchange.body_length();
@@ -110,6 +111,11 @@ impl Connection {
         };
         if sender.is_dropped() {
             return usual;
+        }
+        if !sender.is_wanted() {
+            // Whoever holds the body may begin to read it outside of our polls: then there is a
+            // 100 to be sent, and a time-out to be set.
+            sender.set_notify(io.waker().clone());
         }
         let queued = sender.queued_bytes() as u64;
         let is_large = left.is_none_or(|left| left > OWN_BUFFER_BODY_BYTES);
@@ -123,8 +129,6 @@ impl Connection {
             });
             return Receive::Body(wanted);
         }
-        // Whoever holds the body may read it outside of our polls.
-        sender.set_notify(io.waker().clone());
         Receive::Paused
     }
 }

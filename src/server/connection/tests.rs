@@ -40,6 +40,7 @@ use crate::server::router::Router;
 use crate::server::worker::Worker;
 
 mod framing;
+mod hostile;
 mod special;
 mod times;
 mod upgrades;

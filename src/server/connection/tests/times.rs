@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use crate::net::Receive;
 use crate::server::connection::tests::Bench;
 use crate::server::connection::tests::ok;
 use crate::server::connection::tests::post;
 use crate::server::connection::tests::release;
+use crate::server::options::Options;
 
 #[test]
 fn deadlines() {
@@ -101,4 +103,21 @@ fn each_head_has_its_own_time() {
     bench.recv(b" HT");
     assert_eq!(bench.expire(), seconds(10));
     assert!(bench.text().starts_with("HTTP/1.1 408 "));
+}
+
+#[test]
+fn nothing_held_is_no_silence() {
+    let mut bench = Bench::with(Options {
+        pipelined_bytes_max: 0,
+        ..Options::default()
+    });
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+    bench.recv(get("/").as_bytes());
+    assert_ne!(bench.io.receive(), Receive::Paused);
+    bench.recv((get("/wait") + &get("/")).as_bytes());
+    assert_eq!(bench.io.receive(), Receive::Paused);
+    release();
+    bench.ready();
+    assert_eq!(bench.text(), ok("hello") + &ok("waited") + &ok("hello"));
+    assert_ne!(bench.io.receive(), Receive::Paused);
 }
