@@ -1,5 +1,10 @@
 //! Every bound and default of the crate, with its reason.
 //!
+//! ```text
+//!   NAME_MAX, NAME_TIMEOUT, … ──► Options, where a knob starts ──► Server::name_max(…) changes it
+//!                           └───► the code, where there is no knob
+//! ```
+//!
 //! Units are in the names. What a user can change is a knob of `Server` or `Client` that starts
 //! from the value here; relations between the values are checked when the crate is compiled.
 

@@ -122,7 +122,7 @@ impl Request {
     /// two of them, and where it is malformed: not canonical base64, not UTF-8, without a colon,
     /// with control characters.
     ///
-    /// Compare with [`Basic::verify`]; ask with [`basic_challenge`].
+    /// Compare with [`Basic::verify`]; ask with [`basic_challenge`], whose example shows both.
     pub fn basic_auth(&self) -> Option<Basic> {
         let credentials = decode_base64(self.authorization("basic")?)?;
         let credentials = String::from_utf8(credentials).ok()?;

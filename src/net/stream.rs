@@ -270,6 +270,12 @@ impl TcpListener {
     }
 }
 
+impl fmt::Debug for TcpListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TcpListener").field(&self.0.address).finish()
+    }
+}
+
 /// A listening Unix socket of this core. Its file is removed when it is dropped.
 pub struct UnixListener(Listening);
 
@@ -290,5 +296,13 @@ impl UnixListener {
     /// Descriptors or memory are used up (try again later), or the listener is unusable.
     pub async fn accept(&self) -> io::Result<UnixStream> {
         self.0.accept().await.map(UnixStream)
+    }
+}
+
+impl fmt::Debug for UnixListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("UnixListener")
+            .field(&self.0.address)
+            .finish()
     }
 }

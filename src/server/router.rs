@@ -228,7 +228,8 @@ impl Router {
 
     /// Puts a router under a prefix: a path (`/api`, `/users/{user}`), a host (`example.com`), or
     /// both. Its patterns are then what one reads: the prefix, and the pattern behind it. `/{$}` at
-    /// `/api` is `/api/{$}`.
+    /// `/api` is `/api/{$}`, which `/api` is sent to; a route that answers `/api` itself is one of
+    /// this router: `.get("/api", …)`.
     ///
     /// Inside, [`Request::path`] is what the client sent, with the prefix; what follows it is in the
     /// parameters. For handlers that were written for another place there is
@@ -441,8 +442,9 @@ impl Router {
         self
     }
 
-    /// How long a handler may take until it has answered, for all routes of this router. Without it
-    /// the value of the router around this one holds, or the server's.
+    /// How long a handler, and the body that it streams, may take, for all routes of this router; then
+    /// it is answered 503, or cut off, as [`Server::handler_timeout`](crate::Server::handler_timeout)
+    /// says. Without it the value of the router around this one holds, or the server's.
     #[must_use]
     pub fn handler_timeout(mut self, timeout: Duration) -> Router {
         self.scopes[0].options.handler_timeout = Some(timeout);

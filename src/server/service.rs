@@ -171,8 +171,8 @@ impl Server {
 
     /// Serves on the core of the calling thread, beside whatever else runs there, without other
     /// threads: until [`ServerHandle::shutdown`](crate::server::ServerHandle::shutdown), then
-    /// finishes the requests that run, and returns with the last connection. Signals are left alone; the number of workers does not matter. A
-    /// core can serve several servers.
+    /// finishes the requests that run, and returns with the last connection. Signals are left alone;
+    /// the number of workers does not matter. A core can serve several servers.
     ///
     /// Dropping the future stops listening and closes the connections at once.
     ///

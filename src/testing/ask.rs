@@ -4,6 +4,7 @@
 //!   app.post(path).header(name, value).body(body).send() ──► Answer
 //! ```
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::client::RequestBuilder;
@@ -24,6 +25,13 @@ pub struct Ask<'app> {
     pub(super) builder: RequestBuilder,
     /// For people: method and target.
     pub(super) what: String,
+}
+
+impl fmt::Debug for Ask<'_> {
+    /// The method and the target.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Ask").field(&self.what).finish()
+    }
 }
 
 impl Ask<'_> {

@@ -43,8 +43,9 @@
 //! What runs is what runs in production, from the router down to the operations of the ring; the
 //! kernel below is the one of [`simulation`](crate::simulation), which also looks for leaks and for
 //! a stack that broke its own rules. So `sleep`, `spawn`, `blocking`, [`Client`](crate::Client) and
-//! files work within handlers; the clocks of `std::time` are real and do not move along. Names lead to what [`App::host`] put there. What comes from threads
-//! of your own does not wake anybody: for handlers that talk to them, use [`serve`].
+//! files work within handlers; the clocks of `std::time` are real and do not move along. Names lead
+//! to what [`App::host`] put there. What comes from threads of your own does not wake anybody: for
+//! handlers that talk to them, use [`serve`].
 //!
 //! A handler that panics fails the test, as soon as the app or the server is used again or dropped.
 

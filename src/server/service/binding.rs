@@ -23,9 +23,9 @@ use crate::server::handle::ServerHandle;
 use crate::server::service::Server;
 
 impl Server {
-    /// Listens on an address: `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080`, or `:8080` for all
-    /// interfaces. Port 0 takes a free one, which [`Server::local_addr`] tells. Can be called more
-    /// than once.
+    /// Listens on an address: `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080` (127.0.0.1),
+    /// `:8080` for all interfaces by IPv4, `[::]:8080` for all by IPv4 and IPv6. Port 0 takes a free
+    /// one, which [`Server::local_addr`] tells. Can be called more than once.
     ///
     /// # Errors
     ///
