@@ -14,8 +14,20 @@
 //!               ring                               io_uring, system calls, the clock
 //! ```
 //!
-//! To use it, start with `Server` and `Router`, or `Client`; `examples/tour.rs` shows both.
+//! To use it, start with [`Server`] and [`Router`], or [`Client`]; `examples/tour.rs` shows both.
 //! To read it, start with [`architecture`].
+//!
+//! | looking for | see |
+//! |---|---|
+//! | what a handler is, and may return | [`server::handler`], [`server::into_response`] |
+//! | the request: parameters, query, forms, cookies, credentials | [`Request`], [`http::cookie`], [`http::multipart`] |
+//! | the response: JSON, events, redirects, files, trailers, streams | [`Response`], [`Body`], [`server`], [`mod@files`] |
+//! | routers in routers, middleware | [`Router`], [`server::middleware`] |
+//! | time-outs, limits, PROXY headers, hooks, restarts | [`Server`], with defaults in [`limits`] |
+//! | WebSocket and other protocols on a connection | [`server::upgrade`] |
+//! | what is other than in Go | [`server::net_http`] |
+//! | sleeping, tasks, blocking work | [`runtime`] |
+//! | tests | `testing`, `simulation`: features of the same names |
 //!
 //! What it is not: no framework (no templates, no sessions), no other system than Linux, no epoll.
 

@@ -45,7 +45,8 @@ pub type ResponseFuture = Pin<Box<dyn Future<Output = Response>>>;
     message = "`{Self}` cannot handle requests",
     label = "neither `Fn(&Request) -> impl IntoResponse` nor `AsyncFn(Request) -> impl IntoResponse`",
     note = "write the type of the closure's argument: `|request: &Request| …` or \
-            `async |request: Request| …`; a handler is also `Send + Sync + 'static`",
+            `async |request: Request| …`; an `async fn` takes the `Request` by value; a handler is also \
+            `Send + Sync + 'static`",
     note = "what it returns is text, bytes, a `StatusCode`, `Response`, `Json(…)`, a `Result` of these, \
             or has an `impl IntoResponse`; `server::handler::synchronous(…)` or `asynchronous(…)` \
             around the handler says what is wrong with it"

@@ -8,8 +8,10 @@
 //! ```
 
 pub mod access_log;
+#[doc(hidden)]
 pub mod admission;
-pub mod calendar;
+mod calendar;
+#[doc(hidden)]
 pub mod connection;
 pub mod cross_origin;
 mod entry;
@@ -22,7 +24,7 @@ pub mod hooks;
 pub mod into_response;
 #[cfg(feature = "json")]
 pub mod json;
-pub mod lifecycle;
+mod lifecycle;
 pub mod middleware;
 #[doc = include_str!("net_http.md")]
 pub mod net_http {}
@@ -34,11 +36,13 @@ pub mod proxy_protocol;
 mod readiness;
 pub mod redirect;
 pub mod router;
+#[doc(hidden)]
 pub mod routes;
 mod service;
 mod site;
 pub mod statistics;
 pub mod upgrade;
+#[doc(hidden)]
 pub mod worker;
 
 pub use crate::http::event_stream::Event;
