@@ -73,6 +73,7 @@ use std::time::Duration;
 use crate::ring::sim;
 use crate::ring::sim::Installed;
 use crate::runtime;
+use crate::runtime::Core;
 use crate::runtime::Instant;
 use crate::runtime::RingOptions;
 use crate::runtime::Runtime;
@@ -335,15 +336,7 @@ fn run_on_core<F: Future>(
     let panics = Panics(running);
     let ended = runtime.block_on_with(program, |core| {
         running.flush(trace);
-        let found = running.failure.borrow().clone();
-        let wrong = match found {
-            Some(failure) => Err(failure),
-            None => checks.after_turn(core, &running.kernel),
-        };
-        if let Err(text) = wrong {
-            running.fail(text);
-            core.stop();
-        }
+        running.check_turn(checks, core);
     });
     mem::forget(panics);
     drop(runtime);
@@ -356,6 +349,19 @@ impl Running {
         let mut failure = self.failure.borrow_mut();
         if failure.is_none() && !self.has_panicked.get() {
             *failure = Some(text);
+        }
+    }
+
+    /// After each turn: what is wrong stops the core.
+    fn check_turn(&self, checks: &mut Checks, core: &Rc<Core>) {
+        let found = self.failure.borrow().clone();
+        let wrong = match found {
+            Some(failure) => Err(failure),
+            None => checks.after_turn(core, &self.kernel),
+        };
+        if let Err(text) = wrong {
+            self.fail(text);
+            core.stop();
         }
     }
 

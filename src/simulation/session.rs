@@ -73,15 +73,7 @@ impl Session {
             let now = running.kernel.now();
             *has_slept |= now - *last > ASLEEP;
             *last = now;
-            let found = running.failure.borrow().clone();
-            let wrong = match found {
-                Some(failure) => Err(failure),
-                None => checks.after_turn(core, &running.kernel),
-            };
-            if let Err(text) = wrong {
-                running.fail(text);
-                core.stop();
-            }
+            running.check_turn(checks, core);
         });
         ended.map_err(|error| {
             let failure = self.running.failure.borrow().clone();
