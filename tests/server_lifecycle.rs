@@ -414,7 +414,7 @@ fn malformed_headers_close_without_an_answer() {
     assert!(told.try_recv().is_err());
     let statistics = serving.handle.statistics();
     assert_eq!(statistics.connections_refused, 6);
-    assert_eq!(statistics.head_timeouts, 2);
+    assert_eq!(statistics.header_timeouts, 2);
     assert_eq!(statistics.requests, 0);
 }
 
@@ -568,7 +568,7 @@ fn ends_have_their_reasons() {
         life_of(&told).1.state,
         ConnectionState::Closed(CloseReason::Timeout)
     );
-    assert_eq!(serving.handle.statistics().head_timeouts, 1);
+    assert_eq!(serving.handle.statistics().header_timeouts, 1);
     let (mut serving, told) = states(|server| server.requests_per_connection_max(1));
     serving.peer().send(get("/")).answer();
     let reason = CloseReason::RequestCount;

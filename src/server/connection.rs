@@ -212,7 +212,7 @@ impl Protocol for Connection {
                 }
             },
             Expired::Head => {
-                self.worker.counters.count_head_timeout();
+                self.worker.counters.count_header_timeout();
                 let refusal = self.exchange.time_out_head();
                 self.refuse(io, refusal, &[]);
                 self.settle(io)

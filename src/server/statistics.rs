@@ -42,7 +42,7 @@ pub struct Statistics {
     /// Requests answered 503 because as many ran as may run.
     pub requests_shed: u64,
     /// Connections that sent no request, or no end of its head, in time.
-    pub head_timeouts: u64,
+    pub header_timeouts: u64,
     /// Connections closed because no further request came.
     pub idle_timeouts: u64,
     /// Bodies of requests that came too slowly.
@@ -69,7 +69,7 @@ pub struct Counters {
     connections_retired: AtomicU64,
     in_flight: AtomicU64,
     shed: AtomicU64,
-    head_timeouts: AtomicU64,
+    header_timeouts: AtomicU64,
     idle_timeouts: AtomicU64,
     body_timeouts: AtomicU64,
     write_timeouts: AtomicU64,
@@ -137,8 +137,8 @@ impl Counters {
     }
 
     /// A head did not come in time.
-    pub fn count_head_timeout(&self) {
-        add_one(&self.head_timeouts);
+    pub fn count_header_timeout(&self) {
+        add_one(&self.header_timeouts);
     }
 
     /// No further request came.
@@ -200,7 +200,7 @@ impl Counters {
         sum.connections_retired += self.connections_retired.load(Ordering::Relaxed);
         sum.requests_in_flight += self.in_flight.load(Ordering::Relaxed);
         sum.requests_shed += self.shed.load(Ordering::Relaxed);
-        sum.head_timeouts += self.head_timeouts.load(Ordering::Relaxed);
+        sum.header_timeouts += self.header_timeouts.load(Ordering::Relaxed);
         sum.idle_timeouts += self.idle_timeouts.load(Ordering::Relaxed);
         sum.body_timeouts += self.body_timeouts.load(Ordering::Relaxed);
         sum.write_timeouts += self.write_timeouts.load(Ordering::Relaxed);

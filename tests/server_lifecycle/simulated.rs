@@ -243,7 +243,7 @@ fn a_thousand_slow_connections_are_cut_while_another_is_served() {
         }
         Ok(())
     });
-    assert_eq!(statistics.head_timeouts, 500);
+    assert_eq!(statistics.header_timeouts, 500);
     assert_eq!(statistics.body_timeouts, 250);
     assert_eq!(statistics.write_timeouts, 250);
     assert_eq!(statistics.idle_timeouts, 0);
@@ -414,7 +414,7 @@ fn a_kept_connection_has_its_own_time_out() {
         },
     );
     assert_eq!(statistics.idle_timeouts, 1);
-    assert_eq!(statistics.head_timeouts, 1);
+    assert_eq!(statistics.header_timeouts, 1);
     assert_eq!(statistics.connections_open, 1);
 }
 
@@ -533,6 +533,6 @@ fn a_proxy_header_has_no_time_of_its_own() {
         assert_eq!((good.status.get(), good.ended_after.get()), (200, None));
         Ok(())
     });
-    assert_eq!(statistics.head_timeouts, 4);
+    assert_eq!(statistics.header_timeouts, 4);
     assert_eq!(statistics.connections_refused, 2);
 }

@@ -182,7 +182,7 @@ impl Connection {
             .is_some_and(|life| life.expires_at <= io.now());
         let counters = &self.worker.counters;
         let reason = if self.timing.is_new() {
-            counters.count_head_timeout();
+            counters.count_header_timeout();
             CloseReason::Timeout
         } else if is_expired {
             counters.count_retired();

@@ -125,7 +125,7 @@ impl Protocol for Prefix {
     }
 
     fn on_deadline(&mut self, io: &mut Io) -> Step {
-        self.worker.counters.count_head_timeout();
+        self.worker.counters.count_header_timeout();
         let held = std::mem::take(&mut self.held);
         self.refuse(io, "the PROXY header did not arrive in time", &held)
     }

@@ -15,21 +15,23 @@ impl Server {
         self
     }
 
-    /// From accept, or the first byte of a further request, to the end of the head: 30 s.
+    /// From accept, or the first byte of a further request, to the end of the head: 30 s. Then the
+    /// connection is closed, with a 408 for who has begun a request.
     #[must_use]
     pub fn header_timeout(mut self, timeout: Duration) -> Server {
         self.options.header_timeout = timeout;
         self
     }
 
-    /// Between two requests of a connection: 90 s.
+    /// Between two requests of a connection: 90 s from the last byte that was sent. Then it is closed.
     #[must_use]
     pub fn idle_timeout(mut self, timeout: Duration) -> Server {
         self.options.idle_timeout = timeout;
         self
     }
 
-    /// Between two signs of progress of a request's body: 30 s. Beside, there is a least rate:
+    /// Between two signs of progress of a request's body: 30 s. Then reading it fails with an error
+    /// that is answered 408, and the connection is closed. Beside, there is a least rate:
     /// [`Server::body_bytes_per_second_min`].
     #[must_use]
     pub fn body_timeout(mut self, timeout: Duration) -> Server {
@@ -53,8 +55,8 @@ impl Server {
         self
     }
 
-    /// Between two signs of progress of what is sent: 30 s. Beside, there is a least rate:
-    /// [`Server::write_bytes_per_second_min`].
+    /// Between two signs of progress of what is sent: 30 s. Then the connection is aborted. Beside,
+    /// there is a least rate: [`Server::write_bytes_per_second_min`].
     #[must_use]
     pub fn write_timeout(mut self, timeout: Duration) -> Server {
         self.options.write_timeout = timeout;
@@ -92,7 +94,8 @@ impl Server {
         self
     }
 
-    /// How long a shutdown waits for the requests that run: 30 s, after the drain delay.
+    /// How long a shutdown waits for the requests that run: 30 s, after the drain delay. What runs
+    /// then is aborted.
     #[must_use]
     pub fn shutdown_timeout(mut self, timeout: Duration) -> Server {
         self.options.shutdown_timeout = timeout;
@@ -137,7 +140,7 @@ impl Server {
         self
     }
 
-    /// Writes one line per request, from a thread of its own; see
+    /// Writes one line per request, from a thread of its own; without it there is no log. See
     /// [`access_log`](crate::server::access_log). A writer that stalls costs lines, which are
     /// counted, and never stalls a worker.
     #[must_use]
