@@ -157,6 +157,10 @@ pub const QUERY_PAIRS_MAX: usize = 10_000;
 pub const COOKIES_MAX: usize = 3_000;
 /// Bytes of the domain of a cookie: of any host name (RFC 1035 §2.3.4).
 pub const COOKIE_DOMAIN_BYTES_MAX: usize = 253;
+/// Parameters of a value such as `Content-Type`, each of which is compared with all others: far more
+/// than any has.
+pub const FIELD_PARAMETERS_MAX: usize = 32;
+
 /// Parts of a multipart form: net/http's bound.
 pub const MULTIPART_PARTS_MAX: usize = 1_000;
 /// Header fields of all parts of a multipart form: net/http's bound.

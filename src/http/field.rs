@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 use crate::http::headers::Headers;
 use crate::http::token;
+use crate::limits::FIELD_PARAMETERS_MAX;
 
 /// A value and its parameters, in order, no two of the same name.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,7 +37,8 @@ impl<'a> Parameterized<'a> {
     }
 
     /// Reads a value. `\"` and `\\` are escapes in a quoted string and any other `\` is itself,
-    /// as browsers write paths. `None` where it is malformed, or has a parameter twice.
+    /// as browsers write paths. `None` where it is malformed, has a parameter twice, or more than
+    /// [`FIELD_PARAMETERS_MAX`].
     pub(super) fn parse(text: &'a str) -> Option<Self> {
         let (value, mut rest) = text.split_once(';').unwrap_or((text, ""));
         let value = value.trim_matches(BLANKS);
@@ -55,6 +57,9 @@ impl<'a> Parameterized<'a> {
             }
             let (name, behind) = rest.split_once('=')?;
             let (value, behind) = parameter_value(behind)?;
+            if parameters.len() == FIELD_PARAMETERS_MAX {
+                return None;
+            }
             let is_known = |(known, _): &(&str, _)| name.eq_ignore_ascii_case(known);
             if !token::is_token(name.as_bytes()) || parameters.iter().any(is_known) {
                 return None;
@@ -152,6 +157,16 @@ mod tests {
                 assert_eq!(found.get(name), Some(*value), "{text}");
             }
         }
+    }
+
+    #[test]
+    fn parameters_are_bounded() {
+        let value = |count: usize| {
+            let parameters = (0..count).map(|number| format!(";p{number}=v"));
+            "a/b".to_owned() + &parameters.collect::<String>()
+        };
+        assert!(Parameterized::parse(&value(FIELD_PARAMETERS_MAX)).is_some());
+        assert!(Parameterized::parse(&value(FIELD_PARAMETERS_MAX + 1)).is_none());
     }
 
     #[test]
