@@ -41,10 +41,12 @@ simulate: ## one SEED step by step (CLIENTS, REQUESTS, PEERS, HOSTS, FAULTS), or
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 ASAN = RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address -Cforce-frame-pointers=yes" \
 	ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1 \
-	$(CARGO) test --target $(HOST) --target-dir target/asan --features cli,simulation
+	$(CARGO) test --target $(HOST) --target-dir target/asan --all-features
 ASAN_TESTS = cancellation cancellation_simulated canary_patterns canary_servers client \
-	client_allocations descriptors fuzz_corpus server_allocations server_exchange server_files \
-	server_here server_limits server_malformed server_requests simulated soak
+	client_allocations descriptors fuzz_corpus net_http_wire rfc_musts server_allocations \
+	server_backpressure server_bodies server_drain server_exchange server_files server_here \
+	server_lifecycle server_limits server_malformed server_requests server_responses server_routing \
+	server_upgrades simulated smuggling soak
 
 asan: ## tests on the real kernel and on the simulated one, under AddressSanitizer
 	$(ASAN) --test sanitizer

@@ -45,10 +45,9 @@ fn statuses() {
         process::text(command.args(arguments))
     };
     assert_eq!(status(&[&server.url("/missing")]), "404");
-    assert_eq!(
-        status(&["--path-as-is", &server.url("/../etc/passwd")]),
-        "404"
-    );
+    let above = server.url("/../etc/passwd");
+    assert_eq!(status(&["--path-as-is", &above]), "307");
+    assert_eq!(status(&["--path-as-is", "--location", &above]), "404");
     assert_eq!(
         status(&["--path-as-is", &server.url("/%2e%2e/etc/passwd")]),
         "404"
