@@ -169,7 +169,7 @@ mod tests {
         }
     }
 
-    fn post(content_type: &str, body: &'static str) -> Request {
+    fn post(content_type: &str, body: impl Into<Body>) -> Request {
         let request = Request::for_target("POST", "/").unwrap();
         let request = request.with_header("Content-Type", content_type).unwrap();
         request.with_body(body)
@@ -224,7 +224,7 @@ mod tests {
             assert_eq!(error.answer(), Some(StatusCode::BAD_REQUEST));
             assert!(error.source().is_some());
         }
-        let deep: &'static str = "[".repeat(10_000).leak();
+        let deep = "[".repeat(10_000);
         let error = ready(post("application/json", deep).json::<Value>()).unwrap_err();
         assert_eq!(error.answer(), Some(StatusCode::BAD_REQUEST));
     }
