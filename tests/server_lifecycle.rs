@@ -10,8 +10,11 @@ mod simulated;
 use std::io::Read;
 use std::io::Write;
 use std::net::SocketAddr;
+use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::time::Duration;
 use std::time::Instant;
@@ -664,6 +667,32 @@ fn an_upgraded_connection_is_still_told_and_counted() {
     let mut next = serving.peer();
     next.send(format!("{V1}{}", get("/")));
     assert_eq!(next.answer().status, 200, "its place is free");
+}
+
+/// Its address is not known any more, as that of a client on a Unix socket never is, and what it
+/// sent is there to be read.
+#[test]
+fn who_reset_its_connection_is_no_unix_socket() {
+    static SERVED: AtomicUsize = AtomicUsize::new(0);
+    let router = Router::new().get("/", |_: &Request| {
+        SERVED.fetch_add(1, Ordering::SeqCst);
+        "served"
+    });
+    let serving = Serving::with(Server::new(router), |server| {
+        let server = server.proxy_protocol(["unix"]).unwrap();
+        let mut stream = TcpStream::connect(server.local_addr().unwrap()).unwrap();
+        write!(stream, "{V1}{}", get("/")).unwrap();
+        let linger = libc::linger {
+            l_onoff: 1,
+            l_linger: 0,
+        };
+        nix::sys::socket::setsockopt(&stream, nix::sys::socket::sockopt::Linger, &linger).unwrap();
+        server
+    });
+    wait_until(&serving, |s| {
+        s.connections_accepted == 1 && s.connections_open == 0
+    });
+    assert_eq!(SERVED.load(Ordering::SeqCst), 0);
 }
 
 #[test]
