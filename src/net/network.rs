@@ -12,6 +12,7 @@ use slab::Slab;
 
 use crate::net::listener::ListenSocket;
 use crate::net::listener::Listener;
+use crate::net::output::drop_shared;
 use crate::net::protocol::Io;
 use crate::net::protocol::Origin;
 use crate::net::protocol::Protocol;
@@ -329,7 +330,7 @@ impl Net {
             return;
         }
         let mut spent = self.spent.take();
-        spent.clear();
+        spent.drain(..).for_each(drop_shared);
         let mut place = self.spent.borrow_mut();
         // Its memory serves again, unless something was spent meanwhile.
         if place.is_empty() {

@@ -503,6 +503,48 @@ fn bytes_are_dropped_when_nothing_is_borrowed() {
     }
 }
 
+/// Shared bytes whose last drop fails.
+struct Bomb(Vec<u8>);
+
+impl AsRef<[u8]> for Bomb {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("a drop that fails");
+    }
+}
+
+#[test]
+fn bytes_whose_drop_fails_harm_nobody() {
+    for len in [100, 100_000, 1_000_000] {
+        let runtime = Runtime::small().unwrap();
+        let events = Events {
+            on_ready: Some(Box::new(move |io| {
+                for _ in 0..2 {
+                    io.append_bytes(Bytes::from_owner(Bomb(vec![1; len])));
+                }
+                Step::CloseAfterFlush
+            })),
+            ..Events::default()
+        };
+        runtime
+            .block_on(async {
+                let core = Core::current().unwrap();
+                let (_, mut peer) = open_pair(&core, Box::new(events));
+                let reading = blocking(move || {
+                    peer.read_exact(&mut vec![0; 2 * len]).unwrap();
+                });
+                reading.await.unwrap();
+                assert!(all_gone(&core).await);
+            })
+            .unwrap();
+    }
+}
+
 #[test]
 fn a_send_in_flight_at_the_end_is_dropped_when_nothing_is_borrowed() {
     let directory = tempfile::tempdir().unwrap();
