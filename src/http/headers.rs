@@ -257,10 +257,9 @@ impl Headers {
 
     /// All fields with what framing knows of their names.
     pub(super) fn iter_known(&self) -> impl Iterator<Item = (Known, &[u8], &[u8])> {
-        self.memory.iter().flat_map(|memory| {
-            let fields = memory.fields.iter();
-            fields.map(|field| (field.known, memory.name_bytes(*field), memory.value(*field)))
-        })
+        let bytes = self.memory.as_ref().map_or(&[][..], |memory| &memory.bytes);
+        let fields = self.fields().iter();
+        fields.map(|field| (field.known, field.name_in(bytes), field.value_in(bytes)))
     }
 
     fn fields(&self) -> &[Field] {
@@ -290,6 +289,16 @@ fn check<'a>(name: &'a str, value: &'a [u8]) -> Result<(&'a [u8], &'a [u8]), Inv
 }
 
 impl Field {
+    #[inline]
+    fn name_in(self, bytes: &[u8]) -> &[u8] {
+        &bytes[self.name_start as usize..][..usize::from(self.name_len)]
+    }
+
+    #[inline]
+    fn value_in(self, bytes: &[u8]) -> &[u8] {
+        &bytes[self.value_start as usize..][..self.value_len as usize]
+    }
+
     fn bytes_len(self) -> usize {
         usize::from(self.name_len) + self.value_len as usize
     }
@@ -303,7 +312,7 @@ impl Memory {
     }
 
     fn name_bytes(&self, field: Field) -> &[u8] {
-        &self.bytes[field.name_start as usize..][..usize::from(field.name_len)]
+        field.name_in(&self.bytes)
     }
 
     fn name(&self, field: Field) -> &str {
@@ -311,7 +320,7 @@ impl Memory {
     }
 
     fn value(&self, field: Field) -> &[u8] {
-        &self.bytes[field.value_start as usize..][..field.value_len as usize]
+        field.value_in(&self.bytes)
     }
 
     fn is_named(&self, field: Field, name: &[u8]) -> bool {

@@ -103,14 +103,15 @@ impl Request {
     pub fn for_target(method: &str, target: &str) -> Result<Request> {
         let method = Method::from_bytes(method.as_bytes())
             .map_err(|_| Error::new(ErrorKind::Invalid, "the method is not a token"))?;
-        if !token::is_target(target.as_bytes()) {
+        let kinds = token::target_kinds(target.as_bytes());
+        if target.is_empty() || kinds & token::TARGET_INVALID != 0 {
             return Err(Error::new(
                 ErrorKind::Invalid,
                 "a request target is visible ASCII without `#`",
             ));
         }
         let mut request = Request::blank();
-        request.set_head(method, target, Version::HTTP_11);
+        request.set_head(method, target, kinds, Version::HTTP_11);
         Ok(request)
     }
 
@@ -136,14 +137,15 @@ impl Request {
         Request { inner: Some(inner) }
     }
 
-    /// Sets the request line; the target was checked.
-    pub(super) fn set_head(&mut self, method: Method, target: &str, version: Version) {
+    /// Sets the request line; the target was checked, and holds bytes of these
+    /// [kinds](token::target_kinds).
+    pub(super) fn set_head(&mut self, method: Method, target: &str, kinds: u8, version: Version) {
         let inner = self.inner_mut();
         inner.method = method;
         inner.version = version;
         inner.target.clear();
         inner.target.push_str(target);
-        inner.path = path_of(target);
+        inner.path = path_of(target, kinds & token::QUERY != 0);
     }
 
     /// The method.
@@ -467,7 +469,8 @@ impl Request {
         let inner = self.inner();
         let body = inner.body.try_clone()?;
         let mut clone = Request::blank();
-        clone.set_head(inner.method.clone(), &inner.target, inner.version);
+        let kinds = token::target_kinds(inner.target.as_bytes());
+        clone.set_head(inner.method.clone(), &inner.target, kinds, inner.version);
         let copy = clone.inner_mut();
         copy.headers = inner.headers.clone();
         copy.body = body;
@@ -491,8 +494,11 @@ impl Request {
 
 /// Where the path of a target stands. Of a whole URL the path may be empty, and stands behind the
 /// authority; an authority has none, and stands before it.
-fn path_of(target: &str) -> (u32, u32) {
+fn path_of(target: &str, has_query: bool) -> (u32, u32) {
     let path_end = |start: usize| {
+        if !has_query {
+            return target.len();
+        }
         let query = memchr::memchr(b'?', &target.as_bytes()[start..]);
         query.map_or(target.len(), |at| start + at)
     };
@@ -511,7 +517,11 @@ fn path_of(target: &str) -> (u32, u32) {
 }
 
 /// The path that stands there, or what its absence means.
+#[inline]
 fn path_in(target: &str, (start, end): (u32, u32)) -> &str {
+    if start == 0 {
+        return &target[..end as usize];
+    }
     let path = &target[start as usize..end as usize];
     if path.is_empty() && target[..start as usize].contains("://") {
         return "/";
@@ -707,7 +717,7 @@ mod tests {
         assert_eq!(request.params().count(), 0);
         drop(request);
         let mut request = Request::for_target("GET", "/c").unwrap();
-        request.set_head(Method::GET, "/c", Version::HTTP_10);
+        request.set_head(Method::GET, "/c", 0, Version::HTTP_10);
         drop(request);
         let request = Request::new(Method::GET, Url::parse("http://h").unwrap());
         assert_eq!(request.version(), Version::HTTP_11);

@@ -38,6 +38,7 @@ use crate::http::head::RequestHead;
 use crate::http::head::Scan;
 use crate::http::head::Scanner;
 use crate::http::head::parse_request;
+use crate::http::head::parse_whole_request;
 use crate::http::headers::Headers;
 use crate::http::known::Known;
 use crate::http::recycle::FreeList;
@@ -251,7 +252,11 @@ impl Exchange {
                 if input.is_empty() {
                     return (0, Event::NeedMore);
                 }
-                self.receive_whole_head(input, limits)
+                // The common case: all of the head in one piece, parsed where it lies.
+                match parse_whole_request(input, limits) {
+                    Some((used, head)) => (used, self.enter(&input[..used], head)),
+                    None => self.receive_first_piece(input, limits),
+                }
             }
             Receiving::Head(_) => self.receive_partial_head(input, limits),
             Receiving::Body(_) => self.receive_body(input),
@@ -323,8 +328,9 @@ impl Exchange {
         }
     }
 
-    /// The common case: all of the head in one piece, parsed where it lies.
-    fn receive_whole_head(&mut self, input: &[u8], limits: &HeadLimits) -> (usize, Event) {
+    /// The first piece of a head that goes on, or is none.
+    #[inline(never)]
+    fn receive_first_piece(&mut self, input: &[u8], limits: &HeadLimits) -> (usize, Event) {
         let mut scanner = Scanner::request(*limits);
         match scanner.push(input) {
             Ok(Scan::Complete { used }) => (used, self.begin(&input[..used], limits)),
@@ -360,7 +366,15 @@ impl Exchange {
     }
 
     fn begin(&mut self, head: &[u8], limits: &HeadLimits) -> Event {
-        match parse_request(head, limits).and_then(|head| self.accept(head)) {
+        match parse_request(head, limits) {
+            Ok(parsed) => self.enter(head, parsed),
+            Err(error) => self.refuse_head(head, error),
+        }
+    }
+
+    #[inline]
+    fn enter(&mut self, head: &[u8], parsed: RequestHead) -> Event {
+        match self.accept(parsed) {
             Ok(request) => Event::Request(request),
             Err(error) => self.refuse_head(head, error),
         }

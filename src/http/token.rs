@@ -33,9 +33,12 @@ const fn classes() -> [u8; 256] {
         if matches!(b, b'[' | b']') {
             class |= HOST_BRACKET;
         }
-        if b == b'%' {
-            class |= PERCENT;
-        }
+        class |= match b {
+            b'%' => PERCENT,
+            b'?' => QUERY,
+            b':' => HOST_COLON,
+            _ => 0,
+        };
         table[byte] = class;
         byte += 1;
     }
@@ -83,7 +86,10 @@ pub(super) fn is_target(bytes: &[u8]) -> bool {
 /// Bit of [`target_kinds`]: a byte that stands in no target.
 pub(super) const TARGET_INVALID: u8 = TARGET;
 
-/// Which kinds of bytes there are: [`TARGET_INVALID`], [`PERCENT`].
+/// Bit of [`target_kinds`], and entry of [`CLASSES`]: a question mark, behind which the query is.
+pub(super) const QUERY: u8 = 32;
+
+/// Which kinds of bytes there are: [`TARGET_INVALID`], [`PERCENT`], [`QUERY`].
 #[inline]
 pub(super) fn target_kinds(bytes: &[u8]) -> u8 {
     let (mut all, mut any) = (TARGET, 0);
@@ -92,13 +98,15 @@ pub(super) fn target_kinds(bytes: &[u8]) -> u8 {
         all &= class;
         any |= class;
     }
-    (all ^ TARGET) | (any & PERCENT)
+    (all ^ TARGET) | (any & (PERCENT | QUERY))
 }
 
 /// Bit of [`host_kinds`]: a byte that stands in no host (RFC 3986 §3.2.2) and no port.
 pub(super) const HOST_INVALID: u8 = HOST;
 /// Bit of [`host_kinds`], and entry of [`CLASSES`]: a bracket, as around an IPv6 address.
 pub(super) const HOST_BRACKET: u8 = 2;
+/// Bit of [`host_kinds`], and entry of [`CLASSES`]: a colon, as before a port.
+pub(super) const HOST_COLON: u8 = 64;
 /// Bit of [`host_kinds`] and [`target_kinds`], and entry of [`CLASSES`]: a percent sign, which two
 /// digits follow.
 pub(super) const PERCENT: u8 = 16;
@@ -113,7 +121,7 @@ pub(super) fn host_kinds(bytes: &[u8]) -> u8 {
         all &= class;
         any |= class;
     }
-    (all ^ HOST) | (any & (HOST_BRACKET | PERCENT))
+    (all ^ HOST) | (any & (HOST_BRACKET | HOST_COLON | PERCENT))
 }
 
 /// True when two hexadecimal digits follow each percent sign (RFC 3986 §2.1).
@@ -173,8 +181,10 @@ mod tests {
         assert!(!is_target(b"/\xc3\xa4"));
         assert!(!is_target(b""));
         assert_eq!(target_kinds(b"/a%20"), PERCENT);
-        let both = HOST_BRACKET | PERCENT;
-        assert_eq!(host_kinds(b"[::1%25en0]:80"), both);
+        let all = HOST_BRACKET | HOST_COLON | PERCENT;
+        assert_eq!(host_kinds(b"[::1%25en0]:80"), all);
+        assert_eq!(target_kinds(b"/a:b?"), QUERY);
+        assert_eq!(host_kinds(b"a.b"), 0);
         assert!(is_percent_coded(b"a%41%fFb") && is_percent_coded(b""));
         assert!(!is_percent_coded(b"a%4") && !is_percent_coded(b"%") && !is_percent_coded(b"%4g"));
         assert_eq!(host_kinds(b"a{"), HOST_INVALID);

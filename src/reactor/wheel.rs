@@ -51,6 +51,8 @@ pub struct Wheel {
     free: Vec<u32>,
     /// All buckets up to this tick are empty or hold nodes of later revolutions.
     tick: u64,
+    /// The tick of the first bucket that has nodes; `u64::MAX` without any. Each turn asks for it.
+    first: u64,
 }
 
 impl Wheel {
@@ -62,6 +64,7 @@ impl Wheel {
             nodes: Vec::new(),
             free: Vec::new(),
             tick: now.as_nanoseconds() / TICK_NANOSECONDS,
+            first: u64::MAX,
         }
     }
 
@@ -119,6 +122,10 @@ impl Wheel {
         if now_tick <= self.tick {
             return;
         }
+        if now_tick < self.first {
+            self.tick = now_tick;
+            return;
+        }
         // After a long sleep every bucket is due once; nodes tell whether they are.
         let first = (self.tick + 1).max((now_tick + 1).saturating_sub(WHEEL_SLOTS as u64));
         self.tick = now_tick;
@@ -139,10 +146,18 @@ impl Wheel {
                 index = next;
             }
         }
+        self.first = self.find_first();
     }
 
     /// When to look again: no deadline passes before. May be early, never late.
     pub fn next(&self) -> Option<Instant> {
+        match self.first {
+            u64::MAX => None,
+            tick => Some(Instant::from_nanoseconds(tick * TICK_NANOSECONDS)),
+        }
+    }
+
+    fn find_first(&self) -> u64 {
         let start = (self.tick as usize + 1) % WHEEL_SLOTS;
         for step in 0..=WORDS {
             let word = (start / 64 + step) % WORDS;
@@ -155,11 +170,10 @@ impl Wheel {
             if bits != 0 {
                 let bucket = word * 64 + bits.trailing_zeros() as usize;
                 let distance = (bucket + WHEEL_SLOTS - start) % WHEEL_SLOTS;
-                let tick = self.tick + 1 + distance as u64;
-                return Some(Instant::from_nanoseconds(tick * TICK_NANOSECONDS));
+                return self.tick + 1 + distance as u64;
             }
         }
-        None
+        u64::MAX
     }
 
     fn link(&mut self, index: u32) {
@@ -177,13 +191,14 @@ impl Wheel {
         }
         self.buckets[bucket] = index;
         self.occupied[bucket / 64] |= 1 << (bucket % 64);
+        self.first = self.first.min(self.nodes[index as usize].tick);
     }
 
     fn unlink(&mut self, index: u32) {
         let node = &mut self.nodes[index as usize];
         assert!(node.linked, "a timer that is in no bucket is unlinked");
         node.linked = false;
-        let (previous, next) = (node.previous, node.next);
+        let (previous, next, tick) = (node.previous, node.next, node.tick);
         let bucket = node.tick as usize % WHEEL_SLOTS;
         if next != NONE {
             self.nodes[next as usize].previous = previous;
@@ -194,6 +209,9 @@ impl Wheel {
             self.buckets[bucket] = next;
             if next == NONE {
                 self.occupied[bucket / 64] &= !(1 << (bucket % 64));
+                if tick == self.first {
+                    self.first = self.find_first();
+                }
             }
         }
     }

@@ -171,6 +171,9 @@ pub(super) fn is_valid_authority(value: &[u8]) -> bool {
     if kinds & token::HOST_BRACKET != 0 {
         return is_bracketed_authority(value);
     }
+    if kinds == 0 {
+        return !value.is_empty();
+    }
     let (name, port) = match memchr::memchr(b':', value) {
         None => (value, None),
         Some(at) => (&value[..at], Some(&value[at..])),

@@ -43,6 +43,7 @@ pub(super) use parse::parse_fields;
 pub use parse::parse_request;
 pub use parse::parse_response;
 pub(super) use parse::parse_trailers;
+pub(super) use parse::parse_whole_request;
 pub use scanner::Scan;
 pub use scanner::Scanner;
 

@@ -29,39 +29,77 @@ use crate::http::response::Response;
 use crate::http::token;
 use crate::limits::HEAD_BYTES_SETTABLE_MAX;
 use crate::limits::HEADER_COUNT_MAX;
+use crate::limits::METHOD_BYTES_MAX;
 
 /// Parses a request head that a [`Scanner`](crate::http::head::Scanner) found complete (RFC 9112
 /// §3, §5). The error says what to answer.
 pub fn parse_request(head: &[u8], limits: &HeadLimits) -> Result<RequestHead, HeadError> {
     let head = head.strip_prefix(b"\r\n").unwrap_or(head);
+    match parse_request_at(head, limits) {
+        Ok((used, request)) if used == head.len() => Ok(request),
+        Ok(_) => Err(INCOMPLETE),
+        Err(Unread::Version) => other_version(head, limits),
+        Err(Unread::Partial) => Err(INCOMPLETE),
+        Err(Unread::Refused(error)) => Err(error),
+    }
+}
+
+/// The common case: a whole request head at the beginning of what arrived, and how long it is.
+/// `None` where a [`Scanner`](crate::http::head::Scanner) has to find its end, or what is wrong
+/// with it: this accepts nothing that the scanner and [`parse_request`] would not.
+pub fn parse_whole_request(input: &[u8], limits: &HeadLimits) -> Option<(usize, RequestHead)> {
+    let (used, head) = parse_request_at(input, limits).ok()?;
+    let is_usual = used <= limits.bytes_max() && head.method().as_str().len() <= METHOD_BYTES_MAX;
+    is_usual.then_some((used, head))
+}
+
+/// Why there is no request.
+enum Unread {
+    /// The head has no end.
+    Partial,
+    /// The version is another one, or none.
+    Version,
+    Refused(HeadError),
+}
+
+impl From<HeadError> for Unread {
+    fn from(error: HeadError) -> Unread {
+        Unread::Refused(error)
+    }
+}
+
+/// The request at the beginning of the input, and how long its head is.
+#[inline(always)]
+fn parse_request_at(input: &[u8], limits: &HeadLimits) -> Result<(usize, RequestHead), Unread> {
     let mut fields = [const { MaybeUninit::uninit() }; HEADER_COUNT_MAX];
     let fields = &mut fields[..limits.fields.min(HEADER_COUNT_MAX)];
     let mut parsed = httparse::Request::new(&mut []);
-    match parsed.parse_with_uninit_headers(head, fields) {
-        Ok(httparse::Status::Complete(used)) if used == head.len() => {}
-        Ok(_) => return Err(INCOMPLETE),
-        Err(httparse::Error::Version) => return other_version(head, limits),
-        Err(error) => return Err(rule_of(error)),
-    }
+    let used = match parsed.parse_with_uninit_headers(input, fields) {
+        Ok(httparse::Status::Complete(used)) => used,
+        Ok(httparse::Status::Partial) => return Err(Unread::Partial),
+        Err(httparse::Error::Version) => return Err(Unread::Version),
+        Err(error) => return Err(rule_of(error).into()),
+    };
+    let head = &input[..used];
     let target = parsed.path.unwrap_or_default();
     let method = parsed.method.unwrap_or_default();
     if target.len() > limits.target_bytes {
-        return Err(TARGET_TOO_LONG);
+        return Err(TARGET_TOO_LONG.into());
     }
     // httparse skips line ends before the request line; the one that is allowed is gone already.
     if !head.starts_with(method.as_bytes()) {
-        return Err(HeadError::bad("an empty line before the head"));
+        return Err(HeadError::bad("an empty line before the head").into());
     }
     let method = Method::from_bytes(method.as_bytes())
         .map_err(|_| HeadError::bad("the method is not a token"))?;
-    check_target(&method, target)?;
+    let kinds = check_target(&method, target)?;
     let version = version_of(parsed.version);
     let mut request = Request::blank();
     let line_len = method.as_str().len() + 1 + target.len() + " HTTP/1.1".len();
     let facts = take_fields(head, line_len, parsed.headers, request.headers_mut())?;
     check_host(version, &facts)?;
-    request.set_head(method, target, version);
-    Ok(RequestHead { request, facts })
+    request.set_head(method, target, kinds, version);
+    Ok((used, RequestHead { request, facts }))
 }
 
 /// Parses a response head that a [`Scanner`](crate::http::head::Scanner) found complete (RFC 9112
@@ -241,8 +279,8 @@ fn as_version_1_1(head: &[u8], start: usize, end: usize) -> Result<Vec<u8>, Head
     }
 }
 
-/// RFC 9112 §3.2: which form of target goes with which method.
-fn check_target(method: &Method, target: &str) -> Result<(), HeadError> {
+/// RFC 9112 §3.2: which form of target goes with which method. Which kinds of bytes it has.
+fn check_target(method: &Method, target: &str) -> Result<u8, HeadError> {
     let bytes = target.as_bytes();
     let kinds = token::target_kinds(bytes);
     if bytes.is_empty() || kinds & token::TARGET_INVALID != 0 {
@@ -259,18 +297,18 @@ fn check_target(method: &Method, target: &str) -> Result<(), HeadError> {
         if !has_port || !is_valid_authority(bytes) {
             return Err(HeadError::bad("the target of CONNECT is not host:port"));
         }
-        return Ok(());
+        return Ok(kinds);
     }
     if bytes[0] == b'/' {
-        return Ok(());
+        return Ok(kinds);
     }
     if bytes == b"*" {
         return match *method {
-            Method::OPTIONS => Ok(()),
+            Method::OPTIONS => Ok(kinds),
             _ => Err(HeadError::bad("the target * is for OPTIONS")),
         };
     }
-    check_absolute(bytes)
+    check_absolute(bytes).map(|()| kinds)
 }
 
 /// True when two digits follow each percent sign of the path (RFC 3986 §2.1): two readers would make

@@ -30,7 +30,9 @@ impl Connection {
     }
 
     pub(super) fn log_pattern(&mut self, request: &Request) {
-        if let (Some(entry), Some(pattern)) = (&mut self.log, request.pattern()) {
+        if let Some(entry) = &mut self.log
+            && let Some(pattern) = request.pattern()
+        {
             entry.line.set_pattern(pattern);
         }
     }

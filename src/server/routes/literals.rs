@@ -28,6 +28,11 @@ impl<T> Default for Literals<T> {
 }
 
 impl<T> Literals<T> {
+    /// True without texts.
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// The value of a text.
     #[inline]
     pub(super) fn get(&self, text: &[u8]) -> Option<&T> {

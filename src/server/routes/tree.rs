@@ -45,8 +45,6 @@ pub(super) struct Walk<'a> {
     method: &'a Method,
     kind: Kind,
     path: &'a [u8],
-    /// True exactly when some segment may be written with escapes.
-    has_escapes: bool,
     /// True exactly when the path with a slash behind it would end at a route.
     pub has_slash: bool,
 }
@@ -73,7 +71,6 @@ impl<'a> Walk<'a> {
             method,
             kind,
             path,
-            has_escapes: memchr::memchr(b'%', path).is_some(),
             has_slash: false,
         }
     }
@@ -102,7 +99,7 @@ impl<'a> Walk<'a> {
         let length = segment_length(left);
         let next = at + length + 1;
         if length > 0 {
-            if let Some(child) = self.literal(node, &left[..length])
+            if let Some(child) = node.literal(&left[..length])
                 && let Some(index) = self.find_from(child, next)
             {
                 return Some(index);
@@ -116,18 +113,19 @@ impl<'a> Walk<'a> {
         self.of(&node.rest)
     }
 
-    fn literal<'n>(&self, node: &'n Node, segment: &[u8]) -> Option<&'n Node> {
-        if self.has_escapes {
-            return node.literal(segment);
-        }
-        node.literals.get(segment)
-    }
-
     /// The method's own route, GET's for HEAD, or the one for any method. A CONNECT, which opens a
     /// tunnel, is answered only by who names it.
+    #[inline]
     fn of(&self, leaf: &Leaf) -> Option<Index> {
         match self.kind {
             Kind::Get => leaf.get.or(leaf.any_method),
+            _ => self.of_other(leaf),
+        }
+    }
+
+    fn of_other(&self, leaf: &Leaf) -> Option<Index> {
+        match self.kind {
+            Kind::Get => unreachable!("the caller has looked"),
             Kind::Head => leaf.other(self.method).or(leaf.get).or(leaf.any_method),
             Kind::Connect => leaf.other(self.method),
             Kind::Other => leaf.other(self.method).or(leaf.any_method),
@@ -257,6 +255,9 @@ impl Node {
 
     /// The child for a segment that may be written with escapes.
     fn literal(&self, segment: &[u8]) -> Option<&Node> {
+        if self.literals.is_empty() {
+            return None;
+        }
         if !segment.contains(&b'%') {
             return self.literals.get(segment);
         }
