@@ -165,6 +165,7 @@ impl Request {
 
     /// The path as it came, still percent-coded, without the query; `/` for a whole URL without a
     /// path (RFC 9110 §4.2.3). `*` for `OPTIONS *`, empty for CONNECT with an authority.
+    #[inline]
     pub fn path(&self) -> &str {
         let inner = self.inner();
         path_in(&inner.target, inner.path)
@@ -329,8 +330,7 @@ impl Request {
 
     /// Sets the body.
     pub fn set_body(&mut self, body: impl Into<Body>) {
-        let replaced = std::mem::replace(self.body_mut(), body.into());
-        drop(replaced);
+        self.body_mut().set(body.into());
     }
 
     /// With another body.
@@ -483,10 +483,12 @@ impl Request {
         Some(clone)
     }
 
+    #[inline]
     fn inner(&self) -> &Inner {
         self.inner.as_deref().expect("present until the drop")
     }
 
+    #[inline]
     fn inner_mut(&mut self) -> &mut Inner {
         self.inner.as_deref_mut().expect("present until the drop")
     }
@@ -519,9 +521,15 @@ fn path_of(target: &str, has_query: bool) -> (u32, u32) {
 /// The path that stands there, or what its absence means.
 #[inline]
 fn path_in(target: &str, (start, end): (u32, u32)) -> &str {
-    if start == 0 {
-        return &target[..end as usize];
+    match start {
+        // Most targets are a path and nothing else.
+        0 if end as usize == target.len() => target,
+        0 => &target[..end as usize],
+        _ => path_of_url_in(target, (start, end)),
     }
+}
+
+fn path_of_url_in(target: &str, (start, end): (u32, u32)) -> &str {
     let path = &target[start as usize..end as usize];
     if path.is_empty() && target[..start as usize].contains("://") {
         return "/";
@@ -535,7 +543,7 @@ impl Drop for Request {
             return;
         };
         // Values of the user are dropped here, before the free list is touched.
-        inner.body = Body::empty();
+        inner.body.set(Body::empty());
         inner.extensions.clear();
         inner.headers.recycle();
         inner.params.clear();

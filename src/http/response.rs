@@ -47,9 +47,15 @@ struct Inner {
     status: StatusCode,
     version: Version,
     headers: Headers,
-    trailers: Option<Headers>,
     body: Body,
     url: Option<Url>,
+    rare: Option<Box<Rare>>,
+}
+
+/// What few responses have.
+#[derive(Default)]
+struct Rare {
+    trailers: Option<Headers>,
     invalid: Option<InvalidHeader>,
     special: Option<Box<Special>>,
     error: Option<Error>,
@@ -76,12 +82,9 @@ impl Response {
                 status: StatusCode::OK,
                 version: Version::HTTP_11,
                 headers: Headers::new(),
-                trailers: None,
                 body: Body::empty(),
                 url: None,
-                invalid: None,
-                special: None,
-                error: None,
+                rare: None,
             })
         });
         Response { inner: Some(inner) }
@@ -96,18 +99,18 @@ impl Response {
 
     /// Does this beside being sent, or instead.
     pub(crate) fn with_special(mut self, special: Special) -> Response {
-        self.inner_mut().special = Some(Box::new(special));
+        self.inner_mut().rare().special = Some(Box::new(special));
         self
     }
 
     /// What the response does beside being sent.
     pub(crate) fn special(&self) -> Option<&Special> {
-        self.inner().special.as_deref()
+        self.rare()?.special.as_deref()
     }
 
     /// What the response does beside being sent, taken out.
     pub(crate) fn take_special(&mut self) -> Option<Box<Special>> {
-        self.inner_mut().special.take()
+        self.inner_mut().rare.as_mut()?.special.take()
     }
 
     /// With this status.
@@ -132,7 +135,7 @@ impl Response {
             _ => inner.headers.append(name, value),
         };
         if let Err(invalid) = result {
-            inner.invalid = Some(invalid);
+            inner.rare().invalid = Some(invalid);
         }
         self
     }
@@ -167,7 +170,7 @@ impl Response {
         let inner = self.inner_mut();
         let headers = &mut inner.headers;
         if let Err(invalid) = headers.append_known(Known::ContentType, "Content-Type", value) {
-            inner.invalid = Some(invalid);
+            inner.rare().invalid = Some(invalid);
         }
         self
     }
@@ -225,9 +228,10 @@ impl Response {
     #[must_use]
     pub fn trailer(mut self, name: impl AsRef<str>, value: impl AsRef<[u8]>) -> Response {
         let inner = self.inner_mut();
-        let trailers = inner.trailers.get_or_insert_default();
+        let rare = inner.rare();
+        let trailers = rare.trailers.get_or_insert_default();
         if let Err(invalid) = trailers.append(name, value) {
-            inner.invalid = Some(invalid);
+            rare.invalid = Some(invalid);
         }
         self
     }
@@ -267,24 +271,24 @@ impl Response {
     /// The trailer fields to be sent. Those of a received response are the body's:
     /// [`Body::take_trailers`].
     pub fn trailers(&self) -> Option<&Headers> {
-        self.inner().trailers.as_ref()
+        self.rare()?.trailers.as_ref()
     }
 
     /// The trailer fields to be sent, taken out.
     pub fn take_trailers(&mut self) -> Option<Headers> {
-        self.inner_mut().trailers.take()
+        self.inner_mut().rare.as_mut()?.trailers.take()
     }
 
     /// The last header or trailer field that a builder refused.
     pub fn invalid_header(&self) -> Option<InvalidHeader> {
-        self.inner().invalid
+        self.rare()?.invalid
     }
 
     /// Says which error the response stands for; nothing of it is sent. An [`Error`] that a handler
     /// returns is kept like this.
     #[must_use]
     pub fn with_error(mut self, error: Error) -> Response {
-        self.inner_mut().error = Some(error);
+        self.inner_mut().rare().error = Some(error);
         self
     }
 
@@ -308,7 +312,7 @@ impl Response {
     /// # let _ = router;
     /// ```
     pub fn error(&self) -> Option<&Error> {
-        self.inner().error.as_ref()
+        self.rare()?.error.as_ref()
     }
 
     /// The body.
@@ -323,8 +327,7 @@ impl Response {
 
     /// Sets the body.
     pub fn set_body(&mut self, body: impl Into<Body>) {
-        let replaced = std::mem::replace(self.body_mut(), body.into());
-        drop(replaced);
+        self.body_mut().set(body.into());
     }
 
     /// The body, taken out; the response then has none.
@@ -370,10 +373,17 @@ impl Response {
         self.into_body().text().await
     }
 
+    #[inline]
+    fn rare(&self) -> Option<&Rare> {
+        self.inner().rare.as_deref()
+    }
+
+    #[inline]
     fn inner(&self) -> &Inner {
         self.inner.as_deref().expect("present until the drop")
     }
 
+    #[inline]
     fn inner_mut(&mut self) -> &mut Inner {
         self.inner.as_deref_mut().expect("present until the drop")
     }
@@ -389,6 +399,12 @@ fn without_password(url: &Url) -> String {
     url.into()
 }
 
+impl Inner {
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+}
+
 impl Default for Response {
     fn default() -> Response {
         Response::new()
@@ -401,14 +417,9 @@ impl Drop for Response {
             return;
         };
         // The body may be the user's: it is dropped before the free list is touched.
-        inner.body = Body::empty();
-        inner.error = None;
-        inner.trailers = None;
+        inner.body.set(Body::empty());
+        inner.rare = None;
         inner.url = None;
-        inner.invalid = None;
-        if inner.special.is_some() {
-            inner.special = None;
-        }
         inner.status = StatusCode::OK;
         inner.version = Version::HTTP_11;
         inner.headers.recycle();

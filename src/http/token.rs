@@ -8,11 +8,6 @@
 
 /// Entry of [`CLASSES`]: the byte may stand in a token.
 const TOKEN: u8 = 1;
-/// Entry of [`CLASSES`]: the byte may stand in a request target.
-const TARGET: u8 = 4;
-/// Entry of [`CLASSES`]: the byte may stand in a Host value (RFC 3986 §3.2.2 and a port).
-const HOST: u8 = 8;
-
 static CLASSES: [u8; 256] = classes();
 
 const fn classes() -> [u8; 256] {
@@ -24,11 +19,11 @@ const fn classes() -> [u8; 256] {
         if b.is_ascii_alphanumeric() || is_in(b, b"!#$%&'*+-.^_`|~") {
             class |= TOKEN;
         }
-        if b.is_ascii_graphic() && b != b'#' {
-            class |= TARGET;
+        if !b.is_ascii_graphic() || b == b'#' {
+            class |= TARGET_INVALID;
         }
-        if b.is_ascii_alphanumeric() || is_in(b, b"-._~%!$&'()*+,;=:[]") {
-            class |= HOST;
+        if !b.is_ascii_alphanumeric() && !is_in(b, b"-._~%!$&'()*+,;=:[]") {
+            class |= HOST_INVALID;
         }
         if matches!(b, b'[' | b']') {
             class |= HOST_BRACKET;
@@ -83,8 +78,8 @@ pub(super) fn is_target(bytes: &[u8]) -> bool {
     !bytes.is_empty() && target_kinds(bytes) & TARGET_INVALID == 0
 }
 
-/// Bit of [`target_kinds`]: a byte that stands in no target.
-pub(super) const TARGET_INVALID: u8 = TARGET;
+/// Bit of [`target_kinds`], and entry of [`CLASSES`]: a byte that stands in no target.
+pub(super) const TARGET_INVALID: u8 = 4;
 
 /// Bit of [`target_kinds`], and entry of [`CLASSES`]: a question mark, behind which the query is.
 pub(super) const QUERY: u8 = 32;
@@ -92,17 +87,12 @@ pub(super) const QUERY: u8 = 32;
 /// Which kinds of bytes there are: [`TARGET_INVALID`], [`PERCENT`], [`QUERY`].
 #[inline]
 pub(super) fn target_kinds(bytes: &[u8]) -> u8 {
-    let (mut all, mut any) = (TARGET, 0);
-    for &byte in bytes {
-        let class = CLASSES[byte as usize];
-        all &= class;
-        any |= class;
-    }
-    (all ^ TARGET) | (any & (PERCENT | QUERY))
+    all_classes(bytes) & (TARGET_INVALID | PERCENT | QUERY)
 }
 
-/// Bit of [`host_kinds`]: a byte that stands in no host (RFC 3986 §3.2.2) and no port.
-pub(super) const HOST_INVALID: u8 = HOST;
+/// Bit of [`host_kinds`], and entry of [`CLASSES`]: a byte that stands in no host (RFC 3986 §3.2.2) and no
+/// port.
+pub(super) const HOST_INVALID: u8 = 8;
 /// Bit of [`host_kinds`], and entry of [`CLASSES`]: a bracket, as around an IPv6 address.
 pub(super) const HOST_BRACKET: u8 = 2;
 /// Bit of [`host_kinds`], and entry of [`CLASSES`]: a colon, as before a port.
@@ -115,13 +105,15 @@ pub(super) const PERCENT: u8 = 16;
 /// target has no host (RFC 9112 §3.2).
 #[inline]
 pub(super) fn host_kinds(bytes: &[u8]) -> u8 {
-    let (mut all, mut any) = (HOST, 0);
-    for &byte in bytes {
-        let class = CLASSES[byte as usize];
-        all &= class;
-        any |= class;
-    }
-    (all ^ HOST) | (any & (HOST_BRACKET | HOST_COLON | PERCENT))
+    all_classes(bytes) & (HOST_INVALID | HOST_BRACKET | HOST_COLON | PERCENT)
+}
+
+/// What any of the bytes is.
+#[inline]
+fn all_classes(bytes: &[u8]) -> u8 {
+    bytes
+        .iter()
+        .fold(0, |all, &byte| all | CLASSES[byte as usize])
 }
 
 /// True when two hexadecimal digits follow each percent sign (RFC 3986 §2.1).

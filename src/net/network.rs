@@ -342,6 +342,10 @@ impl Net {
     /// each: a connection that was sent several times may be in the list as often.
     fn keep_dirty(&self, core: &Rc<Core>, mut emptied: Vec<ConnectionKey>) {
         let mut dirty = self.dirty.borrow_mut();
+        if dirty.is_empty() {
+            *dirty = emptied;
+            return;
+        }
         let mut table = self.table.borrow_mut();
         let mut is_first = |key: &ConnectionKey| {
             table

@@ -365,7 +365,11 @@ impl Batch<'_> {
 
 impl Drop for Batch<'_> {
     fn drop(&mut self) {
-        self.cqes.drain(..self.taken);
+        if self.taken == self.cqes.len() {
+            self.cqes.clear();
+        } else {
+            self.cqes.drain(..self.taken);
+        }
         self.core.scratch.borrow_mut().cqes = mem::take(&mut self.cqes);
     }
 }

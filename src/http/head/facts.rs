@@ -163,16 +163,19 @@ pub(super) fn is_valid_host(value: &[u8]) -> bool {
 }
 
 /// True for a host with an optional port (RFC 3986 §3.2.2, §3.2.3), without user information.
+#[inline]
 pub(super) fn is_valid_authority(value: &[u8]) -> bool {
-    let kinds = token::host_kinds(value);
-    if kinds & token::HOST_INVALID != 0 {
-        return false;
+    match token::host_kinds(value) {
+        0 => !value.is_empty(),
+        kinds if kinds & token::HOST_INVALID != 0 => false,
+        kinds => is_valid_unusual_authority(value, kinds),
     }
+}
+
+/// One with a port, brackets or percent signs.
+fn is_valid_unusual_authority(value: &[u8], kinds: u8) -> bool {
     if kinds & token::HOST_BRACKET != 0 {
         return is_bracketed_authority(value);
-    }
-    if kinds == 0 {
-        return !value.is_empty();
     }
     let (name, port) = match memchr::memchr(b':', value) {
         None => (value, None),

@@ -43,10 +43,16 @@ pub(in crate::server) fn guarded_drop<T>(value: T) {
 }
 
 /// Drops a request, which may carry values of the user.
+#[inline]
 pub(in crate::server) fn drop_request(request: Request) {
     if !request.extensions().is_empty() {
-        guarded_drop(request);
+        drop_guarded(request);
     }
+}
+
+#[cold]
+fn drop_guarded(request: Request) {
+    guarded_drop(request);
 }
 
 #[cfg(test)]
