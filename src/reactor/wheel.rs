@@ -228,6 +228,7 @@ mod tests {
     use std::time::Duration;
 
     use proptest::prop_assert;
+    use proptest::prop_assert_eq;
     use proptest::proptest;
 
     use super::*;
@@ -268,6 +269,22 @@ mod tests {
         assert!(wheel.next().unwrap() >= at(5_000));
         wheel.set(id, at(3_000));
         assert_eq!(expire(&mut wheel, at(3_100)), [1]);
+    }
+
+    #[test]
+    fn the_first_goes_and_the_next_is_first() {
+        let mut wheel = Wheel::new(at(0));
+        let ids: Vec<TimerId> = (0..3).map(|key| wheel.insert(OWNER, key)).collect();
+        for (id, milliseconds) in ids.iter().zip([1_000, 30_000, 30_000]) {
+            wheel.set(*id, at(milliseconds));
+        }
+        wheel.remove(ids[0]);
+        let next = wheel.next().unwrap();
+        assert!(next >= at(30_000) && next <= at(30_000) + WHEEL_TICK);
+        wheel.remove(ids[1]);
+        assert_eq!(wheel.next(), Some(next));
+        wheel.remove(ids[2]);
+        assert_eq!(wheel.next(), None);
     }
 
     #[test]
@@ -334,6 +351,7 @@ mod tests {
                         }
                     }
                 }
+                prop_assert_eq!(wheel.first, wheel.find_first());
                 if let Some(earliest) = model.values().min() {
                     prop_assert!(wheel.next().is_some_and(|next| next <= *earliest + WHEEL_TICK));
                 }

@@ -49,7 +49,9 @@ pub fn parse_request(head: &[u8], limits: &HeadLimits) -> Result<RequestHead, He
 /// with it: this accepts nothing that the scanner and [`parse_request`] would not.
 pub fn parse_whole_request(input: &[u8], limits: &HeadLimits) -> Option<(usize, RequestHead)> {
     let (used, head) = parse_request_at(input, limits).ok()?;
-    let is_usual = used <= limits.bytes_max() && head.method().as_str().len() <= METHOD_BYTES_MAX;
+    // With a target within its limit, the line is within its own.
+    let is_short = head.method().as_str().len() < METHOD_BYTES_MAX;
+    let is_usual = is_short && used <= limits.bytes_max();
     is_usual.then_some((used, head))
 }
 

@@ -16,7 +16,9 @@ use crate::http::head::Scan;
 use crate::http::head::Scanner;
 use crate::http::head::parse_request;
 use crate::http::head::parse_response;
+use crate::http::head::parse_whole_request;
 use crate::limits::HEADER_COUNT_MAX;
+use crate::limits::METHOD_BYTES_MAX;
 
 /// What a connection does with its first bytes: scan, then parse, then frame. `None`: it waits.
 fn feed(pieces: &[&[u8]]) -> Result<Option<(RequestHead, Framing)>, HeadError> {
@@ -36,6 +38,32 @@ fn feed(pieces: &[&[u8]]) -> Result<Option<(RequestHead, Framing)>, HeadError> {
     Ok(None)
 }
 
+/// What parses a whole head at once accepts what scanner and parser do, but what is unusual, and
+/// nothing else.
+fn check_whole(input: &[u8], limits: &HeadLimits) {
+    let scanned = match Scanner::request(*limits).push(input) {
+        Ok(Scan::Complete { used }) => parse_request(&input[..used], limits)
+            .ok()
+            .map(|head| (used, format!("{head:?}"))),
+        _ => None,
+    };
+    match parse_whole_request(input, limits) {
+        Some((used, head)) => {
+            assert_eq!(scanned, Some((used, format!("{head:?}"))), "{input:?}");
+        }
+        None => {
+            let line = String::from_utf8_lossy(input);
+            let line = line.lines().next().unwrap_or_default();
+            let method_len = line.find(' ').unwrap_or(0);
+            let is_usual = line.ends_with("HTTP/1.1") || line.ends_with("HTTP/1.0");
+            assert!(
+                scanned.is_none() || !is_usual || method_len >= METHOD_BYTES_MAX,
+                "{input:?}"
+            );
+        }
+    }
+}
+
 /// The answer to `input`: 200 and what was understood, the status of the error, or `None` while
 /// the head is not complete. The same for every split.
 fn check(input: &[u8]) -> Option<(u16, String)> {
@@ -44,6 +72,7 @@ fn check(input: &[u8]) -> Option<(u16, String)> {
         Ok(Some((head, framing))) => Some((200, format!("{:?} {framing:?}", head.request()))),
         Err(error) => Some((error.status.as_u16(), error.rule.to_owned())),
     };
+    check_whole(input, &HeadLimits::REQUEST);
     let whole = answer(&[input]);
     let bytes: Vec<&[u8]> = input.chunks(1).collect();
     assert_eq!(answer(&bytes), whole, "byte by byte: {input:?}");
@@ -393,6 +422,65 @@ fn parsing_alone_is_as_strict_as_scanning() {
     }
 }
 
+const USUAL: &[u8] =
+    b"GET /a?b HTTP/1.1\r\nHost: a:80\r\nX: \t y \r\nContent-Length: 3\r\n\r\nabcGET /";
+
+#[test]
+fn a_whole_head_is_what_the_scanner_finds() {
+    check_whole(USUAL, &HeadLimits::REQUEST);
+    assert!(parse_whole_request(USUAL, &HeadLimits::REQUEST).is_some());
+    for at in 0..USUAL.len() {
+        check_whole(&USUAL[..at], &HeadLimits::REQUEST);
+        check_whole(
+            &[&USUAL[..at], &USUAL[at + 1..]].concat(),
+            &HeadLimits::REQUEST,
+        );
+        for byte in 0..=255 {
+            let mut changed = USUAL.to_vec();
+            changed[at] = byte;
+            check_whole(&changed, &HeadLimits::REQUEST);
+            changed = [&USUAL[..at], &[byte], &USUAL[at..]].concat();
+            check_whole(&changed, &HeadLimits::REQUEST);
+        }
+        for first in *b"\r\n\t :a\0" {
+            for second in *b"\r\n\t :a\0" {
+                let changed = [&USUAL[..at], &[first, second], &USUAL[at..]].concat();
+                check_whole(&changed, &HeadLimits::REQUEST);
+                let end = (at + 2).min(USUAL.len());
+                let changed = [&USUAL[..at], &[first, second], &USUAL[end..]].concat();
+                check_whole(&changed, &HeadLimits::REQUEST);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_whole_head_keeps_within_the_limits() {
+    for bytes in 0..=USUAL.len() {
+        for fields in 0..5 {
+            for target_bytes in 0..6 {
+                let limits = HeadLimits {
+                    bytes,
+                    fields,
+                    target_bytes,
+                };
+                check_whole(USUAL, &limits);
+            }
+        }
+    }
+    for method_len in METHOD_BYTES_MAX - 1..METHOD_BYTES_MAX + 20 {
+        for target_len in 1..20 {
+            let limits = HeadLimits {
+                target_bytes: 16,
+                ..HeadLimits::REQUEST
+            };
+            let (method, target) = ("M".repeat(method_len), "/".repeat(target_len));
+            let head = format!("{method} {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+            check_whole(head.as_bytes(), &limits);
+        }
+    }
+}
+
 /// Pieces from which inputs are made that come close to a head.
 const PIECES: [&[u8]; 24] = [
     b"GET / HTTP/1.1",
@@ -442,6 +530,7 @@ proptest! {
         pieces.push(&input[start..]);
         let show = |answer: Result<Option<(RequestHead, Framing)>, HeadError>| format!("{answer:?}");
         prop_assert_eq!(show(feed(&pieces)), show(feed(&[&input])));
+        check_whole(&input, &HeadLimits::REQUEST);
     }
 
     /// Bytes of any kind do not panic.
@@ -449,6 +538,7 @@ proptest! {
     fn any_bytes_are_answered(input in proptest::collection::vec(any::<u8>(), 0..200)) {
         let _ = feed(&[&input]);
         let _ = parse_request(&input, &HeadLimits::REQUEST);
+        check_whole(&input, &HeadLimits::REQUEST);
         let _ = parse_response(&input, &HeadLimits::RESPONSE);
     }
 }
