@@ -58,6 +58,9 @@ fn normalised(path: &str) -> Result<(Vec<Vec<u8>>, bool), InvalidPath> {
             return Err(InvalidPath::BadByte);
         }
         is_directory = [&b""[..], b".", b".."].contains(&&name[..]);
+        if is_directory && segment.contains('%') {
+            return Err(InvalidPath::CodedDots);
+        }
         if name == b".." {
             names.pop();
         } else if !is_directory {
@@ -103,9 +106,13 @@ fn check_path(path: &str) {
     );
 }
 
-/// The path with every byte of every segment escaped that is not part of an escape.
+/// The path with every byte of every segment escaped that is not part of an escape; dot segments
+/// are no names, and stay.
 fn escaped_everywhere(path: &str) -> String {
     let decoded = path.split('/').map(|segment| {
+        if [".", ".."].contains(&segment) {
+            return segment.to_owned();
+        }
         let name = reference::decoded(segment.as_bytes()).expect("it was decoded before");
         let coded = name.iter().map(|byte| format!("%{byte:02x}"));
         coded.collect::<String>()
@@ -113,15 +120,10 @@ fn escaped_everywhere(path: &str) -> String {
     decoded.collect::<Vec<_>>().join("/")
 }
 
-/// The file handler without parameters takes the whole path. Dots that are coded are no way up.
+/// The file handler without parameters takes the whole path.
 fn check_files(request: &Request) {
-    let is_coded_dots = |segment: &str| {
-        let decoded = reference::decoded_leniently(segment.as_bytes());
-        segment.contains('%') && [&b"."[..], b".."].contains(&&decoded[..])
-    };
     let expected = normalised(request.path())
         .ok()
-        .filter(|_| !request.path().split('/').any(is_coded_dots))
         .and_then(|(names, is_directory)| {
             let path = String::from_utf8(names.join(&b'/')).ok()?;
             Some((path, is_directory))

@@ -21,12 +21,8 @@ impl Target {
         open_path(request).and_then(Target::of)
     }
 
-    /// `None` for what no file can be called. Routes, and what guards them, took `%2e%2e` for a name:
-    /// to go up with it would lead past them.
+    /// `None` for what no file can be called.
     pub(super) fn of(path: &str) -> Option<Target> {
-        if path.contains('%') && path.split('/').any(is_coded_dots) {
-            return None;
-        }
         let relative = RelativePath::of_target(path).ok()?;
         let path = String::from_utf8(relative.as_bytes().to_vec()).ok()?;
         Some(Target {
@@ -53,12 +49,6 @@ impl Target {
         };
         path.split('/').any(|segment| segment.starts_with('.'))
     }
-}
-
-/// True for `.` and `..` with escapes in them.
-fn is_coded_dots(segment: &str) -> bool {
-    segment.contains('%')
-        && percent_decode(segment).is_some_and(|name| matches!(&name[..], b"." | b".."))
 }
 
 /// What a request names beneath the root of its route: the path without slashes at its ends, and
