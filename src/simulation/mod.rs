@@ -55,6 +55,7 @@
 
 mod checks;
 mod report;
+#[cfg(feature = "testing")]
 pub(crate) mod session;
 
 use std::cell::Cell;
