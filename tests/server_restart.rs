@@ -281,6 +281,8 @@ fn many_restarts_beside_each_other() {
     let (failures, requests) =
         restart_in_place(100, "0", &[Client::start as fn(SocketAddr) -> Client; 6]);
     println!("{} of {requests} failed: {failures:?}", failures.len());
+    assert!(requests > 0, "nobody asked");
+    assert!(failures.iter().all(|why| why.contains("reset")));
 }
 
 #[test]
