@@ -20,6 +20,7 @@ fn origin(host: &str) -> OriginRef<'_> {
         secure: false,
         host,
         port: 80,
+        via: None,
     }
 }
 

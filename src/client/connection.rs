@@ -18,6 +18,7 @@ mod upload;
 use std::cell::Cell;
 use std::cell::RefCell;
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -25,10 +26,11 @@ use bytes::Bytes;
 
 use crate::client::connection::download::Download;
 use crate::client::connection::upload::Upload;
+use crate::client::dial::Made;
 use crate::client::exchange;
 use crate::client::exchange::Exchange;
-use crate::client::exchange::TotalTime;
 use crate::client::failure::Failure;
+use crate::client::options::RequestOptions;
 use crate::client::pool::EntryKey;
 use crate::client::transport::Shared;
 use crate::error::Phase;
@@ -36,6 +38,7 @@ use crate::http::fetch::Event;
 use crate::http::fetch::Fetch;
 use crate::http::head::HeadLimits;
 use crate::http::request::Request;
+use crate::http::timings::Timings;
 use crate::limits::DRAIN_BYTES_MAX;
 use crate::limits::OUTPUT_LOW_WATER_BYTES;
 use crate::limits::RESPONSE_DRAIN_TIMEOUT;
@@ -65,6 +68,7 @@ pub(super) struct Connection {
     slot: Rc<Slot>,
     fetch: Fetch,
     state: State,
+    made: Made,
     /// Exchanges that were completed on this connection.
     exchanges_count: u64,
 }
@@ -92,7 +96,12 @@ struct Active {
     request: Request,
     /// True exactly when `request` is all that is needed to send it again.
     is_replayable: bool,
-    total: Option<TotalTime>,
+    options: RequestOptions,
+    /// Up to the head.
+    timings: Timings,
+    peer: Option<SocketAddr>,
+    /// When the connection was given to it.
+    got_at: Instant,
     upload: Upload,
     download: Download,
     waits_for: WaitsFor,
@@ -161,7 +170,7 @@ impl Slot {
 }
 
 impl Connection {
-    pub(super) fn new(shared: Rc<Shared>, slot: Rc<Slot>) -> Connection {
+    pub(super) fn new(shared: Rc<Shared>, slot: Rc<Slot>, made: Made) -> Connection {
         let limits = HeadLimits {
             bytes: shared.options().response_head_bytes_max,
             ..HeadLimits::RESPONSE
@@ -171,6 +180,7 @@ impl Connection {
             slot,
             fetch: Fetch::new(limits),
             state: State::Idle,
+            made,
             exchanges_count: 0,
         }
     }
@@ -274,9 +284,12 @@ impl Connection {
             self.exchanges_count > 0 && failure.is_lost_connection() && self.fetch.is_unanswered();
         if is_stale && active.may_repeat() && !active.exchange.is_canceled() {
             let Active {
-                exchange, request, ..
+                exchange,
+                request,
+                options,
+                ..
             } = active;
-            exchange.restart(request);
+            exchange.restart(request, options);
             self.shared.retry(exchange);
             return;
         }
@@ -308,7 +321,7 @@ impl Connection {
                 break;
             }
             has_progress = true;
-            if !self.take_event(event, owner) {
+            if !self.take_event(event, owner, io.now()) {
                 self.close();
                 return Step::Abort;
             }
@@ -320,12 +333,14 @@ impl Connection {
     }
 
     /// Passes an event on; false when more comes than is drained.
-    fn take_event(&mut self, event: Event<'_>, owner: Option<&Bytes>) -> bool {
+    fn take_event(&mut self, event: Event<'_>, owner: Option<&Bytes>, now: Instant) -> bool {
         match &mut self.state {
             State::Active(active) => {
                 match event {
                     Event::Partial => {}
-                    Event::Head(response, framing) => active.take_head(response, framing),
+                    Event::Head(response, framing) => {
+                        active.take_head(response, framing, now);
+                    }
                     Event::Data(data) => active.take_data(&self.shared, data, owner),
                     Event::End(trailers) => active.take_end(trailers),
                 }
@@ -416,7 +431,7 @@ impl Protocol for Connection {
         }
         match self.fetch.receive_end() {
             Ok(event) => {
-                self.take_event(event, None);
+                self.take_event(event, None, io.now());
                 self.finish(io)
             }
             Err(error) => self.fail(Failure::Response(error)),
@@ -483,7 +498,7 @@ impl Protocol for Connection {
         // Given, but not begun: nothing of it was sent.
         if let Some(exchange) = self.slot.take() {
             if is_ours {
-                let url = exchange.with_request(|request| request.url().cloned());
+                let url = exchange.with_request(|request, _| request.url().cloned());
                 let error = Failure::Connection(None);
                 let error = error.into_error(Phase::Connect, url.flatten().as_ref());
                 exchange.complete(Err(error));
@@ -516,10 +531,11 @@ impl Active {
 
     /// How long what is waited for may take; the caller may take all the time of the request.
     fn timeout(&self, shared: &Shared) -> Option<Duration> {
-        let options = shared.options();
+        let defaults = shared.options();
+        let own = &self.options;
         match self.waits_for {
-            WaitsFor::Head => Some(options.response_head_timeout),
-            WaitsFor::Body => Some(options.body_timeout),
+            WaitsFor::Head => Some(own.head_timeout_or(defaults.response_head_timeout)),
+            WaitsFor::Body => Some(own.body_timeout_or(defaults.body_timeout)),
             WaitsFor::Write | WaitsFor::RequestBody | WaitsFor::Reader => None,
         }
     }
@@ -549,7 +565,7 @@ impl Active {
             io.notify_when_sent();
         }
         let phase = self.timeout(shared).map(|after| self.since + after);
-        let total = self.total.map(|total| total.deadline);
+        let total = self.options.total.map(|total| total.deadline);
         io.set_deadline([phase, total].into_iter().flatten().min());
     }
 
@@ -557,7 +573,7 @@ impl Active {
     fn overdue(&mut self, io: &mut Io, shared: &Shared) -> Option<Failure> {
         let now = io.now();
         let phase = self.phase();
-        if let Some(total) = self.total
+        if let Some(total) = self.options.total
             && total.deadline <= now
         {
             return Some(Failure::Total(total.timeout, phase));

@@ -11,7 +11,7 @@
 use std::time::Duration;
 
 use crate::client::exchange::InFlight;
-use crate::client::exchange::TotalTime;
+use crate::client::options::RequestOptions;
 use crate::client::options::TransportOptions;
 use crate::client::transport::Transport;
 use crate::client::transport::TransportStats;
@@ -46,11 +46,9 @@ impl DetachedTransport {
         timeout: Option<Duration>,
         now: Instant,
     ) -> Result<(InFlight, Option<impl Protocol + use<>>)> {
-        let total = timeout.map(|timeout| TotalTime {
-            timeout,
-            deadline: now + timeout,
-        });
-        self.transport.send_detached(request, total, now)
+        let mut options = RequestOptions::default();
+        options.begin(now, timeout);
+        self.transport.send_detached(request, options, now)
     }
 
     /// Counts, now.

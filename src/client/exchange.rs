@@ -15,9 +15,9 @@ use std::rc::Rc;
 use std::task::Context;
 use std::task::Poll;
 use std::task::Waker;
-use std::time::Duration;
 
 use crate::client::connection::Slot;
+use crate::client::options::RequestOptions;
 use crate::client::pool::WaiterKey;
 use crate::client::transport::Shared;
 use crate::error::Phase;
@@ -26,15 +26,6 @@ use crate::http::request::Request;
 use crate::http::response::Response;
 use crate::limits::FREE_EXCHANGES_MAX;
 use crate::runtime::Instant;
-
-/// The time that the caller gave for everything, up to the end of the body.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct TotalTime {
-    /// How long, for the error's text.
-    pub(super) timeout: Duration,
-    /// Until when.
-    pub(super) deadline: Instant,
-}
 
 /// What the caller's future and the connection share.
 pub(super) struct Exchange {
@@ -45,7 +36,8 @@ pub(super) struct Exchange {
 struct State {
     place: Place,
     request: Option<Request>,
-    total: Option<TotalTime>,
+    options: RequestOptions,
+    began: Instant,
     /// True exactly when the caller may follow a redirect and wants its request back then.
     keeps_request: bool,
     outcome: Option<Result<Response>>,
@@ -79,11 +71,7 @@ thread_local! {
 
 impl Exchange {
     /// A request to be sent.
-    pub(super) fn new(
-        request: Request,
-        total: Option<TotalTime>,
-        keeps_request: bool,
-    ) -> Rc<Exchange> {
+    pub(super) fn new(request: Request, options: RequestOptions, now: Instant) -> Rc<Exchange> {
         let recycled = FREE.try_with(|free| free.borrow_mut().pop()).ok().flatten();
         let exchange = recycled.unwrap_or_else(|| {
             Rc::new(Exchange {
@@ -97,15 +85,20 @@ impl Exchange {
         {
             let mut state = exchange.state.borrow_mut();
             state.request = Some(request);
-            state.total = total;
-            state.keeps_request = keeps_request;
+            state.options = options;
+            state.began = now;
         }
         exchange
     }
 
     /// Runs `look` on the request, while it is here.
-    pub(super) fn with_request<R>(&self, look: impl FnOnce(&Request) -> R) -> Option<R> {
-        self.state.borrow().request.as_ref().map(look)
+    pub(super) fn with_request<R>(
+        &self,
+        look: impl FnOnce(&Request, &RequestOptions) -> R,
+    ) -> Option<R> {
+        let state = self.state.borrow();
+        let request = state.request.as_ref()?;
+        Some(look(request, &state.options))
     }
 
     /// Notes where the request is.
@@ -121,24 +114,25 @@ impl Exchange {
     }
 
     /// Takes the request, for the connection that sends it; `None` when the caller has gone.
-    pub(super) fn start(&self, slot: &Rc<Slot>) -> Option<(Request, Option<TotalTime>)> {
+    pub(super) fn start(&self, slot: &Rc<Slot>) -> Option<(Request, RequestOptions)> {
         let mut state = self.state.borrow_mut();
         if matches!(state.place, Place::Canceled) {
             return None;
         }
         let before = std::mem::replace(&mut state.place, Place::Started(Rc::clone(slot)));
         let request = state.request.take();
-        let total = state.total;
+        let options = std::mem::take(&mut state.options);
         drop(state);
         drop(before);
-        Some((request.expect("a request is started once"), total))
+        Some((request.expect("a request is started once"), options))
     }
 
     /// Puts the request back, to be sent again by another connection.
-    pub(super) fn restart(&self, request: Request) {
+    pub(super) fn restart(&self, request: Request, options: RequestOptions) {
         let mut state = self.state.borrow_mut();
         assert!(state.request.is_none(), "two requests for one exchange");
         state.request = Some(request);
+        state.options = options;
         drop(state);
         self.set_place(Place::New);
     }
@@ -146,6 +140,16 @@ impl Exchange {
     /// True when the caller has gone.
     pub(super) fn is_canceled(&self) -> bool {
         matches!(self.state.borrow().place, Place::Canceled)
+    }
+
+    /// When the caller sent it.
+    pub(super) fn began(&self) -> Instant {
+        self.state.borrow().began
+    }
+
+    /// Says whether the caller wants the request back if the response is a redirect.
+    pub(super) fn set_keeps_request(&self, keeps: bool) {
+        self.state.borrow_mut().keeps_request = keeps;
     }
 
     /// True when the caller wants the request back if the response is a redirect.

@@ -37,45 +37,38 @@ mod connection;
 mod credentials;
 #[doc(hidden)]
 pub mod detached;
+mod dial;
 mod exchange;
+mod execute;
 mod failure;
+pub mod observe;
 mod options;
 pub mod pool;
 mod redirect;
 mod request;
+pub mod route;
 mod transport;
 
 use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
-use std::future::poll_fn;
-use std::pin::Pin;
-use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::Weak;
-use std::task::Poll;
-use std::time::Duration;
 
 use ::http::Method;
 
 use crate::client::builder::Config;
-use crate::client::exchange::TotalTime;
-use crate::client::failure::redacted;
-use crate::client::failure::total_timeout;
-use crate::error::Error;
-use crate::error::ErrorKind;
-use crate::error::Phase;
 use crate::error::Result;
 use crate::http::request::Request;
 use crate::http::response::Response;
-use crate::runtime;
 use crate::runtime::Core;
 
 pub use crate::client::builder::ClientBuilder;
 #[cfg(feature = "simulation")]
 pub(crate) use crate::client::check::check;
 pub use crate::client::exchange::InFlight;
+pub use crate::client::options::RequestOptions;
 pub use crate::client::options::TransportOptions;
 pub use crate::client::request::IntoUrl;
 pub use crate::client::request::RequestBuilder;
@@ -150,8 +143,9 @@ impl Client {
     ///
     /// No connection, a peer that breaks the protocol or the connection, a time-out, too many
     /// redirects, a request that cannot be sent, a thread without a core. A status is none.
-    pub async fn send(&self, request: Request) -> Result<Response> {
-        self.execute(request, self.config.timeout).await
+    pub async fn send(&self, mut request: Request) -> Result<Response> {
+        let options = RequestOptions::take_from(&mut request);
+        self.execute(request, options).await
     }
 
     /// Counts of this client's connections on this thread's core; `None` when there were none.
@@ -166,62 +160,6 @@ impl Client {
         let transports = Core::current().and_then(|core| core.find_local::<Transports>());
         if let Some(transport) = transports.and_then(|all| all.find(self.config.id)) {
             transport.close_idle();
-        }
-    }
-
-    pub(in crate::client) async fn execute(
-        &self,
-        mut request: Request,
-        timeout: Option<Duration>,
-    ) -> Result<Response> {
-        let core = Core::try_current()?;
-        let transport = self.transport(&core);
-        let total = timeout.map(|timeout| TotalTime {
-            timeout,
-            deadline: core.now() + timeout,
-        });
-        let mut redirects_count = 0;
-        loop {
-            self.prepare(&mut request);
-            let url = request.url().cloned();
-            let method = request.method().clone();
-            let is_replayable = request.body().is_replayable();
-            let follows = self.config.redirects_max > 0;
-            let mut in_flight = transport.send_with(request, total, follows);
-            let for_url = |error: Error| match &url {
-                Some(url) if error.url().is_none() => error.for_url(redacted(url)),
-                _ => error,
-            };
-            let mut response = within(&mut in_flight, total).await.map_err(for_url)?;
-            if let (true, Some(url)) = (follows, &url) {
-                let location = response.headers().get_bytes("location");
-                let status = response.status_code();
-                let redirect = redirect::decide(&method, url, status, location).map_err(for_url)?;
-                let next = redirect.filter(|to| is_replayable || !to.keeps_body);
-                if let (Some(redirect), Some(mut again)) = (next, in_flight.take_request()) {
-                    redirects_count += 1;
-                    if redirects_count > self.config.redirects_max {
-                        return Err(for_url(too_many_redirects(self.config.redirects_max)));
-                    }
-                    redirect::follow(&mut again, redirect);
-                    request = again;
-                    continue;
-                }
-            }
-            response.set_url(url);
-            return Ok(response);
-        }
-    }
-
-    /// What every request of this client gets.
-    fn prepare(&self, request: &mut Request) {
-        credentials::from_url(request);
-        if let Some(agent) = &self.config.user_agent
-            && !request.headers().contains("user-agent")
-        {
-            // Checked when the client was built.
-            let added = request.headers_mut().append("User-Agent", agent.as_bytes());
-            assert!(added.is_ok(), "the User-Agent was checked");
         }
     }
 
@@ -307,30 +245,4 @@ impl Transports {
         };
         drop(found);
     }
-}
-
-/// Waits for the response head, no longer than the caller's time for everything.
-async fn within(in_flight: &mut InFlight, total: Option<TotalTime>) -> Result<Response> {
-    let Some(total) = total else {
-        return in_flight.await;
-    };
-    let mut sleep = pin!(runtime::sleep_until(total.deadline));
-    poll_fn(|cx| {
-        if let Poll::Ready(outcome) = Pin::new(&mut *in_flight).poll(cx) {
-            return Poll::Ready(outcome);
-        }
-        if sleep.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Err(total_timeout(total.timeout, in_flight.phase())));
-        }
-        Poll::Pending
-    })
-    .await
-}
-
-fn too_many_redirects(max: usize) -> Error {
-    Error::new(
-        ErrorKind::Limit,
-        format!("more than {max} redirects (redirects_max)"),
-    )
-    .in_phase(Phase::ResponseHead)
 }

@@ -1,18 +1,26 @@
-//! What can be set on a transport, with its defaults.
+//! What can be set on a transport, with its defaults, and on one request.
 //!
 //! ```text
 //!   connect ──► write ──► response head ──► body        a time-out for each phase
 //!      pool: idle per host · idle · per host · idle time-out · age
+//!
+//!   RequestOptions: what one request wants otherwise; travels as an extension of the request
 //! ```
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::client::observe::Observer;
+use crate::client::observe::Observers;
 use crate::client::pool::PoolOptions;
+use crate::client::route::Via;
+use crate::http::request::Request;
 use crate::limits::BODY_TIMEOUT;
 use crate::limits::CONNECT_TIMEOUT;
 use crate::limits::RESPONSE_HEAD_BYTES_MAX;
 use crate::limits::RESPONSE_HEAD_TIMEOUT;
 use crate::limits::WRITE_TIMEOUT;
+use crate::runtime::Instant;
 
 /// Time-outs, limits and pool sizes of a transport. All of them hold per core.
 #[derive(Clone, Debug)]
@@ -30,6 +38,8 @@ pub struct TransportOptions {
     pub body_timeout: Duration,
     /// Bytes of a response head.
     pub response_head_bytes_max: usize,
+    /// Who is told of what happens.
+    pub observer: Option<Observer>,
 }
 
 impl Default for TransportOptions {
@@ -41,6 +51,126 @@ impl Default for TransportOptions {
             response_head_timeout: RESPONSE_HEAD_TIMEOUT,
             body_timeout: BODY_TIMEOUT,
             response_head_bytes_max: RESPONSE_HEAD_BYTES_MAX,
+            observer: None,
         }
+    }
+}
+
+/// The time that the caller gave for everything, up to the end of the body.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TotalTime {
+    /// How long, for the error's text.
+    pub(super) timeout: Duration,
+    /// Until when.
+    pub(super) deadline: Instant,
+}
+
+/// What one request wants otherwise than its client. An extension of the [`Request`], so that it
+/// passes through every [`RoundTrip`](crate::client::RoundTrip); the transport takes it out.
+#[derive(Clone, Debug, Default)]
+pub struct RequestOptions {
+    /// The time for everything: connecting, redirects, and the body to its last byte.
+    pub timeout: Option<Duration>,
+    /// Set when the request begins, so that all of its attempts share it.
+    pub(super) total: Option<TotalTime>,
+    /// What few requests have, behind one pointer.
+    rare: Option<Arc<Rare>>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Rare {
+    response_head_timeout: Option<Duration>,
+    body_timeout: Option<Duration>,
+    observer: Option<Observer>,
+    via: Option<Via>,
+}
+
+impl RequestOptions {
+    /// Takes the options of a request out of it.
+    pub fn take_from(request: &mut Request) -> RequestOptions {
+        if request.extensions().is_empty() {
+            return RequestOptions::default();
+        }
+        let taken = request.extensions_mut().remove::<RequestOptions>();
+        taken.unwrap_or_default()
+    }
+
+    /// True exactly when nothing was asked for.
+    pub fn is_default(&self) -> bool {
+        self.timeout.is_none() && self.total.is_none() && self.rare.is_none()
+    }
+
+    /// Puts the options into a request, where they replace others.
+    pub fn put_into(self, request: &mut Request) {
+        request.extensions_mut().insert(self);
+    }
+
+    /// With this time from the end of the request to the end of the response head.
+    #[must_use]
+    pub fn response_head_timeout(mut self, timeout: Duration) -> RequestOptions {
+        self.rare_mut().response_head_timeout = Some(timeout);
+        self
+    }
+
+    /// With this time between two signs of progress of the response body.
+    #[must_use]
+    pub fn body_timeout(mut self, timeout: Duration) -> RequestOptions {
+        self.rare_mut().body_timeout = Some(timeout);
+        self
+    }
+
+    /// With this observer, beside that of the client.
+    #[must_use]
+    pub fn observer(mut self, observer: Observer) -> RequestOptions {
+        self.rare_mut().observer = Some(observer);
+        self
+    }
+
+    /// By this way, whatever the client would choose.
+    #[must_use]
+    pub fn via(mut self, via: Via) -> RequestOptions {
+        self.rare_mut().via = Some(via);
+        self
+    }
+
+    /// The request begins: its time for everything runs, unless it runs already.
+    pub(super) fn begin(&mut self, now: Instant, default_timeout: Option<Duration>) {
+        if self.total.is_none() {
+            self.total = self.timeout.or(default_timeout).map(|timeout| TotalTime {
+                timeout,
+                deadline: now + timeout,
+            });
+        }
+    }
+
+    pub(super) fn via_override(&self) -> Option<&Via> {
+        self.rare.as_ref()?.via.as_ref()
+    }
+
+    pub(super) fn head_timeout_or(&self, default: Duration) -> Duration {
+        let own = self
+            .rare
+            .as_ref()
+            .and_then(|rare| rare.response_head_timeout);
+        own.unwrap_or(default)
+    }
+
+    pub(super) fn body_timeout_or(&self, default: Duration) -> Duration {
+        let own = self.rare.as_ref().and_then(|rare| rare.body_timeout);
+        own.unwrap_or(default)
+    }
+
+    /// Who hears of this request; `None` where nobody does.
+    pub(super) fn observers(&self, client: &Option<Observer>) -> Option<Observers> {
+        let request = self.rare.as_ref().and_then(|rare| rare.observer.clone());
+        if request.is_none() && client.is_none() {
+            return None;
+        }
+        let client = client.clone();
+        Some(Observers { request, client })
+    }
+
+    fn rare_mut(&mut self) -> &mut Rare {
+        Arc::make_mut(self.rare.get_or_insert_default())
     }
 }

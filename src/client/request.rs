@@ -10,6 +10,7 @@ use ::http::Method;
 use url::Url;
 
 use crate::client::Client;
+use crate::client::RequestOptions;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Result;
@@ -82,13 +83,13 @@ impl IntoUrl for &String {
 pub struct RequestBuilder {
     client: Client,
     request: Result<Request>,
-    timeout: Option<Duration>,
+    options: RequestOptions,
 }
 
 impl RequestBuilder {
     pub(super) fn new(client: Client, method: Method, url: impl IntoUrl) -> RequestBuilder {
         RequestBuilder {
-            timeout: client.config.timeout,
+            options: RequestOptions::default(),
             client,
             request: url.into_url().map(|url| Request::new(method, url)),
         }
@@ -111,7 +112,7 @@ impl RequestBuilder {
 
     /// The time for everything: connecting, redirects, and the body to its last byte.
     pub fn timeout(mut self, timeout: Duration) -> RequestBuilder {
-        self.timeout = Some(timeout);
+        self.options.timeout = Some(timeout);
         self
     }
 
@@ -137,7 +138,11 @@ impl RequestBuilder {
     ///
     /// The URL or a header field is invalid.
     pub fn build(self) -> Result<Request> {
-        self.request
+        let mut request = self.request?;
+        if !self.options.is_default() {
+            self.options.put_into(&mut request);
+        }
+        Ok(request)
     }
 
     /// Sends it; returns with the head of the response. See [`Client::send`].
@@ -146,7 +151,7 @@ impl RequestBuilder {
     ///
     /// Those of [`RequestBuilder::build`] and of [`Client::send`].
     pub async fn send(self) -> Result<Response> {
-        self.client.execute(self.request?, self.timeout).await
+        self.client.execute(self.request?, self.options).await
     }
 
     fn change(

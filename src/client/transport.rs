@@ -13,7 +13,6 @@ use std::cell::RefCell;
 use std::future::Future;
 use std::rc::Rc;
 use std::rc::Weak;
-use std::time::Duration;
 
 use bytes::Bytes;
 use bytes::BytesMut;
@@ -21,16 +20,19 @@ use url::Url;
 
 use crate::client::connection::Connection;
 use crate::client::connection::Slot;
+use crate::client::dial;
+use crate::client::dial::Dialed;
+use crate::client::dial::Made;
 use crate::client::exchange::Exchange;
 use crate::client::exchange::InFlight;
 use crate::client::exchange::Place;
-use crate::client::exchange::TotalTime;
 use crate::client::failure::redacted;
+use crate::client::observe::Observers;
+use crate::client::options::RequestOptions;
 use crate::client::options::TransportOptions;
 use crate::client::pool::Checkout;
 use crate::client::pool::Dial;
 use crate::client::pool::EntryKey;
-use crate::client::pool::Origin;
 use crate::client::pool::OriginRef;
 use crate::client::pool::Pool;
 use crate::client::pool::PoolStats;
@@ -42,10 +44,8 @@ use crate::error::Result;
 use crate::http::request::Request;
 use crate::http::response::Response;
 use crate::limits::RESPONSE_COPY_BYTES;
-use crate::net;
 use crate::net::ConnectionKey;
 use crate::net::Net;
-use crate::net::Socket;
 use crate::runtime;
 use crate::runtime::Core;
 use crate::runtime::Instant;
@@ -132,19 +132,22 @@ impl Transport {
 
     /// Begins a request. Nothing is sent before this core's next turn, and it goes on while the
     /// future is not polled.
-    pub fn send(&self, request: Request) -> InFlight {
-        self.send_with(request, None, false)
+    pub fn send(&self, mut request: Request) -> InFlight {
+        let mut options = RequestOptions::take_from(&mut request);
+        options.begin(self.owner.shared.now(), None);
+        self.send_with(request, options, false)
     }
 
     pub(super) fn send_with(
         &self,
         request: Request,
-        total: Option<TotalTime>,
+        options: RequestOptions,
         keeps_request: bool,
     ) -> InFlight {
         let shared = &self.owner.shared;
         shared.requests_total.set(shared.requests_total.get() + 1);
-        let exchange = Exchange::new(request, total, keeps_request);
+        let exchange = Exchange::new(request, options, shared.now());
+        exchange.set_keeps_request(keeps_request);
         let in_flight = InFlight::new(Rc::clone(&exchange), Rc::clone(shared));
         shared.dispatch(exchange);
         in_flight
@@ -155,11 +158,11 @@ impl Transport {
     pub(super) fn send_detached(
         &self,
         request: Request,
-        total: Option<TotalTime>,
+        options: RequestOptions,
         now: Instant,
     ) -> Result<(InFlight, Option<Connection>)> {
         let shared = &self.owner.shared;
-        let exchange = Exchange::new(request, total, false);
+        let exchange = Exchange::new(request, options, now);
         let checkout = shared.checkout(&exchange, now);
         let checkout = checkout.expect("the request is here")?;
         let in_flight = InFlight::new(Rc::clone(&exchange), Rc::clone(shared));
@@ -167,7 +170,8 @@ impl Transport {
             Checkout::Dial(waiter, dial) => {
                 exchange.set_place(Place::Dialing(waiter));
                 let slot = Rc::new(Slot::new());
-                let connection = Connection::new(Rc::clone(shared), Rc::clone(&slot));
+                let connection =
+                    Connection::new(Rc::clone(shared), Rc::clone(&slot), Made::default());
                 shared.adopt(dial, slot, None, now);
                 Some(connection)
             }
@@ -257,8 +261,11 @@ impl Shared {
 
     /// A connection, or a place in the queue of the host; `None` when the caller has gone.
     fn checkout(&self, exchange: &Rc<Exchange>, now: Instant) -> Option<Result<Checkout>> {
-        exchange.with_request(|request| {
-            let origin = origin_of(request.url())?;
+        exchange.with_request(|request, options| {
+            let origin = OriginRef {
+                via: options.via_override(),
+                ..origin_of(request.url())?
+            };
             let mut pool = self.pool.borrow_mut();
             Ok(pool.checkout(origin, now, || Rc::clone(exchange)))
         })
@@ -273,9 +280,17 @@ impl Shared {
             Checkout::Wait(waiter) => exchange.set_place(Place::Queued(waiter)),
             Checkout::Dial(waiter, dial) => {
                 exchange.set_place(Place::Dialing(waiter));
-                self.dial(dial);
+                self.dial(dial, self.observers(&exchange));
             }
         }
+    }
+
+    /// Who hears of this request.
+    fn observers(&self, exchange: &Exchange) -> Option<Observers> {
+        let client = &self.options.observer;
+        exchange
+            .with_request(|_, options| options.observers(client))
+            .flatten()
     }
 
     /// A request whose connection was lost before it could answer.
@@ -367,11 +382,16 @@ impl Shared {
         loop {
             let dial = self.pool.borrow_mut().next_dial();
             let Some(dial) = dial else { break };
-            self.dial(dial);
+            let client = self.options.observer.clone();
+            let observers = client.map(|client| Observers {
+                request: None,
+                client: Some(client),
+            });
+            self.dial(dial, observers);
         }
     }
 
-    fn now(&self) -> Instant {
+    pub(super) fn now(&self) -> Instant {
         self.core
             .upgrade()
             .map_or(Instant::default(), |core| core.now())
@@ -379,7 +399,7 @@ impl Shared {
 
     // ---- dialling ----------------------------------------------------------------------------
 
-    fn dial(self: &Rc<Self>, dial: Dial) {
+    fn dial(self: &Rc<Self>, dial: Dial, observers: Option<Observers>) {
         if !runtime::is_inside() {
             // A request was given up outside of the core that would have to dial for the next.
             self.dial_failed(
@@ -391,13 +411,13 @@ impl Shared {
         let origin = self.pool.borrow().dial_origin(&dial);
         let shared = Rc::clone(self);
         runtime::spawn(async move {
-            let connected = connect(&origin, shared.options.connect_timeout).await;
-            shared.dialed(dial, connected);
+            let dialed = dial::dial(&origin, &shared.options, observers.as_ref()).await;
+            shared.dialed(dial, dialed);
         });
     }
 
-    fn dialed(self: &Rc<Self>, dial: Dial, connected: Result<Socket>) {
-        let opened = connected.and_then(|socket| self.open(socket));
+    fn dialed(self: &Rc<Self>, dial: Dial, dialed: Result<Dialed>) {
+        let opened = dialed.and_then(|dialed| self.open(dialed));
         match opened {
             Ok((slot, connection)) => {
                 self.adopt(dial, slot, Some(connection), self.now());
@@ -422,13 +442,13 @@ impl Shared {
         }
     }
 
-    fn open(self: &Rc<Self>, socket: Socket) -> Result<(Rc<Slot>, ConnectionKey)> {
+    fn open(self: &Rc<Self>, dialed: Dialed) -> Result<(Rc<Slot>, ConnectionKey)> {
         let (Some(core), Some(net)) = (self.core.upgrade(), self.net.upgrade()) else {
             return Err(Error::new(ErrorKind::Shutdown, "the core is ending"));
         };
         let slot = Rc::new(Slot::new());
-        let connection = Connection::new(Rc::clone(self), Rc::clone(&slot));
-        Ok((slot, net.open(&core, socket, Box::new(connection))))
+        let connection = Connection::new(Rc::clone(self), Rc::clone(&slot), dialed.made);
+        Ok((slot, net.open(&core, dialed.socket, Box::new(connection))))
     }
 
     fn dial_failed(&self, dial: Dial, error: Error) {
@@ -440,7 +460,7 @@ impl Shared {
             Some(_) => error,
             None => error.in_phase(Phase::Connect),
         };
-        let url = exchange.with_request(|request| request.url().map(redacted));
+        let url = exchange.with_request(|request, _| request.url().map(redacted));
         exchange.complete(Err(match url.flatten() {
             Some(url) => error.for_url(url),
             None => error,
@@ -460,6 +480,7 @@ fn origin_of(url: Option<&Url>) -> Result<OriginRef<'_>> {
                 secure: false,
                 host,
                 port,
+                via: None,
             });
         }
         ("https", ..) => invalid("this build has no TLS: only http URLs can be fetched"),
@@ -467,20 +488,4 @@ fn origin_of(url: Option<&Url>) -> Result<OriginRef<'_>> {
         _ => invalid("only http URLs can be fetched"),
     };
     Err(error.for_url(redacted(url)))
-}
-
-/// Looks the host up and connects, all within `limit`.
-async fn connect(origin: &Origin, limit: Duration) -> Result<Socket> {
-    let origin = origin.borrowed();
-    let core = Core::try_current()?;
-    let deadline = core.now() + limit;
-    let resolved = runtime::timeout(limit, net::resolve(origin.host, origin.port)).await;
-    let addresses = resolved.map_err(|_| {
-        Error::new(
-            ErrorKind::Timeout,
-            format!("the name was not found within {limit:?} (connect_timeout)"),
-        )
-        .in_phase(Phase::Resolve)
-    })??;
-    net::connect(&addresses, deadline - core.now()).await
 }

@@ -17,7 +17,8 @@
 //!                     incoming ──► Body ──► Request ──► handler ──► Response ┘
 //! ```
 //!
-//! - Messages: [`request`], [`response`], [`headers`], [`body`] with [`incoming`], [`disconnect`].
+//! - Messages: [`request`], [`response`], [`headers`], [`body`] with [`incoming`], [`disconnect`],
+//!   [`timings`].
 //! - Wire: [`head`], [`framing`], [`chunked`], [`encode`], [`date`].
 //! - For handlers: [`target`], [`query`], [`multipart`], [`cookie`], [`authentication`],
 //!   [`conditional`], [`range`], [`media_type`], [`sniff`], [`event_stream`].
@@ -65,4 +66,5 @@ pub mod response;
 pub mod serve;
 pub mod sniff;
 pub mod target;
+pub mod timings;
 mod token;

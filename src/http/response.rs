@@ -8,6 +8,7 @@
 //! ```
 
 use std::fmt;
+use std::net::SocketAddr;
 
 use ::http::StatusCode;
 use ::http::Version;
@@ -24,6 +25,7 @@ use crate::http::headers::InvalidHeader;
 use crate::http::known::Known;
 use crate::http::recycle::FreeList;
 use crate::http::sniff;
+use crate::http::timings::Timings;
 use crate::limits::FREE_REQUESTS_MAX;
 
 /// A response, to be sent or received.
@@ -49,7 +51,15 @@ struct Inner {
     headers: Headers,
     body: Body,
     url: Option<Url>,
+    exchange: Option<Exchange>,
     rare: Option<Box<Rare>>,
+}
+
+/// What a client knows of the exchange that the response ends.
+#[derive(Clone, Copy)]
+struct Exchange {
+    peer: Option<SocketAddr>,
+    timings: Timings,
 }
 
 /// What few responses have.
@@ -84,6 +94,7 @@ impl Response {
                 headers: Headers::new(),
                 body: Body::empty(),
                 url: None,
+                exchange: None,
                 rare: None,
             })
         });
@@ -350,6 +361,24 @@ impl Response {
         self.inner_mut().url = url;
     }
 
+    /// The address of the server, or proxy, that answered; of a client's response, `None` on a Unix
+    /// socket.
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.inner().exchange?.peer
+    }
+
+    /// How long the parts of the exchange took, up to this head; zeros for a response that was not
+    /// received. With redirects, those of the last request.
+    pub fn timings(&self) -> Timings {
+        let exchange = self.inner().exchange;
+        exchange.map_or_else(Timings::default, |exchange| exchange.timings)
+    }
+
+    /// Sets what a client knows of the exchange.
+    pub fn set_exchange(&mut self, peer: Option<SocketAddr>, timings: Timings) {
+        self.inner_mut().exchange = Some(Exchange { peer, timings });
+    }
+
     /// An error of kind `Status` where the status is 4xx or 5xx.
     pub fn error_for_status(self) -> Result<Response> {
         let status = self.status_code();
@@ -420,6 +449,7 @@ impl Drop for Response {
         inner.body.set(Body::empty());
         inner.rare = None;
         inner.url = None;
+        inner.exchange = None;
         inner.status = StatusCode::OK;
         inner.version = Version::HTTP_11;
         inner.headers.recycle();

@@ -44,12 +44,16 @@ pub async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
 }
 
 /// Connects to the first address that answers, trying all in turn within `connect_timeout`. Each
-/// gets an equal share of the time that is left, so that one that is silent does not use it up.
+/// gets an equal share of the time that is left, so that one that is silent does not use it up. Says
+/// which one answered.
 ///
 /// # Errors
 ///
 /// [`ErrorKind::Connect`] or [`ErrorKind::Timeout`], of the last address tried.
-pub async fn connect(addresses: &[SocketAddr], connect_timeout: Duration) -> Result<Socket, Error> {
+pub async fn connect(
+    addresses: &[SocketAddr],
+    connect_timeout: Duration,
+) -> Result<(Socket, SocketAddr), Error> {
     let core = Core::try_current()?;
     let deadline = core.now() + connect_timeout;
     let mut last = Error::new(ErrorKind::Connect, "there is no address to connect to");
@@ -59,6 +63,7 @@ pub async fn connect(addresses: &[SocketAddr], connect_timeout: Duration) -> Res
         match timeout(share, connect_one(&core, &Address::Tcp(*address))).await {
             Ok(Ok(socket)) => {
                 return Rc::try_unwrap(socket)
+                    .map(|socket| (socket, *address))
                     .map_err(|_| Error::new(ErrorKind::Canceled, "the connection is in use"));
             }
             Ok(Err(error)) => last = error,

@@ -151,7 +151,7 @@ impl TcpStream {
     pub async fn connect(host: &str, port: u16) -> Result<TcpStream, Error> {
         let core = Core::try_current()?;
         let addresses = resolve(host, port).await?;
-        let socket = connect(&addresses, CONNECT_TIMEOUT).await?;
+        let (socket, _) = connect(&addresses, CONNECT_TIMEOUT).await?;
         Ok(TcpStream(Stream {
             core,
             socket: Rc::new(socket),

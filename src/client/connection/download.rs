@@ -22,6 +22,7 @@ use crate::limits::LARGE_BODY_BYTES;
 use crate::limits::RESPONSE_AHEAD_BYTES_MAX;
 use crate::net::Io;
 use crate::net::Receive;
+use crate::runtime::Instant;
 
 /// How far the response has come.
 pub(super) enum Download {
@@ -51,8 +52,10 @@ impl Download {
 }
 
 impl Active {
-    pub(super) fn take_head(&mut self, response: Response, framing: Framing) {
+    pub(super) fn take_head(&mut self, mut response: Response, framing: Framing, now: Instant) {
         assert!(self.download.is_awaiting_head(), "a response has two heads");
+        self.timings.head = now - self.got_at;
+        response.set_exchange(self.peer, self.timings);
         let length = match framing {
             Framing::Empty => Some(0),
             Framing::Length(length) => Some(length),

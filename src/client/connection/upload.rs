@@ -8,12 +8,14 @@
 use std::rc::Rc;
 use std::task::Context;
 use std::task::Poll;
+use std::time::Duration;
 
 use crate::client::connection::Active;
 use crate::client::connection::Connection;
 use crate::client::connection::State;
 use crate::client::connection::WaitsFor;
 use crate::client::connection::download::Download;
+use crate::client::dial::Made;
 use crate::client::exchange;
 use crate::client::exchange::Exchange;
 use crate::client::failure::Failure;
@@ -24,6 +26,7 @@ use crate::http::body::Part;
 use crate::http::fetch::Fetch;
 use crate::http::fetch::SendError;
 use crate::http::request::Request;
+use crate::http::timings::Timings;
 use crate::net::Io;
 
 /// What is still to be produced of the request.
@@ -44,7 +47,7 @@ impl Connection {
     /// Begins an exchange. False when that is not possible: the caller has gone, or has been told
     /// what is wrong; the connection is as it was.
     pub(super) fn start(&mut self, io: &mut Io, exchange: Rc<Exchange>) -> bool {
-        let Some((mut request, total)) = exchange.start(&self.slot) else {
+        let Some((mut request, options)) = exchange.start(&self.slot) else {
             exchange::recycle(exchange);
             return false;
         };
@@ -62,11 +65,27 @@ impl Connection {
                 return false;
             }
         };
+        let is_reused = self.exchanges_count > 0;
+        let made = if is_reused {
+            Made::default()
+        } else {
+            self.made
+        };
+        let timings = Timings {
+            is_reused,
+            waited: io.now() - exchange.began(),
+            resolve: made.resolve_time,
+            connect: made.connect_time,
+            head: Duration::ZERO,
+        };
         self.state = State::Active(Active {
+            timings,
+            peer: self.made.peer,
+            got_at: io.now(),
             exchange,
             request,
             is_replayable,
-            total,
+            options,
             upload,
             download: Download::Head,
             waits_for: WaitsFor::Write,

@@ -1,4 +1,4 @@
-//! What connections are pooled by: scheme, host and port (RFC 9110 §4.3.1).
+//! What connections are pooled by: scheme, host and port (RFC 9110 §4.3.1), and the way there.
 //!
 //! ```text
 //!   OriginRef<'_> ── borrowed, for look-ups ──┐
@@ -12,6 +12,8 @@ use std::hash::Hash;
 use std::hash::Hasher;
 use std::rc::Rc;
 
+use crate::client::route::Via;
+
 /// An origin whose host is borrowed: looking one up allocates nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct OriginRef<'a> {
@@ -21,6 +23,8 @@ pub struct OriginRef<'a> {
     pub host: &'a str,
     /// The port, also where it is the scheme's own.
     pub port: u16,
+    /// The way there, where it is not the straight one.
+    pub via: Option<&'a Via>,
 }
 
 /// An origin that owns its host.
@@ -29,6 +33,7 @@ pub struct Origin {
     secure: bool,
     host: Box<str>,
     port: u16,
+    via: Option<Via>,
 }
 
 impl OriginRef<'_> {
@@ -38,6 +43,7 @@ impl OriginRef<'_> {
             secure: self.secure,
             host: self.host.into(),
             port: self.port,
+            via: self.via.cloned(),
         }
     }
 }
@@ -49,6 +55,7 @@ impl Origin {
             secure: self.secure,
             host: &self.host,
             port: self.port,
+            via: self.via.as_ref(),
         }
     }
 }
@@ -56,7 +63,11 @@ impl Origin {
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.secure { "https" } else { "http" };
-        write!(f, "{scheme}://{}:{}", self.host, self.port)
+        write!(f, "{scheme}://{}:{}", self.host, self.port)?;
+        match &self.via {
+            Some(via) => write!(f, " by {via}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -124,11 +135,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scheme_host_and_port_all_count() {
+    fn scheme_host_port_and_way_all_count() {
         let origin = OriginRef {
             secure: false,
             host: "a.example",
             port: 80,
+            via: None,
         };
         let mut table = HashMap::new();
         table.insert(OriginKey(Rc::new(origin.to_origin())), 1);
@@ -149,6 +161,17 @@ mod tests {
             }),
             None
         );
+        let via = Via::Unix(std::path::Path::new("/run/x.sock").into());
+        let by_socket = OriginRef {
+            via: Some(&via),
+            ..origin
+        };
+        assert_eq!(find(by_socket), None);
+        assert_eq!(by_socket.to_origin().borrowed(), by_socket);
         assert_eq!(origin.to_origin().to_string(), "http://a.example:80");
+        assert_eq!(
+            by_socket.to_origin().to_string(),
+            "http://a.example:80 by unix:/run/x.sock"
+        );
     }
 }

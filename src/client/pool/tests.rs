@@ -27,6 +27,7 @@ fn origin(host: usize) -> OriginRef<'static> {
         secure: false,
         host: HOSTS[host],
         port: 80,
+        via: None,
     }
 }
 

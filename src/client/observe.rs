@@ -1,0 +1,169 @@
+//! What a client tells of its work: what net/http's httptrace tells, and more, for all requests of a
+//! client or for one.
+//!
+//! ```text
+//!   request    Wanted ─► Queued ─► Got ─► Sent ─► Informational* ─► Head ─► Finished
+//!                │                  ▲ └──► Retrying ─► Wanted …
+//!   dial         └► Resolving ─► Resolved ─► Connecting ─► Connected │ ConnectFailed
+//!   connection                                   Rested ─► Got │ Closed
+//! ```
+//! Observers are called on the core that does the work, between two steps of it: what they do takes
+//! time from every connection of the core. Times are those of the core's turns.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::http::StatusCode;
+
+use crate::client::pool::OriginRef;
+use crate::error::Error;
+use crate::http::headers::Headers;
+
+/// Something that happened.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// A request needs a connection to there.
+    Wanted {
+        /// Where to.
+        origin: OriginRef<'a>,
+    },
+    /// The host has all the connections it may have: the request waits for one.
+    Queued {
+        /// Where to.
+        origin: OriginRef<'a>,
+    },
+    /// A name is looked up.
+    Resolving {
+        /// The name.
+        host: &'a str,
+    },
+    /// It has these addresses.
+    Resolved {
+        /// The name.
+        host: &'a str,
+        /// Not empty, in the order in which they are tried.
+        addresses: &'a [SocketAddr],
+        /// How long it took; zero where they were known.
+        time: Duration,
+    },
+    /// An address is tried.
+    Connecting {
+        /// Which one.
+        address: SocketAddr,
+    },
+    /// It answered.
+    Connected {
+        /// Which one.
+        address: SocketAddr,
+        /// How long it took.
+        time: Duration,
+    },
+    /// It did not.
+    ConnectFailed {
+        /// Which one.
+        address: SocketAddr,
+        /// Why.
+        error: &'a Error,
+    },
+    /// A request has its connection.
+    Got {
+        /// Which connection, as numbered by the client's core.
+        connection: u64,
+        /// True exactly when it has served another request.
+        is_reused: bool,
+        /// How long the request waited for it, dialling included.
+        waited: Duration,
+    },
+    /// All of the request was written.
+    Sent {
+        /// Which connection.
+        connection: u64,
+    },
+    /// The body waits for `100 Continue`.
+    ContinueAwaited {
+        /// Which connection.
+        connection: u64,
+    },
+    /// An informational response, 100 included.
+    Informational {
+        /// 1xx, without 101.
+        status: StatusCode,
+        /// Its fields.
+        headers: &'a Headers,
+    },
+    /// The final head came.
+    Head {
+        /// Its status.
+        status: StatusCode,
+        /// Since the request was begun.
+        time: Duration,
+    },
+    /// The connection was lost without an answer, and the request goes to another one.
+    Retrying {
+        /// How often it was sent before.
+        attempts: u32,
+    },
+    /// The last byte of the response came.
+    Finished {
+        /// Which connection.
+        connection: u64,
+    },
+    /// The request failed, or its body did.
+    Failed {
+        /// Why.
+        error: &'a Error,
+    },
+    /// A connection went back to the pool.
+    Rested {
+        /// Which connection.
+        connection: u64,
+    },
+    /// A connection is not used again.
+    Closed {
+        /// Which connection.
+        connection: u64,
+        /// Why, in a few words.
+        reason: &'static str,
+    },
+}
+
+/// Who is told. Cheap to clone.
+#[derive(Clone)]
+pub struct Observer(Arc<dyn Fn(&Event<'_>) + Send + Sync>);
+
+impl Observer {
+    /// Calls `observe` for every event.
+    pub fn new(observe: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Observer {
+        Observer(Arc::new(observe))
+    }
+
+    /// Tells it.
+    pub fn tell(&self, event: &Event<'_>) {
+        (self.0)(event);
+    }
+}
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Observer")
+    }
+}
+
+/// Who hears of one thing: those who observe the request, and those who observe the client.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Observers {
+    pub(super) request: Option<Observer>,
+    pub(super) client: Option<Observer>,
+}
+
+impl Observers {
+    /// Tells both, what belongs to the request first.
+    pub(super) fn tell(&self, event: &Event<'_>) {
+        for observer in [&self.request, &self.client].into_iter().flatten() {
+            observer.tell(event);
+        }
+    }
+}
