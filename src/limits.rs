@@ -102,6 +102,11 @@ pub const FILE_COPY_BYTES_MAX: usize = 16 * 1024;
 pub const FILE_BRIDGE_BYTES: usize = 4 * 1024;
 /// Bytes of one read of a file that is sent and not in memory.
 pub const FILE_READ_BYTES: usize = 128 * 1024;
+/// Addresses of one name that are tried: with a head start each, what a connect time-out of some
+/// seconds has room for.
+pub const CONNECT_ADDRESSES_MAX: usize = 16;
+/// Head start of an attempt to connect before the next address is tried beside it (RFC 8305 §8).
+pub const CONNECT_ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// How long a closing connection waits for the peer to stop sending.
 pub const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 /// How much a closing connection reads and drops, so that the peer sees the last response and not

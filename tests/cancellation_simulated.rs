@@ -382,6 +382,7 @@ const BOUNDS: [Row; SCENES.len()] = [
     Row("sleep", up_to(ALL, 6), up_to(3, 6)),
     Row("resolve", up_to(ALL, 12), up_to(3, 40)),
     Row("connect_by_name", up_to(4, 20), up_to(2, 40)),
+    Row("race", up_to(3, 30), up_to(2, 60)),
     Row("fetch", up_to(3, 200), up_to(2, 200)),
     Row("serve", up_to(2, 300), up_to(1, 80)),
 ];

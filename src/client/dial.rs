@@ -18,6 +18,8 @@ use crate::error::ErrorKind;
 use crate::error::Phase;
 use crate::error::Result;
 use crate::net;
+use crate::net::Attempts;
+use crate::net::ConnectOptions;
 use crate::net::Socket;
 use crate::runtime;
 use crate::runtime::Core;
@@ -65,13 +67,8 @@ async fn tcp(
     let core = Core::try_current()?;
     let began = core.now();
     let limit = options.connect_timeout;
-    let deadline = began + limit;
-    let tell = |event: &Event<'_>| {
-        if let Some(observers) = observers {
-            observers.tell(event);
-        }
-    };
-    tell(&Event::Resolving { host });
+    let watch = Watch { observers };
+    watch.tell(&Event::Resolving { host });
     let resolved = runtime::timeout(limit, net::resolve(host, port)).await;
     let addresses: Vec<SocketAddr> = resolved.map_err(|_| {
         Error::new(
@@ -81,16 +78,52 @@ async fn tcp(
         .in_phase(Phase::Resolve)
     })??;
     let resolve_time = core.now() - began;
-    tell(&Event::Resolved {
+    watch.tell(&Event::Resolved {
         host,
         addresses: &addresses,
         time: resolve_time,
     });
-    let (socket, peer) = net::connect(&addresses, deadline - core.now()).await?;
+    let connecting = ConnectOptions {
+        deadline: began + limit,
+        timeout: limit,
+        source: None,
+    };
+    let connected = net::race(&addresses, connecting, &watch).await?;
     let made = Made {
-        peer: Some(peer),
+        peer: Some(connected.address),
         resolve_time,
         connect_time: core.now() - began - resolve_time,
     };
-    Ok(Dialed { socket, made })
+    Ok(Dialed {
+        socket: connected.socket,
+        made,
+    })
+}
+
+/// Passes attempts on to those who observe.
+struct Watch<'a> {
+    observers: Option<&'a Observers>,
+}
+
+impl Watch<'_> {
+    fn tell(&self, event: &Event<'_>) {
+        if let Some(observers) = self.observers {
+            observers.tell(event);
+        }
+    }
+}
+
+impl Attempts for Watch<'_> {
+    fn begin(&self, address: SocketAddr) -> Result<()> {
+        self.tell(&Event::Connecting { address });
+        Ok(())
+    }
+
+    fn connected(&self, address: SocketAddr, time: Duration) {
+        self.tell(&Event::Connected { address, time });
+    }
+
+    fn failed(&self, address: SocketAddr, error: &Error) {
+        self.tell(&Event::ConnectFailed { address, error });
+    }
 }

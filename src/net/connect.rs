@@ -1,22 +1,71 @@
 //! Names to addresses, addresses to connections.
+//!
+//! ```text
+//!   resolve ─► addresses ─► race ─► attempt 1 ────────────────────────────✗ cancelled, closed
+//!                                   │ 250 ms, or failed before
+//!                                   └► attempt 2 (other family) ──► connected: the first wins
+//! ```
 
 use std::net::IpAddr;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Phase;
+use crate::net::race::Race;
 use crate::reactor::operation::Operation;
 use crate::reactor::sys;
 use crate::reactor::sys::Address;
 use crate::reactor::sys::Socket;
 use crate::reactor::sys::SocketAddress;
 use crate::runtime::Core;
+use crate::runtime::Instant;
 use crate::runtime::blocking;
 use crate::runtime::operations;
-use crate::runtime::timeout;
+
+/// How to connect.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectOptions {
+    /// Until when, over all addresses.
+    pub deadline: Instant,
+    /// How long that is, for the text of an error.
+    pub timeout: Duration,
+    /// The address that connections come from; those of the other family are left out then.
+    pub source: Option<IpAddr>,
+}
+
+/// A connection that was made.
+#[derive(Debug)]
+pub struct Connected {
+    /// The socket.
+    pub socket: Socket,
+    /// The address that answered.
+    pub address: SocketAddr,
+}
+
+/// Hears of attempts to connect, and may refuse them; `()` does neither. Of those that were begun
+/// when another one won, no more is heard.
+pub trait Attempts {
+    /// An attempt is about to begin.
+    ///
+    /// # Errors
+    ///
+    /// The address is not to be tried.
+    fn begin(&self, _address: SocketAddr) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// The address answered first, after so long.
+    fn connected(&self, _address: SocketAddr, _time: Duration) {}
+
+    /// It did not answer.
+    fn failed(&self, _address: SocketAddr, _error: &Error) {}
+}
+
+impl Attempts for () {}
 
 /// The addresses of a host, in the order that the system prefers (getaddrinfo(3), on the blocking
 /// pool). An address as text, with or without brackets, is not looked up.
@@ -25,17 +74,24 @@ use crate::runtime::timeout;
 ///
 /// [`ErrorKind::Resolve`] naming the host.
 pub async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
-    let literal = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'))
-        .unwrap_or(host);
-    if let Ok(ip) = literal.parse::<IpAddr>() {
+    if let Some(ip) = literal(host) {
         return Ok(vec![SocketAddr::new(ip, port)]);
     }
-    let failed = |text: String| Error::new(ErrorKind::Resolve, text).in_phase(Phase::Resolve);
     let name = host.to_owned();
-    let looked_up = blocking(move || sys::look_up(&name, port)).await?;
-    let addresses = looked_up
+    blocking(move || look_up_now(&name, port)).await?
+}
+
+/// The address that a host of a URL is, if it is one.
+fn literal(host: &str) -> Option<IpAddr> {
+    let inside = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    inside.unwrap_or(host).parse().ok()
+}
+
+fn look_up_now(host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
+    let failed = |text: String| Error::new(ErrorKind::Resolve, text).in_phase(Phase::Resolve);
+    let addresses = sys::look_up(host, port)
         .map_err(|error| failed(format!("cannot find an address of {host}")).because(error))?;
     if addresses.is_empty() {
         return Err(failed(format!("{host} has no address")));
@@ -43,51 +99,72 @@ pub async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
     Ok(addresses)
 }
 
-/// Connects to the first address that answers, trying all in turn within `connect_timeout`. Each
-/// gets an equal share of the time that is left, so that one that is silent does not use it up. Says
-/// which one answered.
+/// Connects to the address that answers first, within `connect_timeout`. See [`race`].
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Connect`] or [`ErrorKind::Timeout`], of the last address tried.
+/// As for [`race`].
 pub async fn connect(
     addresses: &[SocketAddr],
     connect_timeout: Duration,
-) -> Result<(Socket, SocketAddr), Error> {
+) -> Result<Connected, Error> {
+    let options = ConnectOptions {
+        deadline: Core::try_current()?.now() + connect_timeout,
+        timeout: connect_timeout,
+        source: None,
+    };
+    race(addresses, options, &()).await
+}
+
+/// Connects to the address that answers first: "Happy Eyeballs" (RFC 8305). The families take
+/// turns, beginning with that of the first address. Each attempt has a head start of 250 ms before
+/// the next address is tried beside it, unless it fails before; at most 16 addresses are tried.
+/// Attempts that come too late are cancelled, and their sockets closed.
+///
+/// # Errors
+///
+/// [`ErrorKind::Connect`] when all have failed, [`ErrorKind::Timeout`] at the deadline; the text
+/// names how many were tried, the first, and the last. When `attempts` refused all, its first error.
+pub async fn race(
+    addresses: &[SocketAddr],
+    options: ConnectOptions,
+    attempts: &impl Attempts,
+) -> Result<Connected, Error> {
     let core = Core::try_current()?;
-    let deadline = core.now() + connect_timeout;
-    let mut last = Error::new(ErrorKind::Connect, "there is no address to connect to");
-    for (index, address) in addresses.iter().enumerate() {
-        let left = deadline - core.now();
-        let share = left / u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
-        match timeout(share, connect_one(&core, &Address::Tcp(*address))).await {
-            Ok(Ok(socket)) => {
-                return Rc::try_unwrap(socket)
-                    .map(|socket| (socket, *address))
-                    .map_err(|_| Error::new(ErrorKind::Canceled, "the connection is in use"));
-            }
-            Ok(Err(error)) => last = error,
-            Err(_) => {
-                last = Error::new(
-                    ErrorKind::Timeout,
-                    format!(
-                        "{address} did not answer within {share:?} (connect time-out {connect_timeout:?})"
-                    ),
-                );
-            }
-        }
-    }
-    Err(last.in_phase(Phase::Connect))
+    Race::new(&core, addresses, options, attempts).await
+}
+
+/// Connects to a Unix socket.
+///
+/// # Errors
+///
+/// [`ErrorKind::Connect`] naming the path.
+pub async fn connect_unix(path: &Path) -> Result<Socket, Error> {
+    let core = Core::try_current()?;
+    let socket = connect_one(&core, &Address::Unix(path.into()), None).await?;
+    owned(socket)
 }
 
 /// One attempt, without a time-out of ours.
-pub(super) async fn connect_one(core: &Rc<Core>, address: &Address) -> Result<Rc<Socket>, Error> {
+pub(super) async fn connect_one(
+    core: &Rc<Core>,
+    address: &Address,
+    source: Option<IpAddr>,
+) -> Result<Rc<Socket>, Error> {
     let failed = |error: std::io::Error| {
         Error::new(ErrorKind::Connect, format!("cannot connect to {address}"))
             .in_phase(Phase::Connect)
             .because(error)
     };
     let socket = Rc::new(sys::new_socket(address).map_err(failed)?);
+    if let Some(source) = source {
+        sys::bind_source(socket.raw(), source).map_err(|error| {
+            let text = format!("cannot connect to {address} from {source} (local_address)");
+            Error::new(ErrorKind::Connect, text)
+                .in_phase(Phase::Connect)
+                .because(error)
+        })?;
+    }
     let kernel_address = SocketAddress::new(address).map_err(failed)?;
     let operation = Operation::Connect(kernel_address);
     let completion =
@@ -99,4 +176,9 @@ pub(super) async fn connect_one(core: &Rc<Core>, address: &Address) -> Result<Rc
         }
         Err(errno) => Err(failed(errno.into())),
     }
+}
+
+/// A socket on which nothing is in flight any more.
+pub(super) fn owned(socket: Rc<Socket>) -> Result<Socket, Error> {
+    Rc::try_unwrap(socket).map_err(|_| Error::new(ErrorKind::Canceled, "the connection is in use"))
 }

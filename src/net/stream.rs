@@ -151,10 +151,10 @@ impl TcpStream {
     pub async fn connect(host: &str, port: u16) -> Result<TcpStream, Error> {
         let core = Core::try_current()?;
         let addresses = resolve(host, port).await?;
-        let (socket, _) = connect(&addresses, CONNECT_TIMEOUT).await?;
+        let connected = connect(&addresses, CONNECT_TIMEOUT).await?;
         Ok(TcpStream(Stream {
             core,
-            socket: Rc::new(socket),
+            socket: Rc::new(connected.socket),
         }))
     }
 
@@ -178,7 +178,7 @@ impl UnixStream {
     pub async fn connect(path: impl AsRef<Path>) -> Result<UnixStream, Error> {
         let core = Core::try_current()?;
         let address = Address::Unix(PathBuf::from(path.as_ref()));
-        let socket = connect_one(&core, &address).await?;
+        let socket = connect_one(&core, &address, None).await?;
         Ok(UnixStream(Stream { core, socket }))
     }
 }

@@ -15,6 +15,7 @@ use bytes::Bytes;
 use bytes::BytesMut;
 
 use crate::net::Accept;
+use crate::net::ConnectOptions;
 use crate::net::Io;
 use crate::net::ListenSocket;
 use crate::net::Net;
@@ -26,6 +27,7 @@ use crate::net::TcpListener;
 use crate::net::TcpStream;
 use crate::net::UnixListener;
 use crate::net::UnixStream;
+use crate::net::race;
 use crate::runtime::Core;
 use crate::runtime::Runtime;
 use crate::runtime::blocking;
@@ -487,6 +489,51 @@ fn refused_and_unknown_say_where() {
             assert!(error.to_string().contains(&free.to_string()), "{error}");
             let error = TcpStream::connect("name.invalid", 80).await.unwrap_err();
             assert!(error.to_string().contains("name.invalid"), "{error}");
+        })
+        .unwrap();
+}
+
+#[test]
+fn the_family_that_nobody_serves_is_no_obstacle() {
+    let runtime = Runtime::small().unwrap();
+    runtime
+        .block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+            let address = listener.local_addr();
+            let other = SocketAddr::new("::1".parse().unwrap(), address.port());
+            let both = [other, address];
+            let patience = Duration::from_secs(20);
+            let connected = crate::net::connect(&both, patience).await.unwrap();
+            assert_eq!(connected.address, address);
+            let accepted = listener.accept().await.unwrap();
+            drop(connected);
+            let (read, _) = accepted.read(BytesMut::with_capacity(1)).await;
+            assert_eq!(read.unwrap(), 0);
+        })
+        .unwrap();
+}
+
+#[test]
+fn connections_come_from_the_address_that_was_chosen() {
+    let runtime = Runtime::small().unwrap();
+    runtime
+        .block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+            let timeout = Duration::from_secs(20);
+            let options = |source: &str| ConnectOptions {
+                deadline: Core::current().unwrap().now() + timeout,
+                timeout,
+                source: Some(source.parse().unwrap()),
+            };
+            let addresses = [listener.local_addr()];
+            let connected = race(&addresses, options("127.0.0.2"), &()).await;
+            let peer = listener.accept().await.unwrap().peer_addr().unwrap();
+            assert_eq!(peer.ip().to_string(), "127.0.0.2");
+            drop(connected);
+            // An address that no interface of this machine has.
+            let error = race(&addresses, options("192.0.2.1"), &()).await;
+            let text = error.unwrap_err().to_string();
+            assert!(text.contains("from 192.0.2.1 (local_address)"), "{text}");
         })
         .unwrap();
 }

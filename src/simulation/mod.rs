@@ -95,6 +95,7 @@ pub use crate::ring::sim::PeerReceived;
 pub use crate::ring::sim::PeerSent;
 pub use crate::ring::sim::PeerSocket;
 pub use crate::ring::sim::Random;
+pub use crate::ring::sim::Reach;
 pub use crate::simulation::report::Report;
 
 type Sink = Box<dyn FnMut(&str)>;
@@ -217,6 +218,14 @@ impl Simulation {
     #[must_use]
     pub fn host(mut self, name: impl Into<String>, address: IpAddr) -> Simulation {
         self.hosts.push((name.into(), address));
+        self
+    }
+
+    /// How attempts to connect to an address go: into the void, after a while, not at all. By default
+    /// they take as long as any segment.
+    #[must_use]
+    pub fn reach(mut self, address: IpAddr, reach: Reach) -> Simulation {
+        self.options.reaches.push((address, reach));
         self
     }
 

@@ -101,7 +101,7 @@ fn a_peer_that_does_not_accept() {
             &error,
             ErrorKind::Timeout,
             Phase::Connect,
-            "connect time-out",
+            "connect_timeout",
         );
         let client = Client::new();
         let request = client.get(format!("http://{address}/")).timeout(SHORT);

@@ -1,7 +1,7 @@
 //! Operations that are dropped wherever they may be: the same scenes on any kernel.
 //!
 //! ```text
-//!   accept · connect · receive · send · large send · open · read · sleep · resolve · fetch · serve
+//!   accept · connect · race · receive · send · large send · open · read · sleep · resolve · fetch · serve
 //!      × dropped: before the first poll · after each poll · completed but not taken
 //!      × alone · beside another that was there before · beside one that comes after
 //!      ⇒ no descriptor, no operation, no touched memory is left; the other one completes
@@ -11,6 +11,7 @@ use std::any::Any;
 use std::cell::Cell;
 use std::future::Future;
 use std::future::poll_fn;
+use std::net::Ipv6Addr;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::Pin;
@@ -37,6 +38,7 @@ use roundtrip::fs::read_at;
 use roundtrip::net::TcpListener;
 use roundtrip::net::TcpStream;
 use roundtrip::net::UnixStream;
+use roundtrip::net::connect as connect_any;
 use roundtrip::net::resolve;
 use roundtrip::runtime::Core;
 use roundtrip::runtime::JoinHandle;
@@ -140,6 +142,7 @@ pub const SCENES: &[&str] = &[
     "sleep",
     "resolve",
     "connect_by_name",
+    "race",
     "fetch",
     "serve",
 ];
@@ -149,6 +152,7 @@ pub async fn scene<B: Beyond>(name: &str, beyond: &Rc<B>) -> Scene {
         "accept" => accept(beyond),
         "connect" => connect(&**beyond, "127.0.0.1"),
         "connect_by_name" => connect(&**beyond, "localhost"),
+        "race" => race(&**beyond),
         "connect_unix" => connect_unix(&**beyond),
         "receive" => receive(pair(&**beyond).await),
         "receive_unix" => receive_unix(&**beyond).await,
@@ -188,6 +192,18 @@ fn connect<B: Beyond>(beyond: &B, host: &'static str) -> Scene {
         kept: Box::new(listener),
         ..Scene::new(async move {
             TcpStream::connect(host, address.port()).await.unwrap();
+        })
+    }
+}
+
+/// An address where nobody listens, and one where somebody does.
+fn race<B: Beyond>(beyond: &B) -> Scene {
+    let (listener, address) = beyond.listen();
+    let deserted = SocketAddr::new(Ipv6Addr::LOCALHOST.into(), address.port());
+    Scene {
+        kept: Box::new(listener),
+        ..Scene::new(async move {
+            connect_any(&[deserted, address], SETTLED).await.unwrap();
         })
     }
 }

@@ -116,6 +116,18 @@ pub fn socket_pair() -> Option<io::Result<(RawFd, RawFd)>> {
     })
 }
 
+/// bind(2) of a socket that connects from there.
+pub fn bind_source(fd: RawFd, ip: IpAddr) -> io::Result<()> {
+    on_socket(fd, |world, endpoint| {
+        if !is_ours(ip) {
+            return Err(libc::EADDRNOTAVAIL);
+        }
+        let found = world.net.get_mut(endpoint).ok_or(libc::EBADF)?;
+        found.places.local = Some(Address::Tcp(SocketAddr::new(ip, 0)));
+        Ok(())
+    })
+}
+
 /// socket(2), bind(2), listen(2).
 pub fn bind_tcp(address: SocketAddr, share_port: bool) -> Option<io::Result<RawFd>> {
     open(|world| {

@@ -43,6 +43,7 @@ pub use faults::ALL as ALL_FAULTS;
 pub use faults::Fault;
 pub use faults::Faults;
 pub use faults::Fired;
+pub use network::Reach;
 pub use peer::Peer;
 pub use peer::PeerIo;
 pub use peer::PeerReceived;
@@ -72,6 +73,8 @@ pub struct Options {
     pub socket_buffer_bytes: usize,
     /// Nanoseconds that a segment is under way, at least and at most. Zero arrives at once.
     pub latency_nanoseconds: (u64, u64),
+    /// How attempts to connect to some addresses go.
+    pub reaches: Vec<(IpAddr, Reach)>,
     /// Nanoseconds that pass between two enters, at least and at most.
     pub turn_nanoseconds: (u64, u64),
     /// True to report what the reactor must never do although a kernel allows it: closing a
@@ -91,6 +94,7 @@ impl Options {
             descriptors_max: usize::MAX,
             socket_buffer_bytes: 256 * 1024,
             latency_nanoseconds: (0, 0),
+            reaches: Vec::new(),
             turn_nanoseconds: (1_000, 2_000),
             strict: false,
             trace: false,

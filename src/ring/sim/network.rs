@@ -14,6 +14,7 @@ use std::net::IpAddr;
 use std::net::Ipv4Addr;
 use std::net::Ipv6Addr;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::ring::clock::Instant;
 use crate::ring::sim::peer::PeerId;
@@ -58,6 +59,17 @@ pub(super) enum Link {
     To(EndpointId),
     /// It has closed.
     Gone,
+}
+
+/// What becomes of an attempt to connect to an address, before anybody is asked who listens there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// It fails at once: there is no way to that network (ENETUNREACH).
+    Unreachable,
+    /// It is never answered, and given up by the kernel after 127 s.
+    Silent,
+    /// It arrives after so long.
+    After(Duration),
 }
 
 #[derive(Debug)]

@@ -10,6 +10,7 @@ use crate::ring::sim::network::EndpointId;
 use crate::ring::sim::network::Kind;
 use crate::ring::sim::network::Link;
 use crate::ring::sim::network::Owner;
+use crate::ring::sim::network::Reach;
 use crate::ring::sim::world::World;
 use crate::ring::sys::Address;
 
@@ -31,41 +32,35 @@ impl World {
         };
         endpoint.kind = Kind::Connecting;
         endpoint.is_broken = false;
+        let mut reach = None;
         if let Address::Tcp(remote) = &address {
-            let ip = if remote.ip().is_unspecified() {
+            let here = if remote.ip().is_unspecified() {
                 std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST)
             } else {
                 remote.ip()
             };
+            let ip = match &endpoint.places.local {
+                Some(Address::Tcp(bound)) => bound.ip(),
+                _ => here,
+            };
             endpoint.places.local = Some(Address::Tcp(std::net::SocketAddr::new(ip, port)));
+            reach = self.reaches.get(&remote.ip()).copied();
         }
         endpoint.places.remote = Some(address);
-        if !is_unix && self.chaos.strikes(Fault::ConnectSilent) {
-            let at = self.now() + CONNECT_TIMEOUT;
-            let errno = libc::ETIMEDOUT;
-            self.agenda.add(
-                at,
-                Event::DialFailed {
-                    endpoint: id,
-                    errno,
-                },
-            );
-            return;
+        if reach == Some(Reach::Unreachable) {
+            return self.fail_dial(id, libc::ENETUNREACH);
         }
-        let delay = if is_unix {
-            Duration::ZERO
-        } else {
-            self.latency()
+        let is_silent = reach == Some(Reach::Silent);
+        if !is_unix && (self.chaos.strikes(Fault::ConnectSilent) || is_silent) {
+            return self.fail_dial_after(CONNECT_TIMEOUT, id, libc::ETIMEDOUT);
+        }
+        let delay = match reach {
+            Some(Reach::After(delay)) => delay,
+            _ if is_unix => Duration::ZERO,
+            _ => self.latency(),
         };
         if self.chaos.strikes(Fault::ConnectRefused) {
-            let errno = libc::ECONNREFUSED;
-            self.agenda.add(
-                self.now() + delay,
-                Event::DialFailed {
-                    endpoint: id,
-                    errno,
-                },
-            );
+            self.fail_dial_after(delay, id, libc::ECONNREFUSED);
         } else if delay.is_zero() {
             self.dial(id, 0);
         } else {
@@ -75,6 +70,14 @@ impl World {
             };
             self.agenda.add(self.now() + delay, event);
         }
+    }
+
+    fn fail_dial_after(&mut self, delay: Duration, id: EndpointId, errno: i32) {
+        let event = Event::DialFailed {
+            endpoint: id,
+            errno,
+        };
+        self.agenda.add(self.now() + delay, event);
     }
 
     /// A connection attempt reaches its address.

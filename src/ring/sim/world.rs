@@ -26,6 +26,7 @@ use crate::ring::sim::network::EndpointId;
 use crate::ring::sim::network::Network;
 use crate::ring::sim::network::OperationRef;
 use crate::ring::sim::network::Owner;
+use crate::ring::sim::network::Reach;
 use crate::ring::sim::network::Woken;
 use crate::ring::sim::peer::PeerId;
 use crate::ring::sim::peer::PeerIo;
@@ -51,6 +52,7 @@ pub(super) struct World {
     pub(super) is_strict: bool,
     pub(super) socket_buffer_bytes: usize,
     pub(super) latency_nanoseconds: (u64, u64),
+    pub(super) reaches: HashMap<IpAddr, Reach>,
     pub(super) turn_nanoseconds: (u64, u64),
     /// A violation was reported: what is left only has to end.
     pub(super) has_failed: bool,
@@ -94,6 +96,7 @@ impl World {
             is_strict: options.strict,
             socket_buffer_bytes: options.socket_buffer_bytes,
             latency_nanoseconds: options.latency_nanoseconds,
+            reaches: options.reaches.into_iter().collect(),
             turn_nanoseconds: options.turn_nanoseconds,
             has_failed: false,
             descriptors: Descriptors::new(options.descriptors_max),

@@ -33,6 +33,7 @@ pub use socket::Shutdown;
 pub use socket::Socket;
 pub use socket::SocketAddress;
 pub use socket::accept_now;
+pub use socket::bind_source;
 pub use socket::bind_tcp;
 pub use socket::drop_handshakes;
 pub use socket::local_addr;

@@ -251,6 +251,25 @@ pub fn bind_tcp(address: SocketAddr, share_port: bool) -> io::Result<Socket> {
     Ok(socket)
 }
 
+/// Binds a socket that will connect to the address it comes from. The port is chosen with the
+/// connection (IP_BIND_ADDRESS_NO_PORT), so that each destination has all of them.
+pub fn bind_source(fd: RawFd, ip: IpAddr) -> io::Result<()> {
+    simulated!(for fd => calls::bind_source(fd, ip));
+    let yes: libc::c_int = 1;
+    // SAFETY: the value is one int, alive for the call. A kernel that refuses chooses the port now.
+    let _ = unsafe {
+        libc::setsockopt(
+            fd,
+            libc::SOL_IP,
+            libc::IP_BIND_ADDRESS_NO_PORT,
+            (&raw const yes).cast(),
+            size_of_val(&yes) as libc::socklen_t,
+        )
+    };
+    let address = SocketAddr::new(ip, 0);
+    Ok(nix_socket::bind(fd, &SockaddrStorage::from(address))?)
+}
+
 /// The addresses of a name (getaddrinfo(3)). Blocks.
 pub fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     simulated!(calls::look_up(host, port));
