@@ -16,7 +16,6 @@ use std::future::Future;
 use std::io;
 use std::io::Read;
 use std::rc::Rc;
-use std::time::Duration;
 
 use ::http::Method;
 use ::http::StatusCode;
@@ -28,7 +27,6 @@ use crate::client::IntoUrl;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Result;
-use crate::http::body::Body;
 use crate::http::headers::Headers;
 use crate::http::request::Request;
 use crate::http::response;
@@ -59,12 +57,11 @@ pub struct Client {
     client: crate::client::Client,
 }
 
-/// A request that is put together; see [`crate::client::RequestBuilder`].
-#[derive(Debug)]
-#[must_use = "a request is sent with send()"]
-pub struct RequestBuilder {
-    request: crate::client::RequestBuilder,
-}
+/// A request that is put together, for a client of this module.
+pub type RequestBuilder = crate::client::RequestBuilder<Client>;
+
+/// Settings of a client of this module.
+pub type ClientBuilder = crate::client::ClientBuilder<Client>;
 
 /// A response whose body is read by the calling thread, as values or as [`Read`].
 #[derive(Debug)]
@@ -78,6 +75,11 @@ impl Client {
     /// With the defaults.
     pub fn new() -> Client {
         Client::default()
+    }
+
+    /// With other settings.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::with_defaults()
     }
 
     /// A GET.
@@ -100,16 +102,19 @@ impl Client {
         self.request(Method::PUT, url)
     }
 
+    /// A PATCH.
+    pub fn patch(&self, url: impl IntoUrl) -> RequestBuilder {
+        self.request(Method::PATCH, url)
+    }
+
     /// A DELETE.
     pub fn delete(&self, url: impl IntoUrl) -> RequestBuilder {
         self.request(Method::DELETE, url)
     }
 
-    /// Any method.
+    /// Any method. An error in the URL shows when the request is sent.
     pub fn request(&self, method: Method, url: impl IntoUrl) -> RequestBuilder {
-        RequestBuilder {
-            request: self.client.request(method, url),
-        }
+        RequestBuilder::new(self.clone(), method, url)
     }
 
     /// Sends a request that was built.
@@ -130,37 +135,14 @@ impl From<crate::client::Client> for Client {
 }
 
 impl RequestBuilder {
-    /// With one more header field.
-    pub fn header(mut self, name: impl AsRef<str>, value: impl AsRef<[u8]>) -> RequestBuilder {
-        self.request = self.request.header(name, value);
-        self
-    }
-
-    /// With this body.
-    pub fn body(mut self, body: impl Into<Body>) -> RequestBuilder {
-        self.request = self.request.body(body);
-        self
-    }
-
-    /// The time for everything: connecting, redirects, and the body to its last byte.
-    pub fn timeout(mut self, timeout: Duration) -> RequestBuilder {
-        self.request = self.request.timeout(timeout);
-        self
-    }
-
-    /// With a name and password (RFC 7617).
-    pub fn basic_auth(mut self, user: &str, password: &str) -> RequestBuilder {
-        self.request = self.request.basic_auth(user, password);
-        self
-    }
-
     /// Sends it; returns with the head of the response.
     ///
     /// # Errors
     ///
     /// See [`Client::send`]; the URL or a header field is invalid.
     pub fn send(self) -> Result<Response> {
-        drive(self.request.send()).map(Response::new)
+        let (client, request, options) = self.into_parts()?;
+        drive(client.client.execute(request, options)).map(Response::new)
     }
 }
 

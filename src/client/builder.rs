@@ -4,6 +4,7 @@
 //!   ClientBuilder ── knobs, each with its default ──► Client
 //! ```
 
+use std::marker::PhantomData;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -27,10 +28,13 @@ pub(super) struct Config {
     pub(super) user_agent: Option<Box<str>>,
 }
 
-/// Settings of a client; all bounds hold per core.
+/// Settings of a client; all bounds hold per core. `C` is the client that is built:
+/// [`Client::builder`] and [`blocking::Client::builder`](crate::blocking::Client::builder) have the
+/// same settings.
 #[derive(Clone, Debug)]
 #[must_use = "a builder builds"]
-pub struct ClientBuilder {
+pub struct ClientBuilder<C = Client> {
+    client: PhantomData<fn() -> C>,
     transport: TransportOptions,
     timeout: Option<Duration>,
     redirects_max: usize,
@@ -40,7 +44,14 @@ pub struct ClientBuilder {
 impl ClientBuilder {
     /// The defaults.
     pub fn new() -> ClientBuilder {
+        ClientBuilder::with_defaults()
+    }
+}
+
+impl<C> ClientBuilder<C> {
+    pub(super) fn with_defaults() -> Self {
         ClientBuilder {
+            client: PhantomData,
             transport: TransportOptions::default(),
             timeout: None,
             redirects_max: REDIRECTS_MAX,
@@ -49,56 +60,60 @@ impl ClientBuilder {
     }
 
     /// The client.
-    pub fn build(self) -> Client {
+    pub fn build(self) -> C
+    where
+        C: From<Client>,
+    {
         static NEXT_ID: AtomicU64 = AtomicU64::new(0);
-        Client::with_config(Config {
+        let config = Config {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             transport: self.transport,
             timeout: self.timeout,
             redirects_max: self.redirects_max,
             user_agent: self.user_agent,
-        })
+        };
+        Client::with_config(config).into()
     }
 
     /// The time for everything: connecting, redirects, and the body to its last byte. None by
     /// default; a request may set its own.
-    pub fn timeout(mut self, timeout: Duration) -> ClientBuilder {
+    pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
     /// To look up a name and connect, over all of its addresses; 10 s by default.
-    pub fn connect_timeout(mut self, timeout: Duration) -> ClientBuilder {
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.transport.connect_timeout = timeout;
         self
     }
 
     /// Between two signs of progress of a request that is sent; 30 s by default.
-    pub fn write_timeout(mut self, timeout: Duration) -> ClientBuilder {
+    pub fn write_timeout(mut self, timeout: Duration) -> Self {
         self.transport.write_timeout = timeout;
         self
     }
 
     /// From the end of the request to the end of the response head; 60 s by default.
-    pub fn response_head_timeout(mut self, timeout: Duration) -> ClientBuilder {
+    pub fn response_head_timeout(mut self, timeout: Duration) -> Self {
         self.transport.response_head_timeout = timeout;
         self
     }
 
     /// Between two signs of progress of a response body that somebody reads; 30 s by default.
-    pub fn body_timeout(mut self, timeout: Duration) -> ClientBuilder {
+    pub fn body_timeout(mut self, timeout: Duration) -> Self {
         self.transport.body_timeout = timeout;
         self
     }
 
     /// Bytes of a response head; 256 KiB by default, at most 16 MiB.
-    pub fn response_head_bytes_max(mut self, bytes: usize) -> ClientBuilder {
+    pub fn response_head_bytes_max(mut self, bytes: usize) -> Self {
         self.transport.response_head_bytes_max = bytes;
         self
     }
 
     /// Redirects that are followed; 10 by default. 0 returns them as they come.
-    pub fn redirects_max(mut self, count: usize) -> ClientBuilder {
+    pub fn redirects_max(mut self, count: usize) -> Self {
         self.redirects_max = count;
         self
     }
@@ -108,7 +123,7 @@ impl ClientBuilder {
     /// # Errors
     ///
     /// It holds a control character.
-    pub fn user_agent(mut self, agent: &str) -> Result<ClientBuilder> {
+    pub fn user_agent(mut self, agent: &str) -> Result<Self> {
         if Headers::new().append("User-Agent", agent).is_err() {
             return Err(Error::new(
                 ErrorKind::Invalid,
@@ -121,34 +136,34 @@ impl ClientBuilder {
 
     /// Idle connections per host; 32 by default. More may rest for 100 ms, since of many requests
     /// side by side each takes the connection of another. 0 turns reuse off.
-    pub fn idle_per_host_max(mut self, count: usize) -> ClientBuilder {
+    pub fn idle_per_host_max(mut self, count: usize) -> Self {
         self.transport.pool.idle_per_host_max = count;
         self
     }
 
     /// Idle connections over all hosts; 256 by default. More may rest for 100 ms.
-    pub fn idle_max(mut self, count: usize) -> ClientBuilder {
+    pub fn idle_max(mut self, count: usize) -> Self {
         self.transport.pool.idle_max = count;
         self
     }
 
     /// Connections per host: dialling, busy and idle ones. Further requests wait in order. No
     /// bound by default.
-    pub fn per_host_max(mut self, count: usize) -> ClientBuilder {
+    pub fn per_host_max(mut self, count: usize) -> Self {
         // With 0 no request could ever be sent.
         self.transport.pool.per_host_max = Some(count.max(1));
         self
     }
 
     /// How long a connection may rest; 90 s by default.
-    pub fn idle_timeout(mut self, timeout: Duration) -> ClientBuilder {
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.transport.pool.idle_timeout = timeout;
         self
     }
 
     /// How old a connection may become, up to an eighth less; no bound by default. A busy one ends
     /// with its response.
-    pub fn age_max(mut self, age: Duration) -> ClientBuilder {
+    pub fn age_max(mut self, age: Duration) -> Self {
         self.transport.pool.age_max = Some(age);
         self
     }

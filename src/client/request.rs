@@ -77,17 +77,30 @@ impl IntoUrl for &String {
     }
 }
 
-/// A request that is put together. What is wrong with its parts shows when it is sent.
+/// A request that is put together. What is wrong with its parts shows when it is sent. `C` is the
+/// client that sends it, and how: [`Client`] returns a future,
+/// [`blocking::Client`](crate::blocking::Client) the response.
 #[derive(Debug)]
-#[must_use = "a request is sent with send().await"]
-pub struct RequestBuilder {
-    client: Client,
+#[must_use = "a request is sent with send()"]
+pub struct RequestBuilder<C = Client> {
+    client: C,
     request: Result<Request>,
     options: RequestOptions,
 }
 
 impl RequestBuilder {
-    pub(super) fn new(client: Client, method: Method, url: impl IntoUrl) -> RequestBuilder {
+    /// Sends it; returns with the head of the response. See [`Client::send`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`RequestBuilder::build`] and of [`Client::send`].
+    pub async fn send(self) -> Result<Response> {
+        self.client.execute(self.request?, self.options).await
+    }
+}
+
+impl<C> RequestBuilder<C> {
+    pub(super) fn new(client: C, method: Method, url: impl IntoUrl) -> Self {
         RequestBuilder {
             options: RequestOptions::default(),
             client,
@@ -95,15 +108,20 @@ impl RequestBuilder {
         }
     }
 
+    /// The client, and what it has to send.
+    pub(super) fn into_parts(self) -> Result<(C, Request, RequestOptions)> {
+        Ok((self.client, self.request?, self.options))
+    }
+
     /// With one more header field. `Content-Length`, `Transfer-Encoding` and their like follow from
     /// the body and are not sent from here; `Connection: close` ends the connection.
-    pub fn header(self, name: impl AsRef<str>, value: impl AsRef<[u8]>) -> RequestBuilder {
+    pub fn header(self, name: impl AsRef<str>, value: impl AsRef<[u8]>) -> Self {
         self.change(|request| request.headers_mut().append(name, value))
     }
 
     /// With this body: bytes, text, a file range, a stream. A length that is known is announced,
     /// anything else is sent in chunks.
-    pub fn body(self, body: impl Into<Body>) -> RequestBuilder {
+    pub fn body(self, body: impl Into<Body>) -> Self {
         self.change(|request| {
             request.set_body(body);
             Ok(())
@@ -111,13 +129,13 @@ impl RequestBuilder {
     }
 
     /// The time for everything: connecting, redirects, and the body to its last byte.
-    pub fn timeout(mut self, timeout: Duration) -> RequestBuilder {
+    pub fn timeout(mut self, timeout: Duration) -> Self {
         self.options.timeout = Some(timeout);
         self
     }
 
     /// With a name and password (RFC 7617). Those of the URL are sent without this.
-    pub fn basic_auth(self, user: &str, password: &str) -> RequestBuilder {
+    pub fn basic_auth(self, user: &str, password: &str) -> Self {
         self.change(|request| {
             let value = authentication::basic(user.as_bytes(), password.as_bytes());
             request.headers_mut().insert("Authorization", value)
@@ -125,7 +143,7 @@ impl RequestBuilder {
     }
 
     /// With a token (RFC 6750).
-    pub fn bearer_auth(self, token: &str) -> RequestBuilder {
+    pub fn bearer_auth(self, token: &str) -> Self {
         self.change(|request| {
             let value = format!("Bearer {token}");
             request.headers_mut().insert("Authorization", value)
@@ -145,19 +163,7 @@ impl RequestBuilder {
         Ok(request)
     }
 
-    /// Sends it; returns with the head of the response. See [`Client::send`].
-    ///
-    /// # Errors
-    ///
-    /// Those of [`RequestBuilder::build`] and of [`Client::send`].
-    pub async fn send(self) -> Result<Response> {
-        self.client.execute(self.request?, self.options).await
-    }
-
-    fn change(
-        mut self,
-        change: impl FnOnce(&mut Request) -> Result<(), InvalidHeader>,
-    ) -> RequestBuilder {
+    fn change(mut self, change: impl FnOnce(&mut Request) -> Result<(), InvalidHeader>) -> Self {
         if let Ok(request) = &mut self.request
             && let Err(invalid) = change(request)
         {
