@@ -291,6 +291,19 @@ pub const RESPONSE_COPY_BYTES: usize = 16 * 1024;
 pub const FREE_EXCHANGES_MAX: usize = 1_024;
 /// How long the rest of a dropped response body may take to arrive for the connection to be kept.
 pub const RESPONSE_DRAIN_TIMEOUT: Duration = Duration::from_millis(50);
+/// Decoded bytes that one body makes of one received byte, beyond [`DECOMPRESSED_FREE_BYTES`]. Text
+/// stays below 30, tables of zeros reach the 1,032 of deflate and far more in br and zstd; 200 is
+/// where mod_deflate of Apache httpd draws the line.
+pub const DECOMPRESSION_RATIO_MAX: u32 = 200;
+/// Decoded bytes of one body whose ratio is not looked at: a small bomb is harmless, and small bodies
+/// of few bytes repeated are common.
+pub const DECOMPRESSED_FREE_BYTES: u64 = 16 * 1024 * 1024;
+/// Most decoded bytes of one chunk; nothing is decoded ahead of its reader.
+pub const DECODED_CHUNK_BYTES_MAX: usize = 32 * 1024;
+/// Memory for the decoded bytes of a small body.
+pub const DECODED_CHUNK_BYTES_MIN: usize = 4 * 1024;
+/// The base-2 logarithm of the largest window of the content coding zstd: 8 MiB (RFC 9659 §3).
+pub const ZSTD_WINDOW_BITS_MAX: u32 = 23;
 /// Redirects followed before giving up.
 pub const REDIRECTS_MAX: usize = 10;
 
@@ -311,3 +324,5 @@ const _: () = assert!(FILE_COPY_BYTES_MAX <= FREE_BUFFER_BYTES_MAX);
 const _: () = assert!(FILE_BRIDGE_BYTES <= FREE_BUFFER_BYTES_MAX);
 const _: () = assert!(TARGET_BYTES_MAX < REQUEST_HEAD_BYTES_MAX);
 const _: () = assert!(POOL_IDLE_PER_HOST_MAX <= POOL_IDLE_MAX);
+const _: () = assert!(BODY_COLLECT_BYTES_MAX as u64 <= DECOMPRESSED_FREE_BYTES);
+const _: () = assert!(DECODED_CHUNK_BYTES_MIN <= DECODED_CHUNK_BYTES_MAX);

@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::client::Client;
+use crate::client::decompress::Decompression;
 use crate::client::options::TransportOptions;
 use crate::error::Error;
 use crate::error::ErrorKind;
@@ -26,6 +27,7 @@ pub(super) struct Config {
     pub(super) timeout: Option<Duration>,
     pub(super) redirects_max: usize,
     pub(super) user_agent: Option<Box<str>>,
+    pub(super) decompression: Decompression,
 }
 
 /// Settings of a client; all bounds hold per core. `C` is the client that is built:
@@ -39,6 +41,7 @@ pub struct ClientBuilder<C = Client> {
     timeout: Option<Duration>,
     redirects_max: usize,
     user_agent: Option<Box<str>>,
+    decompression: Decompression,
 }
 
 impl ClientBuilder {
@@ -56,6 +59,7 @@ impl<C> ClientBuilder<C> {
             timeout: None,
             redirects_max: REDIRECTS_MAX,
             user_agent: Some(concat!("roundtrip/", env!("CARGO_PKG_VERSION")).into()),
+            decompression: Decompression::default(),
         }
     }
 
@@ -71,6 +75,7 @@ impl<C> ClientBuilder<C> {
             timeout: self.timeout,
             redirects_max: self.redirects_max,
             user_agent: self.user_agent,
+            decompression: self.decompression,
         };
         Client::with_config(config).into()
     }
@@ -132,6 +137,33 @@ impl<C> ClientBuilder<C> {
         }
         self.user_agent = (!agent.is_empty()).then(|| agent.into());
         Ok(self)
+    }
+
+    /// Whether codings are asked for and decoded: `gzip`, `br` and `zstd`, as far as these features
+    /// of the crate are on. True by default. A request with an `Accept-Encoding` or a `Range` of its
+    /// own, or a HEAD, gets what the server sends, as it came.
+    ///
+    /// Decoded bodies have no length that is known before their end; limits such as that of
+    /// [`Response::text`](crate::Response::text) count decoded bytes. Nothing is decoded ahead of
+    /// the reader, and one body takes up to 32 KiB (gzip), 8 MiB (zstd) or 16 MiB (br) while it is
+    /// read, for the window of its coding.
+    pub fn decompress(mut self, is_on: bool) -> Self {
+        self.decompression.is_on = is_on;
+        self
+    }
+
+    /// Bytes that one decoded body may have; more is an error of kind `Limit`. No bound by default:
+    /// a body that is read as a stream takes no memory, one that is collected has a limit of its own.
+    pub fn decompressed_bytes_max(mut self, bytes: u64) -> Self {
+        self.decompression.limits.bytes_max = Some(bytes);
+        self
+    }
+
+    /// How many times its received bytes a decoded body may become, beyond its first 16 MiB; 200 by
+    /// default. More is a bomb, and an error of kind `Limit`.
+    pub fn decompression_ratio_max(mut self, ratio: u32) -> Self {
+        self.decompression.limits.ratio_max = ratio;
+        self
     }
 
     /// Idle connections per host; 32 by default. More may rest for 100 ms, since of many requests

@@ -39,6 +39,7 @@ impl Client {
         let transport = self.transport(&core);
         options.begin(core.now(), self.config.timeout);
         let total = options.total;
+        let may_decode = self.config.decompression.ask(&mut request);
         let mut redirects_count = 0;
         loop {
             self.prepare(&mut request);
@@ -68,6 +69,9 @@ impl Client {
                 }
             }
             response.set_url(url);
+            if may_decode {
+                self.config.decompression.decode(&mut response);
+            }
             return Ok(response);
         }
     }

@@ -35,6 +35,7 @@ mod builder;
 mod check;
 mod connection;
 mod credentials;
+mod decompress;
 #[doc(hidden)]
 pub mod detached;
 mod dial;

@@ -6,7 +6,8 @@
 //!   Body ─────┼ file       a range of an open file; the connection that sends it reads it
 //!             ├ parts      bytes and ranges of files, one behind the other
 //!             ├ stream     chunks made by the user
-//!             └ incoming   chunks that arrive from a peer, as they are asked for
+//!             ├ incoming   chunks that arrive from a peer, as they are asked for
+//!             └ filtered   chunks made from those of another body
 //! ```
 //!
 //! A body belongs to one thread. Dropping a half-read incoming body tells its connection, which
@@ -69,6 +70,24 @@ enum Kind {
         is_endless: bool,
     },
     Incoming(Receiver),
+    Filtered(Box<Filtered>),
+}
+
+/// A body that another is made of.
+struct Filtered {
+    source: Body,
+    filter: Box<dyn Filter>,
+}
+
+/// Makes the chunks of one body from those of another.
+pub(crate) trait Filter {
+    /// The next chunk, `None` at the end; not called behind the end or an error. The source has to
+    /// be read to its end, where an error may stand, before this one ends.
+    fn poll_chunk(
+        &mut self,
+        source: &mut Body,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes>>>;
 }
 
 /// Pieces of known length, in order.
@@ -240,6 +259,17 @@ impl Body {
         (sender, Body { kind })
     }
 
+    /// A body of unknown length that `filter` makes of this one. Trailers are those of this one.
+    pub(crate) fn filtered(self, filter: impl Filter + 'static) -> Body {
+        let filtered = Filtered {
+            source: self,
+            filter: Box::new(filter),
+        };
+        Body {
+            kind: Kind::Filtered(Box::new(filtered)),
+        }
+    }
+
     /// Says that a [`Body::stream`] or [`Body::produce`] has no end of its own, or need not reach
     /// it: a server that shuts down ends it there, in good order, instead of waiting for it until
     /// the shutdown's time-out, and a time-out of its handler holds until it begins. One whose
@@ -273,6 +303,7 @@ impl Body {
             Kind::Parts(parts) => Some(parts.length),
             Kind::Stream { left, .. } => *left,
             Kind::Incoming(receiver) => receiver.remaining_bytes(),
+            Kind::Filtered(_) => None,
         }
     }
 
@@ -288,7 +319,10 @@ impl Body {
 
     /// True when the body can be sent again from its start: it is empty, or bytes, or a file.
     pub fn is_replayable(&self) -> bool {
-        !matches!(self.kind, Kind::Stream { .. } | Kind::Incoming(_))
+        !matches!(
+            self.kind,
+            Kind::Stream { .. } | Kind::Incoming(_) | Kind::Filtered(_)
+        )
     }
 
     /// A second body with the same content, where that is possible without reading it.
@@ -301,7 +335,7 @@ impl Body {
                 range: range.clone(),
             },
             Kind::Parts(parts) => Kind::Parts(parts.clone()),
-            Kind::Stream { .. } | Kind::Incoming(_) => return None,
+            Kind::Stream { .. } | Kind::Incoming(_) | Kind::Filtered(_) => return None,
         };
         Some(Body { kind })
     }
@@ -322,7 +356,7 @@ impl Body {
             Kind::Bytes(bytes) => Content::Bytes(bytes),
             Kind::File { file, range } => Content::File { file, range },
             Kind::Parts(parts) => Content::Parts(parts.pieces),
-            Kind::Stream { .. } | Kind::Incoming(_) => Content::Chunks(self),
+            Kind::Stream { .. } | Kind::Incoming(_) | Kind::Filtered(_) => Content::Chunks(self),
         }
     }
 
@@ -357,6 +391,19 @@ impl Body {
                 }
             },
             Kind::Incoming(receiver) => receiver.poll_chunk(cx),
+            Kind::Filtered(filtered) => {
+                let polled = filtered.filter.poll_chunk(&mut filtered.source, cx);
+                match &polled {
+                    Poll::Ready(Some(Err(_))) => self.kind = Kind::Empty,
+                    // The source has the trailers.
+                    Poll::Ready(None) => {
+                        let source = std::mem::take(&mut filtered.source);
+                        self.kind = source.kind;
+                    }
+                    _ => {}
+                }
+                polled
+            }
             Kind::Stream { stream, left, .. } => loop {
                 match stream.as_mut().poll_next_chunk(cx) {
                     Poll::Ready(Some(Ok(chunk))) if chunk.is_empty() => {}
@@ -469,6 +516,7 @@ impl fmt::Debug for Body {
             Kind::Parts(_) => "parts",
             Kind::Stream { .. } => "stream",
             Kind::Incoming(_) => "incoming",
+            Kind::Filtered(_) => "filtered",
         };
         f.debug_struct("Body")
             .field("kind", &kind)

@@ -69,6 +69,8 @@ struct Rare {
     invalid: Option<InvalidHeader>,
     special: Option<Box<Special>>,
     error: Option<Error>,
+    /// True exactly when the body is decoded while it is read.
+    is_decompressed: bool,
 }
 
 /// What a response does beside being sent, or instead.
@@ -377,6 +379,17 @@ impl Response {
     /// Sets what a client knows of the exchange.
     pub fn set_exchange(&mut self, peer: Option<SocketAddr>, timings: Timings) {
         self.inner_mut().exchange = Some(Exchange { peer, timings });
+    }
+
+    /// True when the body came in a content coding that the client asked for on its own, and is
+    /// decoded while it is read: `Content-Encoding` and `Content-Length` were taken out.
+    pub fn is_decompressed(&self) -> bool {
+        self.rare().is_some_and(|rare| rare.is_decompressed)
+    }
+
+    /// Says that the body is decoded.
+    pub(crate) fn set_decompressed(&mut self) {
+        self.inner_mut().rare().is_decompressed = true;
     }
 
     /// An error of kind `Status` where the status is 4xx or 5xx.

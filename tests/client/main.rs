@@ -2,6 +2,8 @@
 //! Every wait of a peer and of a test is bounded.
 
 mod blocking;
+#[cfg(all(feature = "br", feature = "gzip", feature = "zstd"))]
+mod decompress;
 mod exchanges;
 mod failures;
 mod hostile;
