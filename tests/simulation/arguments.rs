@@ -3,12 +3,11 @@
 use roundtrip::simulation::ALL_FAULTS;
 use roundtrip::simulation::Fault;
 
-use crate::fixed;
 use crate::plan::Overrides;
 
 pub const HELP: &str = "\
 make simulate [SEED=N [CLIENTS=N] [REQUESTS=N] [PEERS=N] [HOSTS=N] [FAULTS=A,B]] [MINUTES=N]
-  (nothing)          the fixed set of seeds
+  (nothing)          the fixed set of seeds, of races and of schedules
   --seeds N          so many seeds of the fixed set
   --seed N           one seed, with every step; shrunk if it fails
   --quiet            without the steps, and not shrunk
@@ -19,6 +18,10 @@ make simulate [SEED=N [CLIENTS=N] [REQUESTS=N] [PEERS=N] [HOSTS=N] [FAULTS=A,B]]
   --faults A,B       with these faults alone; none for none
   --minutes N        fresh seeds for so long
   --first N          the first of them
+  --races N          so many seeds of races with a server that closes
+  --race N           one of them, with every step
+  --schedules N      so many seeds of random schedules
+  --schedule N       one of them, with every step
   --canary NAME      one known bug
   --canaries         all of them";
 
@@ -26,7 +29,13 @@ make simulate [SEED=N [CLIENTS=N] [REQUESTS=N] [PEERS=N] [HOSTS=N] [FAULTS=A,B]]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Mode {
     Help,
+    /// Each fixed set.
+    Everything,
     Fixed(u64),
+    Races(u64),
+    Race(u64),
+    Schedules(u64),
+    Schedule(u64),
     Seed(u64),
     Minutes(f64),
     Canaries(Option<String>),
@@ -48,7 +57,7 @@ pub struct Arguments {
 /// What cannot be read.
 pub fn parse(mut list: impl Iterator<Item = String>) -> Result<Arguments, String> {
     let mut arguments = Arguments {
-        mode: Mode::Fixed(fixed::SEEDS),
+        mode: Mode::Everything,
         overrides: Overrides::default(),
         first: None,
         is_quiet: false,
@@ -77,6 +86,10 @@ fn with_value(arguments: &mut Arguments, name: &str, value: &str) -> Result<(), 
     let overrides = &mut arguments.overrides;
     match name {
         "--seeds" => arguments.mode = Mode::Fixed(number()?),
+        "--races" => arguments.mode = Mode::Races(number()?),
+        "--race" => arguments.mode = Mode::Race(number()?),
+        "--schedules" => arguments.mode = Mode::Schedules(number()?),
+        "--schedule" => arguments.mode = Mode::Schedule(number()?),
         "--seed" => arguments.mode = Mode::Seed(number()?),
         "--first" => arguments.first = Some(number()?),
         "--clients" => overrides.tasks = count()?,

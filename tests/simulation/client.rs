@@ -397,7 +397,7 @@ async fn listing(body: Body) -> Ended {
 }
 
 /// A future, until its caller has had enough of it.
-async fn leaving<F: Future>(future: F, leave: Leave) -> Option<F::Output> {
+pub async fn leaving<F: Future>(future: F, leave: Leave) -> Option<F::Output> {
     match leave {
         Leave::Never | Leave::Chunks(_) => Some(future.await),
         Leave::Time(time) => runtime::timeout(time, future).await.ok(),

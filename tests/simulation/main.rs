@@ -2,8 +2,10 @@
 //! every fault, from one seed.
 //!
 //! ```text
-//!   (nothing)       the fixed set of seeds, and those that once found something
+//!   (nothing)       the fixed set of seeds, those that once found something, races and schedules
 //!   --seed N        one seed, with every step
+//!   --races N       connections that are closed when they are used again
+//!   --schedules N   few connections, and everybody who changes their mind
 //!   --minutes M     fresh seeds, until the time is over
 //!   --canaries      known bugs, planted: is each found?
 //! ```
@@ -19,11 +21,14 @@ mod handlers;
 mod host;
 mod job;
 mod ledger;
+mod origin;
 mod pieces;
 mod plan;
+mod races;
 mod raw;
 mod replay;
 mod run;
+mod schedules;
 mod script;
 mod search;
 mod shrink;
@@ -50,7 +55,15 @@ fn main() -> ExitCode {
             println!("{}", arguments::HELP);
             true
         }
+        Mode::Everything => {
+            let is_good = fixed::run(fixed::SEEDS);
+            races::run(races::SEEDS) & schedules::run(schedules::SEEDS) & is_good
+        }
         Mode::Fixed(count) => fixed::run(count),
+        Mode::Races(seeds) => races::run(seeds),
+        Mode::Race(seed) => races::replay(seed),
+        Mode::Schedules(seeds) => schedules::run(seeds),
+        Mode::Schedule(seed) => schedules::replay(seed),
         Mode::Seed(seed) => replay::run(seed, &arguments.overrides, arguments.is_quiet),
         Mode::Minutes(minutes) => search::run(minutes, arguments.first),
         Mode::Canaries(name) => canaries::run(name.as_deref()),

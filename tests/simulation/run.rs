@@ -28,6 +28,7 @@ use roundtrip::server::ServerHandle;
 use roundtrip::simulation;
 use roundtrip::simulation::Bug;
 use roundtrip::simulation::Fired;
+use roundtrip::simulation::Report;
 use roundtrip::simulation::Simulation;
 
 use crate::client::Clients;
@@ -117,16 +118,25 @@ pub fn silence_panics() {
     }));
 }
 
-/// Runs a seed on a thread of its own: what threads keep for reuse must not come from another
-/// seed. One that hangs within a turn ends the program.
+/// Runs a seed on a thread of its own.
 pub fn run(seed: u64, overrides: &Overrides, bug: Option<Bug>, watch: Watch) -> Outcome {
     let own = overrides.clone();
+    let replay = format!("make simulate SEED={seed}{overrides}");
+    on_own_thread(&replay, move || run_here(seed, &own, bug, watch))
+}
+
+/// Runs a simulation on a thread of its own: what threads keep for reuse must not come from another
+/// seed. One that hangs within a turn ends the program, and says how to see it again.
+pub fn on_own_thread<T: Send + 'static>(
+    replay: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> T {
     let (sender, outcome) = mpsc::channel();
     let thread = thread::Builder::new()
-        .name(format!("seed {seed}"))
+        .name("seed".to_owned())
         .stack_size(STACK_BYTES)
         .spawn(move || {
-            let _ = sender.send(run_here(seed, &own, bug, watch));
+            let _ = sender.send(work());
         })
         .expect("a thread");
     match outcome.recv_timeout(TIME_MAX) {
@@ -135,7 +145,7 @@ pub fn run(seed: u64, overrides: &Overrides, bug: Option<Bug>, watch: Watch) -> 
             outcome
         }
         Err(_) => {
-            println!("\nmake simulate SEED={seed}{overrides}  # hangs within a turn");
+            println!("\n{replay}  # hangs within a turn");
             std::process::exit(1);
         }
     }
@@ -162,11 +172,7 @@ fn run_here(seed: u64, overrides: &Overrides, bug: Option<Bug>, watch: Watch) ->
         });
     }
     let report = simulation.run(scenario(Rc::clone(&plan)));
-    let panicked = PANIC.take();
-    let failure = report.failure().map(|failure| match panicked {
-        Some(panic) if panic.starts_with(failure) => panic,
-        _ => failure.to_owned(),
-    });
+    let failure = failure_of(&report);
     let counts = ledger::counts();
     let counters = report.counters();
     let mut hasher = digest.borrow().clone();
@@ -189,6 +195,15 @@ fn run_here(seed: u64, overrides: &Overrides, bug: Option<Bug>, watch: Watch) ->
         turns: counters.enters,
         digest: hasher.finish(),
     }
+}
+
+/// What was wrong, with the place of a panic.
+pub fn failure_of<T>(report: &Report<T>) -> Option<String> {
+    let panicked = PANIC.take();
+    report.failure().map(|failure| match panicked {
+        Some(panic) if panic.starts_with(failure) => panic,
+        _ => failure.to_owned(),
+    })
 }
 
 /// What this thread has used of a processor: other programs do not count.
