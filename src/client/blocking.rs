@@ -114,16 +114,17 @@ impl Client {
 
     /// Any method. An error in the URL shows when the request is sent.
     pub fn request(&self, method: Method, url: impl IntoUrl) -> RequestBuilder {
-        RequestBuilder::new(self.clone(), method, url)
+        RequestBuilder::new(self.clone(), method, self.client.resolve(url))
     }
 
-    /// Sends a request that was built.
+    /// Sends a request that was built, a [`Request`] or one of the `http` crate.
     ///
     /// # Errors
     ///
     /// Those of [`crate::client::Client::send`]; io_uring cannot be had; the thread runs a core
     /// already.
-    pub fn send(&self, request: Request) -> Result<Response> {
+    #[doc(alias = "execute")]
+    pub fn send(&self, request: impl TryInto<Request, Error: Into<Error>>) -> Result<Response> {
         drive(self.client.send(request)).map(Response::new)
     }
 }

@@ -9,7 +9,10 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use url::Url;
+
 use crate::client::Client;
+use crate::client::IntoUrl;
 use crate::client::decompress::Decompression;
 use crate::client::options::TransportOptions;
 use crate::error::Error;
@@ -28,6 +31,10 @@ pub(super) struct Config {
     pub(super) redirects_max: usize,
     pub(super) user_agent: Option<Box<str>>,
     pub(super) decompression: Decompression,
+    /// Added to requests that have not these fields.
+    pub(super) default_headers: Headers,
+    /// What relative URLs are seen from.
+    pub(super) base_url: Option<Url>,
 }
 
 /// Settings of a client; all bounds hold per core. `C` is the client that is built:
@@ -42,6 +49,8 @@ pub struct ClientBuilder<C = Client> {
     redirects_max: usize,
     user_agent: Option<Box<str>>,
     decompression: Decompression,
+    default_headers: Headers,
+    base_url: Option<Url>,
 }
 
 impl ClientBuilder {
@@ -60,6 +69,8 @@ impl<C> ClientBuilder<C> {
             redirects_max: REDIRECTS_MAX,
             user_agent: Some(concat!("roundtrip/", env!("CARGO_PKG_VERSION")).into()),
             decompression: Decompression::default(),
+            default_headers: Headers::new(),
+            base_url: None,
         }
     }
 
@@ -76,6 +87,8 @@ impl<C> ClientBuilder<C> {
             redirects_max: self.redirects_max,
             user_agent: self.user_agent,
             decompression: self.decompression,
+            default_headers: self.default_headers,
+            base_url: self.base_url,
         };
         Client::with_config(config).into()
     }
@@ -166,6 +179,66 @@ impl<C> ClientBuilder<C> {
         self
     }
 
+    /// Header fields of all requests that have none of these names: [`Headers`] or a `HeaderMap` of
+    /// the `http` crate, by reference, or pairs; a second call adds to the first. They go wherever
+    /// this client is sent to; of its redirects, credentials (`Authorization`, `Cookie` and their
+    /// like) only to those of the same origin.
+    ///
+    /// ```
+    /// use roundtrip::Client;
+    ///
+    /// let client = Client::builder()
+    ///     .default_headers([("Accept", "application/json"), ("Accept-Language", "en")])?
+    ///     .build();
+    /// # Ok::<(), roundtrip::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// A name is no token, or a value holds a control character.
+    pub fn default_headers<N, V>(mut self, fields: impl IntoIterator<Item = (N, V)>) -> Result<Self>
+    where
+        N: AsRef<str>,
+        V: AsRef<[u8]>,
+    {
+        let fields = Headers::from_pairs(fields)?;
+        self.default_headers.extend(&fields)?;
+        Ok(self)
+    }
+
+    /// What relative URLs of requests are seen from, as links of a page are from its own URL (WHATWG
+    /// URL §4.5): from `http://h/api/`, `users` is `http://h/api/users`, `/users` is
+    /// `http://h/users`, `//other/` and `http://other/` are elsewhere. So what strangers give you is
+    /// no relative URL: it goes into a [query](crate::client::RequestBuilder::query).
+    ///
+    /// ```
+    /// use roundtrip::Client;
+    ///
+    /// let client = Client::builder().base_url("http://a.example/api/")?.build();
+    /// let request = client.get("users?page=2").build()?;
+    /// assert_eq!(request.url().unwrap().as_str(), "http://a.example/api/users?page=2");
+    /// # Ok::<(), roundtrip::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// It is no URL of `http` or `https`; its path does not end in `/`, so that the last part of it
+    /// would be replaced; it has a query or fragment, which would be lost.
+    pub fn base_url(mut self, url: impl IntoUrl) -> Result<Self> {
+        let url = url.into_url()?;
+        let is_http = matches!(url.scheme(), "http" | "https");
+        let is_plain = url.query().is_none() && url.fragment().is_none();
+        if !is_http || !is_plain || !url.path().ends_with('/') {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                "a base URL is one of http or https whose path ends in `/`, \
+                 without query and fragment, as in http://host/api/",
+            ));
+        }
+        self.base_url = Some(url);
+        Ok(self)
+    }
+
     /// Idle connections per host; 32 by default. More may rest for 100 ms, since of many requests
     /// side by side each takes the connection of another. 0 turns reuse off.
     pub fn idle_per_host_max(mut self, count: usize) -> Self {
@@ -204,5 +277,34 @@ impl<C> ClientBuilder<C> {
 impl Default for ClientBuilder {
     fn default() -> ClientBuilder {
         ClientBuilder::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_shows_at_once() {
+        for (url, is_good) in [
+            ("http://h", true),
+            ("https://user:pw@h:1/a/b/", true),
+            ("http://h/a", false),
+            ("http://h/?", false),
+            ("http://h/#", false),
+            ("file:///a/", false),
+            ("data:,/", false),
+            ("/a/", false),
+        ] {
+            let built = Client::builder().base_url(url);
+            assert_eq!(built.is_ok(), is_good, "{url}");
+        }
+        let error = Client::builder().base_url("http://h/a").unwrap_err();
+        assert!(error.text().contains("ends in `/`"), "{error}");
+        assert!(Client::builder().user_agent("a\nb").is_err());
+        for (name, value) in [("", "a"), ("a b", "c"), ("a", "b\r\nc: d")] {
+            let built = Client::builder().default_headers([(name, value)]);
+            assert!(built.is_err(), "{name}");
+        }
     }
 }

@@ -38,6 +38,7 @@ impl Client {
         let core = Core::try_current()?;
         let transport = self.transport(&core);
         options.begin(core.now(), self.config.timeout);
+        self.add_defaults(&mut request)?;
         let total = options.total;
         let may_decode = self.config.decompression.ask(&mut request);
         let mut redirects_count = 0;
@@ -74,6 +75,25 @@ impl Client {
             }
             return Ok(response);
         }
+    }
+
+    /// What a request of this client gets, but for those that follow from redirects: they have it
+    /// already, or left it behind.
+    fn add_defaults(&self, request: &mut Request) -> Result<()> {
+        let defaults = &self.config.default_headers;
+        if defaults.is_empty() {
+            return Ok(());
+        }
+        let headers = request.headers_mut();
+        // Two defaults of one name are both added.
+        let own = headers.len();
+        for (name, value) in defaults {
+            let mut before = headers.iter().take(own);
+            if !before.any(|(other, _)| other.eq_ignore_ascii_case(name)) {
+                headers.append(name, value)?;
+            }
+        }
+        Ok(())
     }
 
     /// What every request of this client gets.

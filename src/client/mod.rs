@@ -58,8 +58,11 @@ use std::sync::Arc;
 use std::sync::Weak;
 
 use ::http::Method;
+use url::Url;
 
 use crate::client::builder::Config;
+use crate::client::request::into_url;
+use crate::error::Error;
 use crate::error::Result;
 use crate::http::request::Request;
 use crate::http::response::Response;
@@ -71,8 +74,8 @@ pub(crate) use crate::client::check::check;
 pub use crate::client::exchange::InFlight;
 pub use crate::client::options::RequestOptions;
 pub use crate::client::options::TransportOptions;
-pub use crate::client::request::IntoUrl;
 pub use crate::client::request::RequestBuilder;
+pub use crate::client::request::into_url::IntoUrl;
 pub use crate::client::transport::RoundTrip;
 pub use crate::client::transport::Transport;
 pub use crate::client::transport::TransportStats;
@@ -135,16 +138,30 @@ impl Client {
 
     /// Any method. An error in the URL shows when the request is sent.
     pub fn request(&self, method: Method, url: impl IntoUrl) -> RequestBuilder {
-        RequestBuilder::new(self.clone(), method, url)
+        RequestBuilder::new(self.clone(), method, self.resolve(url))
     }
 
-    /// Sends a request that was built, follows redirects, and returns the response with its head.
+    /// Sends a request that was built, a [`Request`] or one of the `http` crate; follows redirects,
+    /// and returns the response with its head.
+    ///
+    /// ```no_run
+    /// # async fn example(client: roundtrip::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let request = http::Request::put("http://127.0.0.1:8080/").body("a text")?;
+    /// let response = client.send(request).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
     /// No connection, a peer that breaks the protocol or the connection, a time-out, too many
     /// redirects, a request that cannot be sent, a thread without a core. A status is none.
-    pub async fn send(&self, mut request: Request) -> Result<Response> {
+    #[doc(alias = "execute")]
+    pub async fn send(
+        &self,
+        request: impl TryInto<Request, Error: Into<Error>>,
+    ) -> Result<Response> {
+        let mut request = request.try_into().map_err(Into::into)?;
         let options = RequestOptions::take_from(&mut request);
         self.execute(request, options).await
     }
@@ -162,6 +179,11 @@ impl Client {
         if let Some(transport) = transports.and_then(|all| all.find(self.config.id)) {
             transport.close_idle();
         }
+    }
+
+    /// The URL, as seen from the base URL.
+    fn resolve(&self, url: impl IntoUrl) -> Result<Url> {
+        into_url::resolve(url, self.config.base_url.as_ref())
     }
 
     fn transport(&self, core: &Rc<Core>) -> Transport {

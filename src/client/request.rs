@@ -1,8 +1,12 @@
 //! A request of a client, as it is put together.
 //!
 //! ```text
-//!   client.post(url).header(name, value).body(body).timeout(time).send().await
+//!   client.post(url) ── query ── header ── body, form, json ── timeout ──► send()
+//!            └─ with the client's base URL                            └──► build() ──► Request
 //! ```
+
+mod content;
+pub(super) mod into_url;
 
 use std::time::Duration;
 
@@ -11,71 +15,15 @@ use url::Url;
 
 use crate::client::Client;
 use crate::client::RequestOptions;
+use crate::client::observe::Observer;
 use crate::error::Error;
-use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::http::authentication;
 use crate::http::body::Body;
-use crate::http::headers::InvalidHeader;
+use crate::http::headers::Headers;
+use crate::http::query::Pair;
 use crate::http::request::Request;
 use crate::http::response::Response;
-
-/// What can be a URL: a [`Url`], or text that is one.
-pub trait IntoUrl: sealed::Sealed {
-    /// The URL.
-    ///
-    /// # Errors
-    ///
-    /// It is none.
-    fn into_url(self) -> Result<Url>;
-}
-
-mod sealed {
-    pub trait Sealed {}
-
-    impl Sealed for url::Url {}
-    impl Sealed for &url::Url {}
-    impl Sealed for &str {}
-    impl Sealed for String {}
-    impl Sealed for &String {}
-}
-
-impl IntoUrl for Url {
-    fn into_url(self) -> Result<Url> {
-        Ok(self)
-    }
-}
-
-impl IntoUrl for &Url {
-    fn into_url(self) -> Result<Url> {
-        Ok(self.clone())
-    }
-}
-
-impl IntoUrl for &str {
-    fn into_url(self) -> Result<Url> {
-        // The text is not repeated: it may hold a password.
-        Url::parse(self).map_err(|error| {
-            Error::new(
-                ErrorKind::Invalid,
-                "the URL cannot be read; a whole one is expected, as in http://host/path",
-            )
-            .because(error)
-        })
-    }
-}
-
-impl IntoUrl for String {
-    fn into_url(self) -> Result<Url> {
-        self.as_str().into_url()
-    }
-}
-
-impl IntoUrl for &String {
-    fn into_url(self) -> Result<Url> {
-        self.as_str().into_url()
-    }
-}
 
 /// A request that is put together. What is wrong with its parts shows when it is sent. `C` is the
 /// client that sends it, and how: [`Client`] returns a future,
@@ -100,11 +48,11 @@ impl RequestBuilder {
 }
 
 impl<C> RequestBuilder<C> {
-    pub(super) fn new(client: C, method: Method, url: impl IntoUrl) -> Self {
+    pub(super) fn new(client: C, method: Method, url: Result<Url>) -> Self {
         RequestBuilder {
             options: RequestOptions::default(),
             client,
-            request: url.into_url().map(|url| Request::new(method, url)),
+            request: url.map(|url| Request::new(method, url)),
         }
     }
 
@@ -113,10 +61,70 @@ impl<C> RequestBuilder<C> {
         Ok((self.client, self.request?, self.options))
     }
 
-    /// With one more header field. `Content-Length`, `Transfer-Encoding` and their like follow from
-    /// the body and are not sent from here; `Connection: close` ends the connection.
+    /// With these names and values behind those that the URL's query has: pairs of anything that can
+    /// be displayed, coded as forms are (WHATWG URL §5).
+    ///
+    /// ```
+    /// use roundtrip::Client;
+    ///
+    /// let request = Client::new()
+    ///     .get("http://a.example/search?lang=en")
+    ///     .query([("q", "io uring"), ("sort", "-date")])
+    ///     .query([("page", 2)])
+    ///     .build()?;
+    /// assert_eq!(request.query(), Some("lang=en&q=io+uring&sort=-date&page=2"));
+    /// # Ok::<(), roundtrip::Error>(())
+    /// ```
+    pub fn query<P: Pair>(self, pairs: impl IntoIterator<Item = P>) -> Self {
+        self.change(|request| {
+            request.add_query(pairs);
+            Ok::<(), Error>(())
+        })
+    }
+
+    /// With one more header field; a further `Content-Type` takes the place of the one before, since
+    /// a request has one. `Content-Length`, `Transfer-Encoding` and their like follow from the body
+    /// and are not sent from here; `Connection: close` ends the connection.
     pub fn header(self, name: impl AsRef<str>, value: impl AsRef<[u8]>) -> Self {
-        self.change(|request| request.headers_mut().append(name, value))
+        self.change(|request| {
+            let headers = request.headers_mut();
+            if name.as_ref().eq_ignore_ascii_case("content-type") {
+                return headers.insert(name, value);
+            }
+            headers.append(name, value)
+        })
+    }
+
+    /// With these header fields, instead of those of the same names: [`Headers`], a `HeaderMap` of
+    /// the `http` crate, both by reference, or pairs.
+    ///
+    /// ```
+    /// use roundtrip::Client;
+    /// use roundtrip::Headers;
+    ///
+    /// let usual = Headers::from_pairs([("Accept", "text/html"), ("Accept-Language", "en")])?;
+    /// let request = Client::new()
+    ///     .get("http://a.example/")
+    ///     .headers(&usual)
+    ///     .headers([("Accept", "*/*")])
+    ///     .build()?;
+    /// assert_eq!(request.header("accept"), Some("*/*"));
+    /// assert_eq!(request.headers().len(), 2);
+    /// # Ok::<(), roundtrip::Error>(())
+    /// ```
+    pub fn headers<N, V>(self, fields: impl IntoIterator<Item = (N, V)>) -> Self
+    where
+        N: AsRef<str>,
+        V: AsRef<[u8]>,
+    {
+        self.change(|request| {
+            let fields = Headers::from_pairs(fields)?;
+            let headers = request.headers_mut();
+            for (name, _) in &fields {
+                headers.remove(name);
+            }
+            headers.extend(&fields)
+        })
     }
 
     /// With this body: bytes, text, a file range, a stream. A length that is known is announced,
@@ -124,7 +132,7 @@ impl<C> RequestBuilder<C> {
     pub fn body(self, body: impl Into<Body>) -> Self {
         self.change(|request| {
             request.set_body(body);
-            Ok(())
+            Ok::<(), Error>(())
         })
     }
 
@@ -132,6 +140,22 @@ impl<C> RequestBuilder<C> {
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.options.timeout = Some(timeout);
         self
+    }
+
+    /// The time from the end of the request to the end of the response head; the client's without
+    /// this.
+    pub fn response_head_timeout(self, timeout: Duration) -> Self {
+        self.with_options(|options| options.response_head_timeout(timeout))
+    }
+
+    /// The time between two signs of progress of the response body; the client's without this.
+    pub fn body_timeout(self, timeout: Duration) -> Self {
+        self.with_options(|options| options.body_timeout(timeout))
+    }
+
+    /// Who is told of what happens to this request, beside who observes the client.
+    pub fn observer(self, observer: Observer) -> Self {
+        self.with_options(|options| options.observer(observer))
     }
 
     /// With a name and password (RFC 7617). Those of the URL are sent without this.
@@ -150,6 +174,20 @@ impl<C> RequestBuilder<C> {
         })
     }
 
+    /// A second request of the same parts; `None` where the body cannot be sent a second time, and
+    /// for one that has an error.
+    pub fn try_clone(&self) -> Option<Self>
+    where
+        C: Clone,
+    {
+        let request = self.request.as_ref().ok()?.try_clone()?;
+        Some(RequestBuilder {
+            client: self.client.clone(),
+            request: Ok(request),
+            options: self.options.clone(),
+        })
+    }
+
     /// The request, to be sent later or by another [`RoundTrip`](crate::client::RoundTrip).
     ///
     /// # Errors
@@ -163,12 +201,104 @@ impl<C> RequestBuilder<C> {
         Ok(request)
     }
 
-    fn change(mut self, change: impl FnOnce(&mut Request) -> Result<(), InvalidHeader>) -> Self {
+    /// Changes the request; the first error is kept.
+    fn change<E: Into<Error>>(
+        mut self,
+        change: impl FnOnce(&mut Request) -> Result<(), E>,
+    ) -> Self {
         if let Ok(request) = &mut self.request
-            && let Err(invalid) = change(request)
+            && let Err(error) = change(request)
         {
-            self.request = Err(invalid.into());
+            self.request = Err(error.into());
         }
         self
+    }
+
+    fn with_options(mut self, change: impl FnOnce(RequestOptions) -> RequestOptions) -> Self {
+        self.options = change(self.options);
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ::http::HeaderMap;
+
+    use super::*;
+    use crate::error::ErrorKind;
+
+    fn post() -> RequestBuilder {
+        Client::new().post("http://a.example/")
+    }
+
+    fn values<'a>(request: &'a Request, name: &'a str) -> Vec<&'a [u8]> {
+        request.headers().get_all(name).collect()
+    }
+
+    #[test]
+    fn a_request_has_one_type() {
+        let request = post()
+            .form([("a", "b")])
+            .header("content-type", "c/d")
+            .header("Content-Type", "e/f");
+        let request = request.build().unwrap();
+        assert_eq!(values(&request, "content-type"), [b"e/f"]);
+        let request = post().header("Content-Type", "c/d").form([("a", "b")]);
+        let request = request.build().unwrap();
+        assert_eq!(values(&request, "content-type"), [b"c/d"]);
+        assert_eq!(request.body().as_bytes(), Some(&b"a=b"[..]));
+        let form = values(&post().form([(1, 2)]).build().unwrap(), "content-type").len();
+        assert_eq!(form, 1);
+    }
+
+    #[test]
+    fn fields_replace_those_of_their_names() {
+        let mut map = HeaderMap::new();
+        map.append("x-a", "1".parse().unwrap());
+        map.append("x-a", "2".parse().unwrap());
+        let request = post().header("X-A", "0").header("X-B", "0").headers(&map);
+        let request = request.build().unwrap();
+        assert_eq!(values(&request, "x-a"), [b"1", b"2"]);
+        assert_eq!(values(&request, "x-b"), [b"0"]);
+        let error = post().headers([("a", "b\n")]).build().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+    }
+
+    #[test]
+    fn the_first_error_is_kept() {
+        let request = Client::new().get("/relative").header("a b", "c");
+        let error = request.query([("a", "b")]).build().unwrap_err();
+        assert!(error.text().contains("base_url"), "{error}");
+        let broken = post().header("a b", "c");
+        assert!(broken.try_clone().is_none());
+        assert!(broken.header("d", "\n").build().is_err());
+    }
+
+    #[test]
+    fn clones_are_requests_of_their_own() {
+        let timeout = Duration::from_secs(7);
+        let request = post().body("text").timeout(timeout).bearer_auth("t");
+        let clone = request.try_clone().unwrap().query([("a", 1)]);
+        assert_eq!(clone.options.timeout, Some(timeout));
+        let (request, clone) = (request.build().unwrap(), clone.build().unwrap());
+        assert_eq!((request.query(), clone.query()), (None, Some("a=1")));
+        assert_eq!(clone.header("authorization"), Some("Bearer t"));
+        assert_eq!(clone.body().as_bytes(), Some(&b"text"[..]));
+        let streamed = post().body(Body::produce(async |_| Ok(())));
+        assert!(streamed.try_clone().is_none());
+    }
+
+    #[cfg(feature = "json")]
+    #[test]
+    fn values_as_json() {
+        let request = post().json(&[1, 2]).build().unwrap();
+        assert_eq!(request.header("content-type"), Some("application/json"));
+        assert_eq!(request.body().as_bytes(), Some(&b"[1,2]"[..]));
+        let own = post().header("Content-Type", "application/geo+json");
+        let own = own.json("text").build().unwrap();
+        assert_eq!(values(&own, "content-type"), [b"application/geo+json"]);
+        let no_keys = std::collections::BTreeMap::from([((1, 2), 3)]);
+        let error = post().json(&no_keys).build().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
     }
 }

@@ -153,11 +153,11 @@ impl Headers {
     }
 
     /// All fields, in order: the name in the case in which it came, and the value.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.memory.iter().flat_map(|memory| {
-            let fields = memory.fields.iter();
-            fields.map(|field| (memory.name(*field), memory.value(*field)))
-        })
+    pub fn iter(&self) -> Iter<'_> {
+        Iter {
+            bytes: self.memory.as_ref().map_or(&[], |memory| &memory.bytes),
+            fields: self.fields().iter(),
+        }
     }
 
     /// Adds a field behind the others. Blanks around the value are not part of it.
@@ -315,10 +315,6 @@ impl Memory {
         field.name_in(&self.bytes)
     }
 
-    fn name(&self, field: Field) -> &str {
-        std::str::from_utf8(self.name_bytes(field)).expect("names are tokens, tokens are ASCII")
-    }
-
     fn value(&self, field: Field) -> &[u8] {
         field.value_in(&self.bytes)
     }
@@ -411,6 +407,39 @@ impl Clone for Headers {
             copy.dead_bytes = memory.dead_bytes;
         }
         clone
+    }
+}
+
+/// All fields of [`Headers`], in order: the name in the case in which it came, and the value.
+#[derive(Clone)]
+pub struct Iter<'a> {
+    bytes: &'a [u8],
+    fields: std::slice::Iter<'a, Field>,
+}
+
+impl<'a> Iterator for Iter<'a> {
+    type Item = (&'a str, &'a [u8]);
+
+    fn next(&mut self) -> Option<(&'a str, &'a [u8])> {
+        let field = self.fields.next()?;
+        let name = std::str::from_utf8(field.name_in(self.bytes));
+        let name = name.expect("names are tokens, tokens are ASCII");
+        Some((name, field.value_in(self.bytes)))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.fields.size_hint()
+    }
+}
+
+impl ExactSizeIterator for Iter<'_> {}
+
+impl<'a> IntoIterator for &'a Headers {
+    type Item = (&'a str, &'a [u8]);
+    type IntoIter = Iter<'a>;
+
+    fn into_iter(self) -> Iter<'a> {
+        self.iter()
     }
 }
 

@@ -3,15 +3,19 @@
 //! ```text
 //!   "a=1&b=x+y&a=%32" ──► Pairs: decoded once ──► get("a") = "1", get_all("a") = "1", "2"
 //!                                     └─ `;`, a bad escape, no UTF-8, too many: InvalidPairs
+//!   [("a", 1), ("b", 2)] ── encode ──► "a=1&b=2"
 //! ```
 //!
 //! A text that needs no decoding is read where it stands.
 
 use std::borrow::Cow;
 use std::fmt;
+use std::fmt::Display;
+use std::fmt::Write;
 use std::str::FromStr;
 
 use ::http::StatusCode;
+use url::form_urlencoded::byte_serialize;
 
 use crate::error::Error;
 use crate::error::ErrorKind;
@@ -199,6 +203,96 @@ impl Request {
     }
 }
 
+/// A name and a value of a query or a form that is written: `("page", 2)`, or a reference to such a
+/// pair. Anything that can be displayed will do.
+#[diagnostic::on_unimplemented(
+    message = "a query or a form is made of pairs, as in `[(\"page\", 2)]`",
+    label = "this is no pair of things that can be displayed"
+)]
+pub trait Pair {
+    /// The name.
+    fn name(&self) -> &dyn Display;
+
+    /// The value.
+    fn value(&self) -> &dyn Display;
+}
+
+impl<N: Display, V: Display> Pair for (N, V) {
+    fn name(&self) -> &dyn Display {
+        &self.0
+    }
+
+    fn value(&self) -> &dyn Display {
+        &self.1
+    }
+}
+
+impl<P: Pair> Pair for &P {
+    fn name(&self) -> &dyn Display {
+        (**self).name()
+    }
+
+    fn value(&self) -> &dyn Display {
+        (**self).value()
+    }
+}
+
+/// Writes names and values as `application/x-www-form-urlencoded`.
+///
+/// ```
+/// use roundtrip::http::query::encode;
+///
+/// assert_eq!(encode([("q", "a b&c"), ("lang", "en")]), "q=a+b%26c&lang=en");
+/// assert_eq!(encode(&[("page", 2)]), "page=2");
+/// ```
+pub fn encode<P: Pair>(pairs: impl IntoIterator<Item = P>) -> String {
+    let mut encoded = Encoded(String::new());
+    for pair in pairs {
+        if !encoded.0.is_empty() {
+            encoded.0.push('&');
+        }
+        encoded.push(pair.name());
+        encoded.0.push('=');
+        encoded.push(pair.value());
+    }
+    encoded.0
+}
+
+/// What was written so far; text that is written to it is coded.
+struct Encoded(String);
+
+impl Encoded {
+    fn push(&mut self, text: &dyn Display) {
+        write!(self, "{text}").expect("what can be displayed does not fail by itself");
+    }
+}
+
+impl Write for Encoded {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.extend(byte_serialize(text.as_bytes()));
+        Ok(())
+    }
+}
+
+impl Request {
+    /// Adds names and values to the query of a client's request.
+    pub(crate) fn add_query<P: Pair>(&mut self, pairs: impl IntoIterator<Item = P>) {
+        let added = encode(pairs);
+        if added.is_empty() {
+            return;
+        }
+        let mut url = self.take_url().expect("a client's request has a URL");
+        match url.query() {
+            None | Some("") => url.set_query(Some(&added)),
+            Some(query) => {
+                let query = format!("{query}&{added}");
+                url.set_query(Some(&query));
+            }
+        }
+        self.set_url(url);
+    }
+}
+
 /// What the value of a query or of a form of any kind spells.
 pub(crate) fn parse_as<T: FromStr>(value: Option<&str>, name: &str) -> Result<Option<T>> {
     let Some(value) = value else {
@@ -273,7 +367,7 @@ fn decode(text: &str) -> Result<Cow<'_, str>, InvalidPairs> {
     Ok(Cow::Owned(text))
 }
 
-impl fmt::Display for InvalidPairs {
+impl Display for InvalidPairs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             InvalidPairs::Semicolon => f.write_str("a semicolon, which must be written %3B"),
@@ -360,6 +454,37 @@ mod tests {
             let error = request.query_value("b").unwrap_err();
             assert_eq!(error.answer(), Some(StatusCode::BAD_REQUEST));
         }
+    }
+
+    #[test]
+    fn what_is_encoded_reads_as_it_was() {
+        let all: String = (0..0x250).filter_map(char::from_u32).collect();
+        let written = encode([("a b", &*all), ("", ""), ("a b", "\u{1f600}")]);
+        assert!(written.bytes().all(|byte| byte.is_ascii_graphic()));
+        let read = Pairs::parse(&*written).unwrap();
+        assert!(read.get_all("a b").eq([&*all, "\u{1f600}"]));
+        assert_eq!(read.len(), 3);
+        assert_eq!(encode([("a", "*-._~ ")]), "a=*-._%7E+");
+        assert_eq!(encode(std::iter::empty::<(u8, u8)>()), "");
+        let map = std::collections::BTreeMap::from([(String::from("a"), 1.5), ("b".into(), -2.0)]);
+        assert_eq!(encode(&map), "a=1.5&b=-2");
+    }
+
+    #[test]
+    fn a_query_grows() {
+        let added = |url: &str, pairs: &[(&str, &str)]| {
+            let mut request = Request::new(::http::Method::GET, url.parse().unwrap());
+            request.add_query(pairs);
+            let query = request.query().map(str::to_owned);
+            assert_eq!(request.url().unwrap().query(), query.as_deref());
+            query
+        };
+        assert_eq!(added("http://h/", &[]), None);
+        assert_eq!(added("http://h/?", &[]).as_deref(), Some(""));
+        assert_eq!(added("http://h/#f", &[("a", "1")]).as_deref(), Some("a=1"));
+        assert_eq!(added("http://h/?", &[("a", "1")]).as_deref(), Some("a=1"));
+        let kept = added("http://h/?%20x;y", &[("a", "'#\"<")]);
+        assert_eq!(kept.as_deref(), Some("%20x;y&a=%27%23%22%3C"));
     }
 
     #[test]

@@ -219,6 +219,11 @@ impl Request {
         self.inner().url.as_ref()
     }
 
+    /// The URL, taken out to be changed and set again.
+    pub(super) fn take_url(&mut self) -> Option<Url> {
+        self.inner_mut().url.take()
+    }
+
     /// Sets the URL and with it the target, as a redirect does.
     pub fn set_url(&mut self, url: Url) {
         let inner = self.inner_mut();
@@ -627,12 +632,12 @@ impl TryFrom<Request> for ::http::Request<Body> {
     }
 }
 
-impl TryFrom<::http::Request<Body>> for Request {
+impl<B: Into<Body>> TryFrom<::http::Request<B>> for Request {
     type Error = Error;
 
     /// A URI with scheme and host becomes the URL, unless there is the extension [`Received`];
     /// another one is the target as it stands.
-    fn try_from(request: ::http::Request<Body>) -> Result<Request> {
+    fn try_from(request: ::http::Request<B>) -> Result<Request> {
         let (mut parts, body) = request.into_parts();
         let received = parts.extensions.remove::<Received>();
         let mut converted = if received.is_none() && parts.uri.scheme().is_some() {
@@ -646,7 +651,7 @@ impl TryFrom<::http::Request<Body>> for Request {
         inner.version = parts.version;
         inner.headers = Headers::try_from(&parts.headers)?;
         inner.extensions = parts.extensions;
-        inner.body = body;
+        inner.body = body.into();
         if let Some(received) = received {
             converted.set_addresses(received.peer_addr, received.local_addr);
             for (name, value) in &received.params {

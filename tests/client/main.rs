@@ -2,6 +2,7 @@
 //! Every wait of a peer and of a test is bounded.
 
 mod blocking;
+mod builder;
 #[cfg(all(feature = "br", feature = "gzip", feature = "zstd"))]
 mod decompress;
 mod exchanges;

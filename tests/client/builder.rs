@@ -1,0 +1,150 @@
+//! What the builders put into requests, as it arrives.
+
+use std::time::Duration;
+
+use roundtrip::client::Client;
+use roundtrip::client::observe::Event;
+use roundtrip::client::observe::Observer;
+use roundtrip::error::ErrorKind;
+use roundtrip::error::Phase;
+
+use crate::peer::Peer;
+use crate::peer::ok;
+use crate::peer::run;
+
+/// Answers with the request line, the named field, and the body.
+fn showing(field: &'static str) -> Peer {
+    Peer::answering(move |seen| {
+        let value = seen.fields.get(field).map_or("none", String::as_str);
+        let body = String::from_utf8_lossy(&seen.body);
+        ok(format!("{}\n{value}\n{body}", seen.line))
+    })
+}
+
+#[test]
+fn queries_and_forms_arrive() {
+    let peer = showing("content-type");
+    run(async {
+        let client = Client::new();
+        let request = client.post(peer.url("/a?b#c")).query([("d", "e f")]);
+        let text = request.form([("g", "1&2")]).send().await?.text().await?;
+        let form = "POST /a?b&d=e+f HTTP/1.1\napplication/x-www-form-urlencoded\ng=1%262";
+        assert_eq!(text, form);
+        Ok(())
+    });
+}
+
+#[test]
+fn requests_of_the_http_crate_are_sent() {
+    let peer = showing("x-a");
+    run(async {
+        let client = Client::new();
+        let request = http::Request::put(peer.url("/a"))
+            .header("x-a", "b")
+            .body("text");
+        let response = client.send(request.unwrap()).await?;
+        assert_eq!(response.text().await?, "PUT /a HTTP/1.1\nb\ntext");
+        let request = http::Request::get("/a").body(()).unwrap();
+        let error = client.send(request).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+        let built = client.get(peer.url("/c")).build()?;
+        let text = client.send(built).await?.text().await?;
+        assert_eq!(text, "GET /c HTTP/1.1\nnone\n");
+        Ok(())
+    });
+}
+
+#[test]
+fn relative_urls_go_to_the_base() {
+    let peer = showing("host");
+    run(async {
+        let client = Client::builder().base_url(peer.url("/api/"))?.build();
+        let text = client.get("users?page=2").send().await?.text().await?;
+        assert!(text.starts_with("GET /api/users?page=2 "), "{text}");
+        let error = Client::new().get("users").send().await.unwrap_err();
+        assert!(error.to_string().contains("base_url"), "{error}");
+        Ok(())
+    });
+}
+
+#[test]
+fn defaults_fill_what_is_missing() {
+    let peer = showing("accept");
+    run(async {
+        let client = Client::builder()
+            .default_headers([("Accept", "a/b"), ("User-Agent", "mine")])?
+            .build();
+        let response = client.get(peer.url("/")).send().await?;
+        assert_eq!(response.text().await?, "GET / HTTP/1.1\na/b\n");
+        let own = client.get(peer.url("/")).header("accept", "c/d");
+        let text = own.send().await?.text().await?;
+        assert_eq!(text, "GET / HTTP/1.1\nc/d\n");
+        Ok(())
+    });
+}
+
+#[test]
+fn credentials_among_the_defaults_stay_with_their_origin() {
+    let there = Peer::answering(|seen| {
+        let has = |name: &str| seen.fields.contains_key(name);
+        assert_eq!((has("authorization"), has("x-b")), (false, true));
+        assert_eq!(seen.fields["user-agent"], "mine");
+        ok("there")
+    });
+    let elsewhere = there.url("/");
+    let here = Peer::answering(move |seen| {
+        assert_eq!(seen.fields["authorization"], "secret");
+        let location = match seen.line.split(' ').nth(1) {
+            Some("/first") => "/second",
+            _ => &elsewhere,
+        };
+        format!("HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n")
+            .into_bytes()
+    });
+    run(async {
+        let client = Client::builder()
+            .default_headers([("Authorization", "secret"), ("X-B", "1")])?
+            .default_headers([("User-Agent", "mine")])?
+            .build();
+        let response = client.get(here.url("/first")).send().await?;
+        assert_eq!(response.text().await?, "there");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_request_may_have_times_and_an_observer_of_its_own() {
+    let peer = Peer::start(|_, mut socket| {
+        use std::io::Read;
+        use std::io::Write;
+        let mut request = [0; 1024];
+        let len = socket.read(&mut request).unwrap();
+        if request[..len].starts_with(b"GET /body") {
+            let head = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
+            socket.write_all(head).unwrap();
+        }
+        let _ = socket.read(&mut request);
+    });
+    run(async {
+        let soon = Duration::from_millis(50);
+        let client = Client::new();
+        let request = client.get(peer.url("/head")).response_head_timeout(soon);
+        let error = request.send().await.unwrap_err();
+        assert!(error.text().contains("response_head_timeout"), "{error}");
+        assert_eq!(error.phase(), Some(Phase::ResponseHead));
+
+        let (sender, told) = std::sync::mpsc::channel();
+        let observer = Observer::new(move |event| {
+            if let Event::Connected { address, .. } = event {
+                sender.send(*address).unwrap();
+            }
+        });
+        let request = client.get(peer.url("/body")).body_timeout(soon);
+        let response = request.observer(observer).send().await?;
+        let error = response.text().await.unwrap_err();
+        assert!(error.text().contains("body_timeout"), "{error}");
+        let address = told.try_recv().expect("the observer is told");
+        assert!(peer.url("/").contains(&address.to_string()));
+        Ok(())
+    });
+}
