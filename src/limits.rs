@@ -268,6 +268,18 @@ pub const ROUTE_PARAMS_MAX: usize = 16;
 
 /// To connect, over all addresses of a name.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the addresses of a name count. getaddrinfo(3) tells no TTL; names that move have 60 s or
+/// so, and what the system's own resolver remembers comes on top.
+pub const DNS_CACHE_AGE: Duration = Duration::from_secs(30);
+/// Names whose addresses a client remembers.
+pub const DNS_CACHE_ENTRIES_MAX: usize = 1_024;
+/// Addresses of one name that are remembered: with [`DNS_CACHE_ENTRIES_MAX`] names, 8 MiB.
+pub const DNS_ADDRESSES_MAX: usize = 256;
+/// How long one dial waits for the look-up of another before it begins its own: that may stand on a
+/// core that nobody turns. As long as the system's resolver waits for one server (resolv.conf(5)).
+pub const LOOKUP_PATIENCE: Duration = Duration::from_secs(5);
+/// Time of one look-up by a custom resolver. Who waits has begun another long before; this one ends.
+pub const LOOKUP_TIMEOUT: Duration = Duration::from_secs(30);
 /// From the end of the request to the end of the response head.
 pub const RESPONSE_HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// Idle connections per host and worker.

@@ -44,7 +44,7 @@ pub(super) struct Config {
 #[must_use = "a builder builds"]
 pub struct ClientBuilder<C = Client> {
     client: PhantomData<fn() -> C>,
-    transport: TransportOptions,
+    pub(super) transport: TransportOptions,
     timeout: Option<Duration>,
     redirects_max: usize,
     user_agent: Option<Box<str>>,
@@ -75,11 +75,13 @@ impl<C> ClientBuilder<C> {
     }
 
     /// The client.
-    pub fn build(self) -> C
+    pub fn build(mut self) -> C
     where
         C: From<Client>,
     {
         static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+        // Another client may have been built with another resolver.
+        self.transport.dial.separate();
         let config = Config {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             transport: self.transport,

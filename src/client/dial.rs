@@ -5,6 +5,9 @@
 //!           └─ Via::Unix ────────────► connect ─┴─► Dialed: socket, address, times
 //! ```
 
+mod knobs;
+
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -12,6 +15,7 @@ use crate::client::observe::Event;
 use crate::client::observe::Observers;
 use crate::client::options::TransportOptions;
 use crate::client::pool::Origin;
+use crate::client::resolve::Names;
 use crate::client::route::Via;
 use crate::error::Error;
 use crate::error::ErrorKind;
@@ -23,6 +27,19 @@ use crate::net::ConnectOptions;
 use crate::net::Socket;
 use crate::runtime;
 use crate::runtime::Core;
+
+/// How a client finds and reaches hosts. Clones share what was looked up.
+#[derive(Clone, Debug, Default)]
+pub struct DialOptions {
+    pub(super) names: Names,
+}
+
+impl DialOptions {
+    /// The same settings, with nothing known yet.
+    pub(super) fn separate(&mut self) {
+        self.names.separate();
+    }
+}
 
 /// A connection that was made.
 pub(super) struct Dialed {
@@ -67,20 +84,23 @@ async fn tcp(
     let core = Core::try_current()?;
     let began = core.now();
     let limit = options.connect_timeout;
-    let watch = Watch { observers };
-    watch.tell(&Event::Resolving { host });
-    let resolved = runtime::timeout(limit, net::resolve(host, port)).await;
-    let addresses: Vec<SocketAddr> = resolved.map_err(|_| {
-        Error::new(
-            ErrorKind::Timeout,
-            format!("the name was not found within {limit:?} (connect_timeout)"),
-        )
-        .in_phase(Phase::Resolve)
-    })??;
+    let watch = Watch::new(observers);
+    let names = &options.dial.names;
+    let found = match names.find(&core, host, port) {
+        Some(found) => found,
+        None => {
+            watch.tell(&Event::Resolving { host });
+            let found = runtime::timeout(limit, names.look_up(&core, host, port)).await;
+            found.map_err(|_| {
+                let text = format!("the name was not found within {limit:?} (connect_timeout)");
+                Error::new(ErrorKind::Timeout, text).in_phase(Phase::Resolve)
+            })??
+        }
+    };
     let resolve_time = core.now() - began;
     watch.tell(&Event::Resolved {
         host,
-        addresses: &addresses,
+        addresses: &found.addresses,
         time: resolve_time,
     });
     let connecting = ConnectOptions {
@@ -88,7 +108,11 @@ async fn tcp(
         timeout: limit,
         source: None,
     };
-    let connected = net::race(&addresses, connecting, &watch).await?;
+    let connected = net::race(&found.addresses, connecting, &watch).await;
+    if connected.is_err() && watch.has_failed.get() {
+        found.doubt();
+    }
+    let connected = connected?;
     let made = Made {
         peer: Some(connected.address),
         resolve_time,
@@ -103,9 +127,18 @@ async fn tcp(
 /// Passes attempts on to those who observe.
 struct Watch<'a> {
     observers: Option<&'a Observers>,
+    /// True exactly when an address was tried and did not answer.
+    has_failed: Cell<bool>,
 }
 
-impl Watch<'_> {
+impl<'a> Watch<'a> {
+    fn new(observers: Option<&'a Observers>) -> Watch<'a> {
+        Watch {
+            observers,
+            has_failed: Cell::new(false),
+        }
+    }
+
     fn tell(&self, event: &Event<'_>) {
         if let Some(observers) = self.observers {
             observers.tell(event);
@@ -124,6 +157,7 @@ impl Attempts for Watch<'_> {
     }
 
     fn failed(&self, address: SocketAddr, error: &Error) {
+        self.has_failed.set(true);
         self.tell(&Event::ConnectFailed { address, error });
     }
 }

@@ -38,7 +38,7 @@ mod credentials;
 mod decompress;
 #[doc(hidden)]
 pub mod detached;
-mod dial;
+pub mod dial;
 mod exchange;
 mod execute;
 mod failure;
@@ -47,6 +47,7 @@ mod options;
 pub mod pool;
 mod redirect;
 mod request;
+mod resolve;
 pub mod route;
 mod transport;
 
@@ -71,11 +72,13 @@ use crate::runtime::Core;
 pub use crate::client::builder::ClientBuilder;
 #[cfg(feature = "simulation")]
 pub(crate) use crate::client::check::check;
+pub use crate::client::dial::DialOptions;
 pub use crate::client::exchange::InFlight;
 pub use crate::client::options::RequestOptions;
 pub use crate::client::options::TransportOptions;
 pub use crate::client::request::RequestBuilder;
 pub use crate::client::request::into_url::IntoUrl;
+pub use crate::client::resolve::Resolver;
 pub use crate::client::transport::RoundTrip;
 pub use crate::client::transport::Transport;
 pub use crate::client::transport::TransportStats;

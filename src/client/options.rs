@@ -10,6 +10,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::client::dial::DialOptions;
 use crate::client::observe::Observer;
 use crate::client::observe::Observers;
 use crate::client::pool::PoolOptions;
@@ -27,6 +28,8 @@ use crate::runtime::Instant;
 pub struct TransportOptions {
     /// Bounds of the pool.
     pub pool: PoolOptions,
+    /// How hosts are found and reached.
+    pub dial: DialOptions,
     /// To look up a name and connect, over all of its addresses.
     pub connect_timeout: Duration,
     /// Between two signs of progress of a request that is sent.
@@ -46,6 +49,7 @@ impl Default for TransportOptions {
     fn default() -> TransportOptions {
         TransportOptions {
             pool: PoolOptions::default(),
+            dial: DialOptions::default(),
             connect_timeout: CONNECT_TIMEOUT,
             write_timeout: WRITE_TIMEOUT,
             response_head_timeout: RESPONSE_HEAD_TIMEOUT,

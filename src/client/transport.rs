@@ -409,10 +409,14 @@ impl Shared {
             return;
         }
         let origin = self.pool.borrow().dial_origin(&dial);
-        let shared = Rc::clone(self);
+        let mut dialing = Dialing {
+            shared: Rc::clone(self),
+            dial: Some(dial),
+        };
         runtime::spawn(async move {
-            let dialed = dial::dial(&origin, &shared.options, observers.as_ref()).await;
-            shared.dialed(dial, dialed);
+            let options = &dialing.shared.options;
+            let dialed = dial::dial(&origin, options, observers.as_ref()).await;
+            dialing.end(dialed);
         });
     }
 
@@ -465,6 +469,28 @@ impl Shared {
             Some(url) => error.for_url(url),
             None => error,
         }));
+    }
+}
+
+/// A dial under way. Whatever becomes of it, the pool hears: others wait for its place.
+struct Dialing {
+    shared: Rc<Shared>,
+    /// `None` once it has ended.
+    dial: Option<Dial>,
+}
+
+impl Dialing {
+    fn end(&mut self, dialed: Result<Dialed>) {
+        if let Some(dial) = self.dial.take() {
+            self.shared.dialed(dial, dialed);
+        }
+    }
+}
+
+impl Drop for Dialing {
+    fn drop(&mut self) {
+        let text = "the dial was given up: its core ended, or code that it called has panicked";
+        self.end(Err(Error::new(ErrorKind::Canceled, text)));
     }
 }
 

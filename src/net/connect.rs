@@ -10,6 +10,9 @@ use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use crate::error::Error;
@@ -25,6 +28,7 @@ use crate::runtime::Core;
 use crate::runtime::Instant;
 use crate::runtime::blocking;
 use crate::runtime::operations;
+use crate::runtime::spawn;
 
 /// How to connect.
 #[derive(Clone, Copy, Debug)]
@@ -81,8 +85,34 @@ pub async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
     blocking(move || look_up_now(&name, port)).await?
 }
 
+/// Looks a name up as [`resolve`] does. `done` is called on the thread that did, whatever becomes
+/// of this core meanwhile; where no thread can be had, on this one.
+pub(crate) fn look_up(
+    host: &str,
+    port: u16,
+    done: impl FnOnce(Result<Vec<SocketAddr>, Error>) + Send + 'static,
+) {
+    let name = host.to_owned();
+    let done = Arc::new(Mutex::new(Some(done)));
+    let take = |done: &Mutex<Option<_>>| done.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let theirs = Arc::clone(&done);
+    let looking = blocking(move || {
+        let found = look_up_now(&name, port);
+        if let Some(done) = take(&theirs) {
+            done(found);
+        }
+    });
+    spawn(async move {
+        if let Err(error) = looking.await
+            && let Some(done) = take(&done)
+        {
+            done(Err(error.in_phase(Phase::Resolve)));
+        }
+    });
+}
+
 /// The address that a host of a URL is, if it is one.
-fn literal(host: &str) -> Option<IpAddr> {
+pub(crate) fn literal(host: &str) -> Option<IpAddr> {
     let inside = host
         .strip_prefix('[')
         .and_then(|host| host.strip_suffix(']'));

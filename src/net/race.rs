@@ -69,13 +69,13 @@ impl<'a, A: Attempts> Race<'a, A> {
             let source = options.source;
             source.is_none_or(|source| source.is_ipv4() == address.is_ipv4())
         };
-        let usable = addresses.iter().copied().filter(is_usable);
+        let usable: Vec<SocketAddr> = addresses.iter().copied().filter(is_usable).collect();
         Race {
             core: Rc::clone(core),
             options,
             attempts,
             given_count: addresses.len(),
-            waiting: interleave(usable),
+            waiting: interleave(&usable).into(),
             running: Vec::new(),
             next: core.now(),
             tried_count: 0,
@@ -251,19 +251,22 @@ impl<A: Attempts> Future for Race<'_, A> {
 
 /// The addresses in the order in which they are tried: families in turn, the first one's first
 /// (RFC 8305 §4, First Address Family Count 1), each in its own order.
-fn interleave(addresses: impl Iterator<Item = SocketAddr>) -> VecDeque<SocketAddr> {
-    let mut addresses = addresses.peekable();
-    let is_ipv4 = addresses.peek().is_some_and(SocketAddr::is_ipv4);
-    let (mut first, mut second): (VecDeque<_>, VecDeque<_>) =
-        addresses.partition(|address| address.is_ipv4() == is_ipv4);
-    let mut ordered = VecDeque::new();
+pub(crate) fn interleave(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
+    let is_ipv4 = addresses.first().is_some_and(SocketAddr::is_ipv4);
+    let of = |is_ipv4| {
+        let addresses = addresses.iter().copied();
+        addresses.filter(move |address| address.is_ipv4() == is_ipv4)
+    };
+    let (mut first, mut second) = (of(is_ipv4), of(!is_ipv4));
+    let mut ordered = Vec::new();
     while ordered.len() < CONNECT_ADDRESSES_MAX {
-        let Some(next) = first.pop_front().or_else(|| second.pop_front()) else {
+        let before = ordered.len();
+        ordered.extend(first.next().into_iter().chain(second.next()));
+        if ordered.len() == before {
             break;
-        };
-        ordered.push_back(next);
-        std::mem::swap(&mut first, &mut second);
+        }
     }
+    ordered.truncate(CONNECT_ADDRESSES_MAX);
     ordered
 }
 
@@ -273,7 +276,8 @@ mod tests {
 
     fn ordered(addresses: &[&str]) -> Vec<String> {
         let parse = |text: &&str| SocketAddr::new(text.parse().unwrap(), 1);
-        let ordered = interleave(addresses.iter().map(parse));
+        let addresses: Vec<SocketAddr> = addresses.iter().map(parse).collect();
+        let ordered = interleave(&addresses);
         ordered
             .iter()
             .map(|address| address.ip().to_string())

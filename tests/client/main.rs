@@ -5,6 +5,7 @@ mod blocking;
 mod builder;
 #[cfg(all(feature = "br", feature = "gzip", feature = "zstd"))]
 mod decompress;
+mod dialing;
 mod exchanges;
 mod failures;
 mod hostile;

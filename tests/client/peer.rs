@@ -100,6 +100,11 @@ impl Peer {
         })
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// A URL of this peer.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)

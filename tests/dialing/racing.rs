@@ -21,31 +21,16 @@ use roundtrip::simulation;
 use roundtrip::simulation::Reach;
 use roundtrip::simulation::Simulation;
 
+use crate::OURS;
+use crate::address;
+use crate::exact;
+use crate::milliseconds;
+use crate::with;
+
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Addresses of the machine itself, at which a test may listen.
-const OURS: [&str; 3] = ["10.0.0.1", "10.0.0.2", "10.0.0.3"];
 /// Addresses elsewhere.
 const V6: [&str; 2] = ["2001:db8::1", "2001:db8::2"];
-
-fn address(ip: &str) -> SocketAddr {
-    SocketAddr::new(ip.parse().unwrap(), 80)
-}
-
-/// A simulation whose turns take no time, so that only waiting does.
-fn exact() -> Simulation {
-    Simulation::new(1).turn(Duration::ZERO, Duration::ZERO)
-}
-
-fn with(simulation: Simulation, reaches: &[(&str, Reach)]) -> Simulation {
-    let parse = |ip: &str| -> IpAddr { ip.parse().unwrap() };
-    let reaches = reaches.iter();
-    reaches.fold(simulation, |all, (ip, reach)| all.reach(parse(ip), *reach))
-}
-
-const fn milliseconds(count: u64) -> Duration {
-    Duration::from_millis(count)
-}
 
 /// Notes what is tried when, and refuses what it is told to.
 #[derive(Default)]
