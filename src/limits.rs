@@ -282,6 +282,9 @@ pub const LOOKUP_PATIENCE: Duration = Duration::from_secs(5);
 pub const LOOKUP_TIMEOUT: Duration = Duration::from_secs(30);
 /// From the end of the request to the end of the response head.
 pub const RESPONSE_HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long the body of a request with `Expect: 100-continue` waits for the answer to that; then it is
+/// sent, as servers that know nothing of it want (RFC 9110 §10.1.1). The default of net/http and curl.
+pub const CONTINUE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Idle connections per host and worker.
 pub const POOL_IDLE_PER_HOST_MAX: usize = 32;
 /// Idle connections per worker.

@@ -65,6 +65,7 @@ const UPLOAD: &[u8] = b"abc";
 struct Case {
     method: &'static str,
     upload: Upload,
+    expects: bool,
     closes: bool,
     timeout: Option<Duration>,
     head_bytes_max: usize,
@@ -83,6 +84,7 @@ impl Case {
         let get = Case {
             method: "GET",
             upload: Upload::Nothing,
+            expects: false,
             closes: false,
             timeout: None,
             head_bytes_max: RESPONSE_HEAD_BYTES_MAX,
@@ -100,6 +102,12 @@ impl Case {
             b'p' => Case {
                 method: "POST",
                 upload: Upload::Whole,
+                ..get
+            },
+            b'e' => Case {
+                method: "POST",
+                upload: Upload::Whole,
+                expects: true,
                 ..get
             },
             b's' => Case {
@@ -341,6 +349,10 @@ fn request(case: Case) -> (Request, Option<Sender>) {
     let mut request = Request::new(method, url);
     if case.closes {
         let added = request.headers_mut().append("Connection", "close");
+        added.expect("a field");
+    }
+    if case.expects {
+        let added = request.headers_mut().append("Expect", "100-continue");
         added.expect("a field");
     }
     let mut kept = None;
@@ -639,6 +651,13 @@ impl Response {
             let says_keep =
                 head.is_keep_alive() && head.status() != StatusCode::SWITCHING_PROTOCOLS;
             return match response_framing(&method, &head) {
+                // What follows is the tunnel's.
+                Ok(_) if method == Method::CONNECT && head.status().is_success() => {
+                    let mut response = Response::failed(&[]);
+                    response.status = Some(head.status());
+                    response.used = Some(input.len() - rest.len());
+                    response
+                }
                 Ok(framing) => {
                     let mut response = Response::with_body(head.status(), rest, framing);
                     let before = input.len() - rest.len();

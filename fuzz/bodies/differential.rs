@@ -260,6 +260,7 @@ fn response_by_fetch(pieces: &[&[u8]], method: &Method) -> Read {
                     assert!(rest.is_empty(), "it needs more, and has left some");
                     break;
                 }
+                Fetched::Informational(_) => {}
                 Fetched::Head(response, _) => read.start_response(&response),
                 Fetched::Data(data) => read.body.extend_from_slice(data),
                 Fetched::End(trailers) => {

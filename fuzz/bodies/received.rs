@@ -117,6 +117,7 @@ fn check_fetch(bytes: &[u8], method: &str, message: &Message, framing: Framing) 
         rest = &rest[used..];
         match event {
             Event::Partial => break,
+            Event::Informational(_) => {}
             Event::Head(response, found) => {
                 status = response.status_code().as_u16();
                 assert_eq!(found, framing);

@@ -39,6 +39,8 @@ pub enum End {
     Closed,
     /// At once.
     Aborted,
+    /// For HTTP alone: something else goes on.
+    Switched,
 }
 
 /// Notes that it was woken.
@@ -163,7 +165,7 @@ impl<P: Protocol> Wire<P> {
                 self.end = Some(End::Aborted);
             }
             Step::EndOutput => panic!("HTTP ends both sides"),
-            Step::Become(..) => panic!("no protocol becomes another one here"),
+            Step::Become(..) => self.end = Some(End::Switched),
         }
     }
 
@@ -278,6 +280,9 @@ impl<P: Protocol> Wire<P> {
             let now = left.min(piece.rest().len());
             self.sent.extend_from_slice(&piece.rest()[..now]);
             piece.advance(now);
+            if now > 0 {
+                self.io.set_has_sent();
+            }
             left -= now;
             if !piece.rest().is_empty() {
                 self.io.output.push_front(Segment::Memory(piece));
@@ -335,10 +340,13 @@ impl<P: Protocol> Wire<P> {
     /// The last call: the connection is gone. `is_lost` says that an error ended it.
     pub fn close(&mut self, is_lost: bool) {
         let cause = match (self.end, is_lost) {
+            // Whoever took over is told.
+            (Some(End::Switched), _) => return,
             (Some(End::Aborted), _) => Some(std::io::ErrorKind::ConnectionAborted),
             (_, true) => Some(std::io::ErrorKind::ConnectionReset),
             (_, false) => None,
         };
+        self.protocol.on_closing(&self.io);
         self.protocol.on_closed(cause.map(std::io::Error::from));
         self.end.get_or_insert(End::Aborted);
     }

@@ -14,6 +14,8 @@ use url::Url;
 use crate::client::Client;
 use crate::client::IntoUrl;
 use crate::client::decompress::Decompression;
+use crate::client::observe::Event;
+use crate::client::observe::Observer;
 use crate::client::options::TransportOptions;
 use crate::error::Error;
 use crate::error::ErrorKind;
@@ -117,6 +119,13 @@ impl<C> ClientBuilder<C> {
     /// From the end of the request to the end of the response head; 60 s by default.
     pub fn response_head_timeout(mut self, timeout: Duration) -> Self {
         self.transport.response_head_timeout = timeout;
+        self
+    }
+
+    /// How long the body of a request with `Expect: 100-continue` waits for the server's word; 1 s by
+    /// default. Then it is sent all the same (RFC 9110 §10.1.1); zero does not wait.
+    pub fn continue_timeout(mut self, timeout: Duration) -> Self {
+        self.transport.continue_timeout = timeout;
         self
     }
 
@@ -245,6 +254,40 @@ impl<C> ClientBuilder<C> {
     /// side by side each takes the connection of another. 0 turns reuse off.
     pub fn idle_per_host_max(mut self, count: usize) -> Self {
         self.transport.pool.idle_per_host_max = count;
+        self
+    }
+
+    /// Whether connections serve further requests; they do by default. Without, each request says
+    /// `Connection: close`.
+    pub fn keep_alive(mut self, keeps: bool) -> Self {
+        self.transport.requests_per_connection_max = (!keeps).then_some(1);
+        self
+    }
+
+    /// Requests that one connection serves; no bound by default. The last one says
+    /// `Connection: close`.
+    pub fn requests_per_connection_max(mut self, count: u64) -> Self {
+        // With 0 no request could ever be sent.
+        self.transport.requests_per_connection_max = Some(count.max(1));
+        self
+    }
+
+    /// Calls `observe` for what happens to all requests and connections of the client; see
+    /// [`observe`](crate::client::observe). It runs on the core that does the work, which waits for it.
+    ///
+    /// ```
+    /// use roundtrip::Client;
+    /// use roundtrip::client::observe::Event;
+    ///
+    /// let client = Client::builder().observer(|event| {
+    ///     if let Event::Got { is_reused: false, waited, .. } = event {
+    ///         eprintln!("a new connection took {waited:?}");
+    ///     }
+    /// });
+    /// # let _ = client.build();
+    /// ```
+    pub fn observer(mut self, observe: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
+        self.transport.observer = Some(Observer::new(observe));
         self
     }
 

@@ -6,13 +6,15 @@
 //!    ▲ rests in the pool        │ │ body dropped   (request still     │ too late
 //!    │                          │ └────► Draining   on its way out)   ▼
 //!    └──────────────────────────┼──────────┘ ──────────────────────► Closing
-//!                               └─ lost without an answer ─► Failed ─► retry, or the error
+//!                               ├─ lost without an answer ─► Failed ─► retry, or the error
+//!                               └─ switched ─► Become(Tunnel): the caller has a Duplex
 //! ```
 //! A connection that fails says so only when it is closed: then no send is in flight any more, and
 //! it is known whether the request may be sent again. While it rests, its receive stays armed: a
 //! server that closes takes it out of the pool at once.
 
 mod download;
+mod timing;
 mod upload;
 
 use std::cell::Cell;
@@ -20,27 +22,35 @@ use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Duration;
 
+use ::http::StatusCode;
 use bytes::Bytes;
 
 use crate::client::connection::download::Download;
+use crate::client::connection::timing::WaitsFor;
 use crate::client::connection::upload::Upload;
 use crate::client::dial::Made;
 use crate::client::exchange;
 use crate::client::exchange::Exchange;
 use crate::client::failure::Failure;
+use crate::client::observe;
+use crate::client::observe::Observers;
 use crate::client::options::RequestOptions;
 use crate::client::pool::EntryKey;
 use crate::client::transport::Shared;
+use crate::client::tunnel::Tunnel;
 use crate::error::Phase;
+use crate::http::duplex::duplex;
 use crate::http::fetch::Event;
 use crate::http::fetch::Fetch;
+use crate::http::fetch::FetchError;
+use crate::http::framing::CloseReason;
 use crate::http::head::HeadLimits;
 use crate::http::request::Request;
+use crate::http::response::Response;
+use crate::http::response::Special;
 use crate::http::timings::Timings;
 use crate::limits::DRAIN_BYTES_MAX;
-use crate::limits::OUTPUT_LOW_WATER_BYTES;
 use crate::limits::RESPONSE_DRAIN_TIMEOUT;
 use crate::net::ConnectionKey;
 use crate::net::Io;
@@ -69,8 +79,15 @@ pub(super) struct Connection {
     fetch: Fetch,
     state: State,
     made: Made,
+    /// Names it for observers.
+    number: u64,
     /// Exchanges that were completed on this connection.
     exchanges_count: u64,
+    /// True exactly when a byte of the request under way was taken by our kernel; known when the
+    /// connection has ended.
+    has_sent: bool,
+    /// Why it is not used again, where its exchange does not tell.
+    close_reason: Option<CloseReason>,
 }
 
 enum State {
@@ -102,26 +119,15 @@ struct Active {
     peer: Option<SocketAddr>,
     /// When the connection was given to it.
     got_at: Instant,
+    /// Who hears of it; `None` where nobody does.
+    observers: Option<Observers>,
+    /// Of the connection.
+    number: u64,
     upload: Upload,
     download: Download,
     waits_for: WaitsFor,
     /// Since when, or since the last progress.
     since: Instant,
-}
-
-/// Whose turn it is, and thus which time runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum WaitsFor {
-    /// The peer has to read what we send; the connection itself watches its time.
-    Write,
-    /// The caller's request body has to go on.
-    RequestBody,
-    /// The response head has to come.
-    Head,
-    /// The response body has to come.
-    Body,
-    /// The caller has to read the response body.
-    Reader,
 }
 
 impl Slot {
@@ -176,12 +182,15 @@ impl Connection {
             ..HeadLimits::RESPONSE
         };
         Connection {
+            number: shared.number_connection(),
             shared,
             slot,
             fetch: Fetch::new(limits),
             state: State::Idle,
             made,
             exchanges_count: 0,
+            has_sent: true,
+            close_reason: None,
         }
     }
 
@@ -211,7 +220,7 @@ impl Connection {
         self.state = State::Idle;
         let deadline = self.shared.idle_deadline(&self.slot);
         if self.slot.is_evicted.get() || deadline.is_none() {
-            return self.close();
+            return self.close(CloseReason::Evicted);
         }
         io.set_receive(Receive::Standing);
         io.set_deadline(deadline);
@@ -220,18 +229,30 @@ impl Connection {
 
     /// The response is complete: the next request, or the end.
     fn finish(&mut self, io: &mut Io) -> Step {
+        if let State::Active(active) = &mut self.state
+            && !self.fetch.is_sent()
+            && let Err(failure) = active.pump_upload(io, &mut self.fetch)
+        {
+            // The response is complete, and the caller has it; only the connection is lost.
+            self.close_reason = Some(failure.close_reason());
+        }
         let state = std::mem::replace(&mut self.state, State::Settling);
         if let State::Active(active) = state {
+            let connection = self.number;
+            active.tell(|| observe::Event::Finished { connection });
             active.discard();
         }
         self.exchanges_count += 1;
         if !self.fetch.is_sent() {
             // The peer has answered before it had read the request; the rest is not sent.
-            self.close();
+            self.close(CloseReason::EarlyResponse);
             return Step::Abort;
         }
-        if self.fetch.settle().is_err() {
-            return self.close();
+        if let Err(reason) = self.fetch.settle() {
+            return self.close(reason);
+        }
+        if self.is_worn() {
+            return self.close(CloseReason::RequestCount);
         }
         if io.pending_bytes() > 0 {
             // The answer may overtake the completion of the last send.
@@ -246,15 +267,38 @@ impl Connection {
     fn reuse(&mut self, io: &mut Io) -> Step {
         match self.shared.release(&self.slot, io.now()) {
             Some(exchange) => self.serve(io, exchange),
-            None => self.rest(io),
+            None => {
+                if let Some(observer) = &self.shared.options().observer {
+                    let connection = self.number;
+                    observer.tell(&observe::Event::Rested { connection });
+                }
+                self.rest(io)
+            }
         }
     }
 
+    /// True when it has served all the requests that it may.
+    fn is_worn(&self) -> bool {
+        let max = self.shared.options().requests_per_connection_max;
+        max.is_some_and(|max| self.exchanges_count >= max)
+    }
+
     /// An orderly end.
-    fn close(&mut self) -> Step {
+    fn close(&mut self, reason: CloseReason) -> Step {
+        self.close_reason.get_or_insert(reason);
         self.leave_pool();
         self.state = State::Closing;
         Step::CloseAfterFlush
+    }
+
+    fn tell_closed(&self) {
+        if let Some(observer) = &self.shared.options().observer {
+            let reason = self.close_reason.unwrap_or(CloseReason::Failed);
+            observer.tell(&observe::Event::Closed {
+                connection: self.number,
+                reason: reason.explain(),
+            });
+        }
     }
 
     fn leave_pool(&mut self) {
@@ -267,6 +311,7 @@ impl Connection {
 
     /// The exchange cannot go on, and with it the connection.
     fn fail(&mut self, failure: Failure) -> Step {
+        self.close_reason.get_or_insert(failure.close_reason());
         self.leave_pool();
         match std::mem::replace(&mut self.state, State::Closing) {
             State::Active(active) if active.download.is_awaiting_head() => {
@@ -282,7 +327,8 @@ impl Connection {
     fn decide(&mut self, active: Active, failure: Failure) {
         let is_stale =
             self.exchanges_count > 0 && failure.is_lost_connection() && self.fetch.is_unanswered();
-        if is_stale && active.may_repeat() && !active.exchange.is_canceled() {
+        let may_repeat = active.is_replayable && (!self.has_sent || active.means_the_same_twice());
+        if is_stale && may_repeat && !active.exchange.is_canceled() {
             let Active {
                 exchange,
                 request,
@@ -295,6 +341,7 @@ impl Connection {
         }
         let phase = active.phase();
         let error = failure.into_error(phase, active.request.url());
+        active.tell(|| observe::Event::Failed { error: &error });
         active.exchange.complete(Err(error));
         active.discard();
     }
@@ -307,7 +354,7 @@ impl Connection {
         match self.state {
             State::Active(_) | State::Draining { .. } => {}
             // Bytes that belong to no request.
-            State::Idle | State::Settling => return self.close(),
+            State::Idle | State::Settling => return self.close(CloseReason::UnexpectedBytes),
             State::Failed(..) | State::Closing => return Step::Continue,
         }
         let mut has_progress = false;
@@ -321,9 +368,16 @@ impl Connection {
                 break;
             }
             has_progress = true;
-            if !self.take_event(event, owner, io.now()) {
-                self.close();
-                return Step::Abort;
+            if self.fetch.has_switched() {
+                return self.switch(io, event, input);
+            }
+            match self.take_event(event, owner, io.now()) {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.close(CloseReason::BodyUnread);
+                    return Step::Abort;
+                }
+                Err(failure) => return self.fail(failure),
             }
         }
         if self.fetch.is_received() {
@@ -333,13 +387,21 @@ impl Connection {
     }
 
     /// Passes an event on; false when more comes than is drained.
-    fn take_event(&mut self, event: Event<'_>, owner: Option<&Bytes>, now: Instant) -> bool {
-        match &mut self.state {
+    fn take_event(
+        &mut self,
+        event: Event<'_>,
+        owner: Option<&Bytes>,
+        now: Instant,
+    ) -> Result<bool, Failure> {
+        let closes = self.fetch.close_reason().is_some();
+        Ok(match &mut self.state {
             State::Active(active) => {
                 match event {
                     Event::Partial => {}
+                    Event::Informational(head) => active.take_informational(&head)?,
                     Event::Head(response, framing) => {
                         active.take_head(response, framing, now);
+                        active.answer_expectation(closes);
                     }
                     Event::Data(data) => active.take_data(&self.shared, data, owner),
                     Event::End(trailers) => active.take_end(trailers),
@@ -357,7 +419,33 @@ impl Connection {
                 _ => true,
             },
             _ => true,
+        })
+    }
+
+    /// The peer has agreed to go on with something else than HTTP: the caller gets the connection,
+    /// beginning with what came behind the head.
+    fn switch(&mut self, io: &mut Io, event: Event<'_>, behind: &[u8]) -> Step {
+        let Event::Head(mut response, _) = event else {
+            unreachable!("a switch begins with a final head");
+        };
+        if !self.fetch.is_sent() {
+            return self.fail(Failure::Response(FetchError::EarlySwitch));
         }
+        self.close_reason = Some(CloseReason::Upgraded);
+        self.leave_pool();
+        let State::Active(mut active) = std::mem::replace(&mut self.state, State::Closing) else {
+            // Nobody waits for it: the body of its request's response was dropped before it came.
+            return Step::Abort;
+        };
+        let (driver, duplex) = duplex(io.waker().clone());
+        active.describe(&mut response, io.now());
+        active
+            .exchange
+            .complete(Ok(response.with_special(Special::Duplex(duplex))));
+        active.discard();
+        self.tell_closed();
+        let tunnel = Tunnel::new(Rc::clone(&self.shared), driver, io);
+        Step::Become(Box::new(tunnel), Bytes::copy_from_slice(behind))
     }
 
     /// Does what can be done now: sends, hands over, receives, sets the deadline.
@@ -370,7 +458,7 @@ impl Connection {
         }
         active.hand_over();
         if active.download.is_awaiting_head() && active.exchange.is_canceled() {
-            self.close();
+            self.close(CloseReason::Canceled);
             return Step::Abort;
         }
         if active.download.is_unwanted() {
@@ -390,7 +478,7 @@ impl Connection {
             active.discard();
         }
         if is_long || !self.fetch.is_sent() || self.fetch.close_reason().is_some() {
-            self.close();
+            self.close(CloseReason::BodyUnread);
             return Step::Abort;
         }
         self.state = State::Draining {
@@ -427,13 +515,13 @@ impl Protocol for Connection {
 
     fn on_eof(&mut self, io: &mut Io) -> Step {
         if !matches!(self.state, State::Active(_)) {
-            return self.close();
+            return self.close(CloseReason::PeerClosed);
         }
         match self.fetch.receive_end() {
-            Ok(event) => {
-                self.take_event(event, None, io.now());
-                self.finish(io)
-            }
+            Ok(event) => match self.take_event(event, None, io.now()) {
+                Ok(_) => self.finish(io),
+                Err(failure) => self.fail(failure),
+            },
             Err(error) => self.fail(Failure::Response(error)),
         }
     }
@@ -445,7 +533,7 @@ impl Protocol for Connection {
                 Some(exchange) => self.serve(io, exchange),
                 None => match self.shared.expire(&self.slot, now) {
                     Some(_) => self.rest(io),
-                    None => self.close(),
+                    None => self.close(CloseReason::Evicted),
                 },
             },
             State::Active(active) => match active.overdue(io, &self.shared) {
@@ -453,7 +541,7 @@ impl Protocol for Connection {
                 None => self.proceed(io, false),
             },
             State::Settling | State::Draining { .. } => {
-                self.close();
+                self.close(CloseReason::Timeout);
                 Step::Abort
             }
             State::Failed(..) | State::Closing => Step::Continue,
@@ -471,8 +559,14 @@ impl Protocol for Connection {
         }
     }
 
+    fn on_closing(&mut self, io: &Io) {
+        self.has_sent = io.has_sent();
+    }
+
     fn on_closed(&mut self, cause: Option<io::Error>) {
+        self.close_reason.get_or_insert(CloseReason::Failed);
         self.leave_pool();
+        self.tell_closed();
         let is_ours = cause
             .as_ref()
             .is_some_and(|cause| cause.kind() == io::ErrorKind::ConnectionAborted);
@@ -510,88 +604,32 @@ impl Protocol for Connection {
 }
 
 impl Active {
-    /// True when the request may be sent a second time (net/http's `shouldRetryRequest`): it means
-    /// the same once and twice, and its body can be sent again.
-    fn may_repeat(&self) -> bool {
+    /// True when the request means the same, sent once and twice (net/http's `shouldRetryRequest`).
+    fn means_the_same_twice(&self) -> bool {
         let headers = self.request.headers();
-        let is_safe = self.request.method().is_safe()
+        self.request.method().is_safe()
             || headers.contains("idempotency-key")
-            || headers.contains("x-idempotency-key");
-        is_safe && self.is_replayable
+            || headers.contains("x-idempotency-key")
     }
 
-    fn phase(&self) -> Phase {
-        match self.waits_for {
-            WaitsFor::Write => Phase::Send,
-            WaitsFor::RequestBody => Phase::RequestBody,
-            WaitsFor::Head => Phase::ResponseHead,
-            WaitsFor::Body | WaitsFor::Reader => Phase::ResponseBody,
+    /// Tells whoever observes; the event is made only for somebody.
+    fn tell<'a>(&self, event: impl FnOnce() -> observe::Event<'a>) {
+        if let Some(observers) = &self.observers {
+            observers.tell(&event());
         }
     }
 
-    /// How long what is waited for may take; the caller may take all the time of the request.
-    fn timeout(&self, shared: &Shared) -> Option<Duration> {
-        let defaults = shared.options();
-        let own = &self.options;
-        match self.waits_for {
-            WaitsFor::Head => Some(own.head_timeout_or(defaults.response_head_timeout)),
-            WaitsFor::Body => Some(own.body_timeout_or(defaults.body_timeout)),
-            WaitsFor::Write | WaitsFor::RequestBody | WaitsFor::Reader => None,
+    /// An informational head: an answer to the expectation, and something to tell.
+    fn take_informational(&mut self, head: &Response) -> Result<(), Failure> {
+        let (status, headers) = (head.status_code(), head.headers());
+        self.tell(|| observe::Event::Informational { status, headers });
+        if let Some(hook) = self.options.informational_hook() {
+            hook.call(status, headers).map_err(Failure::Refused)?;
         }
-    }
-
-    /// Sets the deadline that belongs to what is waited for.
-    fn watch(&mut self, io: &mut Io, shared: &Shared, has_progress: bool) {
-        let waits_for = if !self.download.is_awaiting_head() {
-            match io.receive() {
-                Receive::Paused => WaitsFor::Reader,
-                _ => WaitsFor::Body,
-            }
-        } else if io.pending_bytes() >= OUTPUT_LOW_WATER_BYTES as u64 {
-            WaitsFor::Write
-        } else if self.upload.is_done() {
-            WaitsFor::Head
-        } else {
-            WaitsFor::RequestBody
-        };
-        // A head that trickles in makes no progress: its time runs from the end of the request.
-        let has_progress = has_progress && waits_for != WaitsFor::Head;
-        if waits_for != self.waits_for || has_progress {
-            self.waits_for = waits_for;
-            self.since = io.now();
+        if status == StatusCode::CONTINUE {
+            self.release_body();
         }
-        if waits_for == WaitsFor::Write {
-            // Without this the end of the send would not be seen, and the head's time not begin.
-            io.notify_when_sent();
-        }
-        let phase = self.timeout(shared).map(|after| self.since + after);
-        let total = self.options.total.map(|total| total.deadline);
-        io.set_deadline([phase, total].into_iter().flatten().min());
-    }
-
-    /// The deadline passed: what is overdue, `None` when there was progress after all.
-    fn overdue(&mut self, io: &mut Io, shared: &Shared) -> Option<Failure> {
-        let now = io.now();
-        let phase = self.phase();
-        if let Some(total) = self.options.total
-            && total.deadline <= now
-        {
-            return Some(Failure::Total(total.timeout, phase));
-        }
-        let timeout = self.timeout(shared)?;
-        if self.since + timeout > now {
-            return None;
-        }
-        match self.waits_for {
-            WaitsFor::Head => Some(Failure::HeadTimeout(timeout)),
-            WaitsFor::Body => Some(Failure::BodyTimeout(timeout)),
-            WaitsFor::Write | WaitsFor::RequestBody | WaitsFor::Reader => None,
-        }
-    }
-
-    /// True when the connection ended since nothing could be sent for too long.
-    fn is_late_write(&self, cause: &io::Error) -> bool {
-        self.waits_for == WaitsFor::Write && cause.kind() == io::ErrorKind::TimedOut
+        Ok(())
     }
 
     /// Drops what belongs to the caller, and gives the rest back for the next request.

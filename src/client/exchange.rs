@@ -38,6 +38,8 @@ struct State {
     request: Option<Request>,
     options: RequestOptions,
     began: Instant,
+    /// True exactly when the caller waits for a connection, and no further yet.
+    wants_connection: bool,
     /// True exactly when the caller may follow a redirect and wants its request back then.
     keeps_request: bool,
     outcome: Option<Result<Response>>,
@@ -122,8 +124,15 @@ impl Exchange {
         let before = std::mem::replace(&mut state.place, Place::Started(Rc::clone(slot)));
         let request = state.request.take();
         let options = std::mem::take(&mut state.options);
+        let waker = match std::mem::take(&mut state.wants_connection) {
+            true => state.waker.take(),
+            false => None,
+        };
         drop(state);
         drop(before);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
         Some((request.expect("a request is started once"), options))
     }
 
@@ -192,18 +201,22 @@ impl Exchange {
     }
 
     fn poll(&self, cx: &mut Context<'_>) -> Poll<Result<Response>> {
-        let mut state = self.state.borrow_mut();
-        if let Some(outcome) = state.outcome.take() {
+        if let Some(outcome) = self.state.borrow_mut().outcome.take() {
             return Poll::Ready(outcome);
         }
-        let is_same = |waker: &Waker| waker.will_wake(cx.waker());
-        if state.waker.as_ref().is_some_and(is_same) {
-            return Poll::Pending;
-        }
-        let replaced = state.waker.replace(cx.waker().clone());
-        drop(state);
-        drop(replaced);
+        self.set_waker(cx);
         Poll::Pending
+    }
+
+    fn set_waker(&self, cx: &Context<'_>) {
+        let is_same = |waker: &Waker| waker.will_wake(cx.waker());
+        if self.state.borrow().waker.as_ref().is_some_and(is_same) {
+            return;
+        }
+        // A waker may run anything, when it is cloned or dropped too.
+        let waker = cx.waker().clone();
+        let replaced = self.state.borrow_mut().waker.replace(waker);
+        drop(replaced);
     }
 
     /// The caller goes; says where the request was.
@@ -263,6 +276,22 @@ impl InFlight {
     /// sent a second time.
     pub(super) fn take_request(&self) -> Option<Request> {
         self.exchange().state.borrow_mut().request.take()
+    }
+
+    /// Ready when the request has a connection, or an outcome.
+    pub(super) fn poll_connected(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let exchange = self.exchange();
+        exchange.set_waker(cx);
+        let mut state = exchange.state.borrow_mut();
+        let is_waiting = matches!(
+            state.place,
+            Place::New | Place::Dialing(_) | Place::Queued(_)
+        );
+        state.wants_connection = is_waiting;
+        match is_waiting {
+            true => Poll::Pending,
+            false => Poll::Ready(()),
+        }
     }
 
     fn exchange(&self) -> &Rc<Exchange> {

@@ -11,11 +11,13 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::pin::pin;
 use std::task::Poll;
+use std::time::Duration;
 
 use crate::client::Client;
 use crate::client::InFlight;
 use crate::client::RequestOptions;
 use crate::client::credentials;
+use crate::client::failure::own_connect_timeout;
 use crate::client::failure::redacted;
 use crate::client::failure::total_timeout;
 use crate::client::options::TotalTime;
@@ -41,6 +43,7 @@ impl Client {
         self.add_defaults(&mut request)?;
         let total = options.total;
         let may_decode = self.config.decompression.ask(&mut request);
+        let connect = options.own_connect_timeout();
         let mut redirects_count = 0;
         loop {
             self.prepare(&mut request);
@@ -53,7 +56,9 @@ impl Client {
                 Some(url) if error.url().is_none() => error.for_url(redacted(url)),
                 _ => error,
             };
-            let mut response = within(&mut in_flight, total).await.map_err(for_url)?;
+            let mut response = within(&mut in_flight, total, connect)
+                .await
+                .map_err(for_url)?;
             if let (true, Some(url)) = (follows, &url) {
                 let location = response.headers().get_bytes("location");
                 let status = response.status_code();
@@ -109,8 +114,22 @@ impl Client {
     }
 }
 
-/// Waits for the response head, no longer than the caller's time for everything.
-async fn within(in_flight: &mut InFlight, total: Option<TotalTime>) -> Result<Response> {
+/// Waits for the response head, no longer than the caller's time for everything, and for a connection
+/// no longer than the caller's time for that.
+async fn within(
+    in_flight: &mut InFlight,
+    total: Option<TotalTime>,
+    connect: Option<Duration>,
+) -> Result<Response> {
+    if let Some(limit) = connect {
+        // The time for everything may be over before: then that is what is told, below.
+        let now = Core::try_current()?.now();
+        let left = total.map_or(limit, |total| limit.min(total.deadline - now));
+        let connected = runtime::timeout(left, poll_fn(|cx| in_flight.poll_connected(cx))).await;
+        if connected.is_err() && left == limit {
+            return Err(own_connect_timeout(limit, in_flight.phase()));
+        }
+    }
     let Some(total) = total else {
         return in_flight.await;
     };

@@ -14,6 +14,7 @@ use crate::error::ErrorKind;
 use crate::error::Phase;
 use crate::http::fetch::FetchError;
 use crate::http::fetch::SendError;
+use crate::http::framing::CloseReason;
 
 /// Why an exchange ended without its response, or within the body of it.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub(super) enum Failure {
     Request(SendError),
     /// The body that the caller gave ended with an error.
     RequestBody(Error),
+    /// A hook of the caller said no.
+    Refused(Error),
     /// The connection was cut: an error of the system, or our own side closed it.
     Connection(Option<io::Error>),
     /// Nothing was sent for so long.
@@ -46,6 +49,23 @@ impl Failure {
         )
     }
 
+    /// Why its connection is not used again.
+    pub(super) fn close_reason(&self) -> CloseReason {
+        match self {
+            Failure::Response(FetchError::NoResponse | FetchError::HeadCut)
+            | Failure::Response(FetchError::BodyCut { .. }) => CloseReason::PeerClosed,
+            Failure::Response(_) => CloseReason::BadMessage,
+            Failure::Request(_) | Failure::RequestBody(_) | Failure::Refused(_) => {
+                CloseReason::Canceled
+            }
+            Failure::Connection(_) => CloseReason::Failed,
+            Failure::WriteTimeout(_)
+            | Failure::HeadTimeout(_)
+            | Failure::BodyTimeout(_)
+            | Failure::Total(..) => CloseReason::Timeout,
+        }
+    }
+
     /// The public error. `phase` is what was being done, where the failure itself does not tell.
     pub(super) fn into_error(self, phase: Phase, url: Option<&Url>) -> Error {
         let error = match self {
@@ -58,6 +78,10 @@ impl Failure {
                     .in_phase(Phase::RequestBody)
                     .because(error)
             }
+            Failure::Refused(error) => match error.phase() {
+                Some(_) => error,
+                None => error.in_phase(phase),
+            },
             Failure::Connection(Some(cause)) => {
                 Error::new(ErrorKind::Closed, "the connection was lost")
                     .in_phase(phase)
@@ -102,6 +126,12 @@ pub(super) fn total_timeout(after: Duration, phase: Phase) -> Error {
         format!("the request took longer than its time-out of {after:?}, while {doing}"),
         phase,
     )
+}
+
+/// The time that the caller gave for getting a connection ran out.
+pub(super) fn own_connect_timeout(after: Duration, phase: Phase) -> Error {
+    let text = format!("no connection within {after:?} (the request's connect_timeout)");
+    timeout(text, phase)
 }
 
 /// A URL that may be shown and logged: a password becomes `***`.

@@ -50,6 +50,7 @@ mod request;
 mod resolve;
 pub mod route;
 mod transport;
+mod tunnel;
 
 use std::cell::RefCell;
 use std::fmt;

@@ -19,6 +19,7 @@ use ::http::StatusCode;
 
 use crate::client::pool::OriginRef;
 use crate::error::Error;
+use crate::error::Result;
 use crate::http::headers::Headers;
 
 /// Something that happened.
@@ -102,10 +103,7 @@ pub enum Event<'a> {
         time: Duration,
     },
     /// The connection was lost without an answer, and the request goes to another one.
-    Retrying {
-        /// How often it was sent before.
-        attempts: u32,
-    },
+    Retrying,
     /// The last byte of the response came.
     Finished {
         /// Which connection.
@@ -149,6 +147,31 @@ impl Observer {
 impl fmt::Debug for Observer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Observer")
+    }
+}
+
+/// What is called for informational responses, and may end the request.
+#[derive(Clone)]
+pub struct OnInformational(Arc<InformationalHook>);
+
+type InformationalHook = dyn Fn(StatusCode, &Headers) -> Result<()> + Send + Sync;
+
+impl OnInformational {
+    /// Calls `hook` with the status and the fields.
+    pub fn new(
+        hook: impl Fn(StatusCode, &Headers) -> Result<()> + Send + Sync + 'static,
+    ) -> OnInformational {
+        OnInformational(Arc::new(hook))
+    }
+
+    pub(super) fn call(&self, status: StatusCode, headers: &Headers) -> Result<()> {
+        (self.0)(status, headers)
+    }
+}
+
+impl fmt::Debug for OnInformational {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnInformational")
     }
 }
 

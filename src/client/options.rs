@@ -13,11 +13,13 @@ use std::time::Duration;
 use crate::client::dial::DialOptions;
 use crate::client::observe::Observer;
 use crate::client::observe::Observers;
+use crate::client::observe::OnInformational;
 use crate::client::pool::PoolOptions;
 use crate::client::route::Via;
 use crate::http::request::Request;
 use crate::limits::BODY_TIMEOUT;
 use crate::limits::CONNECT_TIMEOUT;
+use crate::limits::CONTINUE_TIMEOUT;
 use crate::limits::RESPONSE_HEAD_BYTES_MAX;
 use crate::limits::RESPONSE_HEAD_TIMEOUT;
 use crate::limits::WRITE_TIMEOUT;
@@ -36,11 +38,16 @@ pub struct TransportOptions {
     pub write_timeout: Duration,
     /// From the end of the request to the end of the response head.
     pub response_head_timeout: Duration,
+    /// How long a body waits for `100 Continue` where the request has `Expect`; then it is sent. Zero
+    /// does not wait.
+    pub continue_timeout: Duration,
     /// Between two signs of progress of a response body that is received. A body that nobody reads
     /// is not received, and its time does not run.
     pub body_timeout: Duration,
     /// Bytes of a response head.
     pub response_head_bytes_max: usize,
+    /// Requests that one connection serves; the last one says `Connection: close`.
+    pub requests_per_connection_max: Option<u64>,
     /// Who is told of what happens.
     pub observer: Option<Observer>,
 }
@@ -55,6 +62,8 @@ impl Default for TransportOptions {
             response_head_timeout: RESPONSE_HEAD_TIMEOUT,
             body_timeout: BODY_TIMEOUT,
             response_head_bytes_max: RESPONSE_HEAD_BYTES_MAX,
+            continue_timeout: CONTINUE_TIMEOUT,
+            requests_per_connection_max: None,
             observer: None,
         }
     }
@@ -83,9 +92,11 @@ pub struct RequestOptions {
 
 #[derive(Clone, Debug, Default)]
 struct Rare {
+    connect_timeout: Option<Duration>,
     response_head_timeout: Option<Duration>,
     body_timeout: Option<Duration>,
     observer: Option<Observer>,
+    on_informational: Option<OnInformational>,
     via: Option<Via>,
 }
 
@@ -109,6 +120,13 @@ impl RequestOptions {
         request.extensions_mut().insert(self);
     }
 
+    /// With this time to get a connection: waiting for one of others included.
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> RequestOptions {
+        self.rare_mut().connect_timeout = Some(timeout);
+        self
+    }
+
     /// With this time from the end of the request to the end of the response head.
     #[must_use]
     pub fn response_head_timeout(mut self, timeout: Duration) -> RequestOptions {
@@ -127,6 +145,14 @@ impl RequestOptions {
     #[must_use]
     pub fn observer(mut self, observer: Observer) -> RequestOptions {
         self.rare_mut().observer = Some(observer);
+        self
+    }
+
+    /// Calls `hook` for each informational response (1xx but for 101), 100 included. Its error ends
+    /// the request.
+    #[must_use]
+    pub fn on_informational(mut self, hook: OnInformational) -> RequestOptions {
+        self.rare_mut().on_informational = Some(hook);
         self
     }
 
@@ -149,6 +175,14 @@ impl RequestOptions {
 
     pub(super) fn via_override(&self) -> Option<&Via> {
         self.rare.as_ref()?.via.as_ref()
+    }
+
+    pub(super) fn own_connect_timeout(&self) -> Option<Duration> {
+        self.rare.as_ref()?.connect_timeout
+    }
+
+    pub(super) fn informational_hook(&self) -> Option<&OnInformational> {
+        self.rare.as_ref()?.on_informational.as_ref()
     }
 
     pub(super) fn head_timeout_or(&self, default: Duration) -> Duration {

@@ -11,11 +11,14 @@ pub(super) mod into_url;
 use std::time::Duration;
 
 use ::http::Method;
+use ::http::StatusCode;
 use url::Url;
 
 use crate::client::Client;
 use crate::client::RequestOptions;
+use crate::client::observe::Event;
 use crate::client::observe::Observer;
+use crate::client::observe::OnInformational;
 use crate::error::Error;
 use crate::error::Result;
 use crate::http::authentication;
@@ -153,9 +156,35 @@ impl<C> RequestBuilder<C> {
         self.with_options(|options| options.body_timeout(timeout))
     }
 
-    /// Who is told of what happens to this request, beside who observes the client.
-    pub fn observer(self, observer: Observer) -> Self {
-        self.with_options(|options| options.observer(observer))
+    /// The body waits until the server asks for it (`Expect: 100-continue`, RFC 9110 §10.1.1), or for
+    /// the client's `continue_timeout`; it is not sent where the server refuses and closes.
+    pub fn expect_continue(self) -> Self {
+        self.change(|request| request.headers_mut().insert("Expect", "100-continue"))
+    }
+
+    /// Calls `hook` for each informational response (1xx but for 101) before the final one. Its error
+    /// ends the request.
+    pub fn on_informational(
+        self,
+        hook: impl Fn(StatusCode, &Headers) -> Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        self.with_options(|options| options.on_informational(OnInformational::new(hook)))
+    }
+
+    /// The time to get a connection: for one of others in the pool, or for looking up and connecting.
+    pub fn connect_timeout(self, timeout: Duration) -> Self {
+        self.with_options(|options| options.connect_timeout(timeout))
+    }
+
+    /// Calls `observe` for what happens to this request; see [`observe`](crate::client::observe).
+    pub fn observer(self, observe: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
+        self.with_options(|options| options.observer(Observer::new(observe)))
+    }
+
+    /// The request target, where it is not the URL's path and query: `host:port` for CONNECT, `*`
+    /// for OPTIONS (RFC 9112 §3.2). The URL still says where to connect.
+    pub fn target(self, target: &str) -> Self {
+        self.change(|request| request.set_target(target))
     }
 
     /// With a name and password (RFC 7617). Those of the URL are sent without this.

@@ -27,6 +27,7 @@ use crate::client::exchange::Exchange;
 use crate::client::exchange::InFlight;
 use crate::client::exchange::Place;
 use crate::client::failure::redacted;
+use crate::client::observe::Event;
 use crate::client::observe::Observers;
 use crate::client::options::RequestOptions;
 use crate::client::options::TransportOptions;
@@ -89,6 +90,7 @@ pub(super) struct Shared {
     /// Short bodies are cut from here; it is used again when all of them are dropped.
     copies: RefCell<BytesMut>,
     is_closed: Cell<bool>,
+    connections_total: Cell<u64>,
     requests_total: Cell<u64>,
     retries_total: Cell<u64>,
 }
@@ -122,6 +124,7 @@ impl Transport {
             net,
             copies: RefCell::default(),
             is_closed: Cell::new(false),
+            connections_total: Cell::new(0),
             requests_total: Cell::new(0),
             retries_total: Cell::new(0),
         });
@@ -233,6 +236,13 @@ impl Shared {
         self.options.pool.idle_per_host_max == 0 || self.options.pool.idle_max == 0
     }
 
+    /// The number of a connection that is made.
+    pub(super) fn number_connection(&self) -> u64 {
+        let number = self.connections_total.get() + 1;
+        self.connections_total.set(number);
+        number
+    }
+
     /// A copy of a few received bytes, in memory that is used again.
     pub(super) fn copy(&self, bytes: &[u8]) -> Bytes {
         if bytes.len() > RESPONSE_COPY_BYTES / 4 {
@@ -250,22 +260,49 @@ impl Shared {
 
     /// Finds a connection for a request, or lets it wait for one.
     pub(super) fn dispatch(self: &Rc<Self>, exchange: Rc<Exchange>) {
+        let observers = self.observers(&exchange);
+        if let Some(observers) = &observers {
+            self.tell_of(&exchange, observers, |origin| Event::Wanted { origin });
+        }
         match self.checkout(&exchange, self.now()) {
             // The caller has gone.
             None => return,
-            Some(Err(error)) => exchange.complete(Err(error)),
-            Some(Ok(checkout)) => self.place(checkout, exchange),
+            Some(Err(error)) => {
+                if let Some(observers) = &observers {
+                    observers.tell(&Event::Failed { error: &error });
+                }
+                exchange.complete(Err(error));
+            }
+            Some(Ok(checkout)) => {
+                if let (Checkout::Wait(_), Some(observers)) = (&checkout, &observers) {
+                    self.tell_of(&exchange, observers, |origin| Event::Queued { origin });
+                }
+                self.place(checkout, exchange);
+            }
         }
         self.settle();
+    }
+
+    /// Tells of a request that has no connection yet.
+    fn tell_of(
+        &self,
+        exchange: &Exchange,
+        observers: &Observers,
+        event: impl FnOnce(OriginRef<'_>) -> Event<'_>,
+    ) {
+        let origin = exchange.with_request(|request, options| {
+            let origin = origin_of(request.url(), options).ok()?;
+            Some(origin.to_origin())
+        });
+        if let Some(origin) = origin.flatten() {
+            observers.tell(&event(origin.borrowed()));
+        }
     }
 
     /// A connection, or a place in the queue of the host; `None` when the caller has gone.
     fn checkout(&self, exchange: &Rc<Exchange>, now: Instant) -> Option<Result<Checkout>> {
         exchange.with_request(|request, options| {
-            let origin = OriginRef {
-                via: options.via_override(),
-                ..origin_of(request.url())?
-            };
+            let origin = origin_of(request.url(), options)?;
             let mut pool = self.pool.borrow_mut();
             Ok(pool.checkout(origin, now, || Rc::clone(exchange)))
         })
@@ -296,6 +333,9 @@ impl Shared {
     /// A request whose connection was lost before it could answer.
     pub(super) fn retry(self: &Rc<Self>, exchange: Rc<Exchange>) {
         self.retries_total.set(self.retries_total.get() + 1);
+        if let Some(observers) = self.observers(&exchange) {
+            observers.tell(&Event::Retrying);
+        }
         self.dispatch(exchange);
     }
 
@@ -465,10 +505,14 @@ impl Shared {
             None => error.in_phase(Phase::Connect),
         };
         let url = exchange.with_request(|request, _| request.url().map(redacted));
-        exchange.complete(Err(match url.flatten() {
+        let error = match url.flatten() {
             Some(url) => error.for_url(url),
             None => error,
-        }));
+        };
+        if let Some(observers) = self.observers(&exchange) {
+            observers.tell(&Event::Failed { error: &error });
+        }
+        exchange.complete(Err(error));
     }
 }
 
@@ -495,7 +539,7 @@ impl Drop for Dialing {
 }
 
 /// Where a request goes.
-fn origin_of(url: Option<&Url>) -> Result<OriginRef<'_>> {
+fn origin_of<'a>(url: Option<&'a Url>, options: &'a RequestOptions) -> Result<OriginRef<'a>> {
     let invalid = |text| Error::new(ErrorKind::Invalid, text);
     let Some(url) = url else {
         return Err(invalid("a request that is sent needs a URL: Request::new"));
@@ -506,7 +550,7 @@ fn origin_of(url: Option<&Url>) -> Result<OriginRef<'_>> {
                 secure: false,
                 host,
                 port,
-                via: None,
+                via: options.via_override(),
             });
         }
         ("https", ..) => invalid("this build has no TLS: only http URLs can be fetched"),

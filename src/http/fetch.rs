@@ -6,7 +6,7 @@
 //!                 └──start, no body──────────────────────────────┘
 //!  receiving   Idle ──start──► Head ──1xx──► Head               (bounded count)
 //!                               │ └──final head──► Length | Chunked | UntilClose ──last byte──► Done
-//!                               └──101, 2xx to CONNECT──────────────────────────────────────► Done
+//!                               └──101, 2xx to CONNECT, as was asked for ──► another protocol
 //!
 //!  both Done, nothing speaks against it ──settle──► Idle        (the next request)
 //!  else ──settle──► CloseReason
@@ -59,6 +59,18 @@ pub struct Fetch {
     /// True exactly when a byte came since the last `start`.
     is_answered: bool,
     close: Option<CloseReason>,
+    switch: Switch,
+}
+
+/// Whether the connection goes on with something else than HTTP.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Switch {
+    /// The request did not ask for it.
+    Unasked,
+    /// It did: `Connection: upgrade`, or CONNECT.
+    Asked,
+    /// The response agrees.
+    Agreed,
 }
 
 enum Sending {
@@ -89,6 +101,8 @@ enum Receiving {
 pub enum Event<'a> {
     /// All of the input is used; more has to come, or the response is complete.
     Partial,
+    /// An informational head (1xx but for 101), without a body; the final one is still to come.
+    Informational(Response),
     /// The final head; its framing says what follows.
     Head(Response, Framing),
     /// Bytes of the body, a part of the input.
@@ -107,6 +121,8 @@ pub enum FetchError {
     Chunk(ChunkError),
     /// More informational responses than `INFORMATIONAL_COUNT_MAX` before the final one.
     TooManyInformational,
+    /// The protocol was switched before all of the request was sent.
+    EarlySwitch,
     /// Bytes came while no request was under way.
     Unsolicited,
     /// The connection ended before a byte of the response.
@@ -150,6 +166,7 @@ impl Fetch {
             partial: Vec::new(),
             is_answered: false,
             close: None,
+            switch: Switch::Unasked,
         }
     }
 
@@ -185,6 +202,8 @@ impl Fetch {
         if persistence == Persistence::Close || *request.method() == Method::CONNECT {
             self.close = Some(CloseReason::WeAsked);
         }
+        let asks = persistence == Persistence::Upgrade || *request.method() == Method::CONNECT;
+        self.switch = if asks { Switch::Asked } else { Switch::Unasked };
         self.is_answered = false;
         self.receiving = Receiving::Head {
             scanner: Scanner::response(self.limits),
@@ -291,6 +310,12 @@ impl Fetch {
         matches!(self.receiving, Receiving::Done)
     }
 
+    /// True when the head that came last ends HTTP on this connection, as was asked for: what follows
+    /// is the other protocol's (RFC 9110 §7.8, §9.3.6).
+    pub fn has_switched(&self) -> bool {
+        self.switch == Switch::Agreed
+    }
+
     /// Bytes of the response's body that are still to come, where that is known.
     pub fn missing_bytes(&self) -> Option<u64> {
         match self.receiving {
@@ -321,39 +346,42 @@ impl Fetch {
     }
 
     fn receive_head<'a>(&mut self, input: &'a [u8]) -> Result<(usize, Event<'a>), FetchError> {
-        let mut used = 0;
-        loop {
-            let Receiving::Head {
-                scanner, method, ..
-            } = &mut self.receiving
-            else {
-                unreachable!("only called while a head is awaited");
-            };
-            let rest = &input[used..];
-            let end = match scanner.push(rest).map_err(FetchError::Head)? {
-                Scan::Partial => {
-                    self.partial.extend_from_slice(rest);
-                    return Ok((input.len(), Event::Partial));
-                }
-                Scan::Complete { used } => used,
-            };
-            let head = if self.partial.is_empty() {
-                parse_response(&rest[..end], &self.limits)
-            } else {
-                self.partial.extend_from_slice(&rest[..end]);
-                parse_response(&std::mem::take(&mut self.partial), &self.limits)
-            };
-            let head = head.map_err(FetchError::Head)?;
-            used += end;
-            if !is_informational(head.status()) {
-                let framing = response_framing(method, &head).map_err(FetchError::Head)?;
-                return Ok((used, self.begin_body(head, framing)));
+        let Receiving::Head {
+            scanner, method, ..
+        } = &mut self.receiving
+        else {
+            unreachable!("only called while a head is awaited");
+        };
+        let used = match scanner.push(input).map_err(FetchError::Head)? {
+            Scan::Partial => {
+                self.partial.extend_from_slice(input);
+                return Ok((input.len(), Event::Partial));
             }
-            self.skip_informational()?;
+            Scan::Complete { used } => used,
+        };
+        let head = if self.partial.is_empty() {
+            parse_response(&input[..used], &self.limits)
+        } else {
+            self.partial.extend_from_slice(&input[..used]);
+            parse_response(&std::mem::take(&mut self.partial), &self.limits)
+        };
+        let head = head.map_err(FetchError::Head)?;
+        if is_informational(head.status()) {
+            self.count_informational()?;
+            return Ok((used, Event::Informational(head.into_response())));
         }
+        let framing = response_framing(method, &head).map_err(FetchError::Head)?;
+        let agrees = match *method == Method::CONNECT {
+            true => head.status().is_success(),
+            false => head.status() == StatusCode::SWITCHING_PROTOCOLS,
+        };
+        if agrees && self.switch == Switch::Asked {
+            self.switch = Switch::Agreed;
+        }
+        Ok((used, self.begin_body(head, framing)))
     }
 
-    fn skip_informational(&mut self) -> Result<(), FetchError> {
+    fn count_informational(&mut self) -> Result<(), FetchError> {
         if let Receiving::Head {
             scanner,
             informational_count,
@@ -464,6 +492,9 @@ impl fmt::Display for FetchError {
                 f,
                 "more than {INFORMATIONAL_COUNT_MAX} informational responses before the final one"
             ),
+            FetchError::EarlySwitch => {
+                f.write_str("the protocol was switched before the request was complete")
+            }
             FetchError::Unsolicited => f.write_str("bytes came that belong to no request"),
             FetchError::NoResponse => f.write_str("the connection ended without a response"),
             FetchError::HeadCut => f.write_str("the connection ended within the response head"),

@@ -231,6 +231,10 @@ pub enum CloseReason {
     Age,
     /// It has served as many requests as it may.
     RequestCount,
+    /// The pool has let it go: it rested too long, is too old, or over a cap.
+    Evicted,
+    /// The request was given up by its own side.
+    Canceled,
     /// The connection itself failed: a reset, for one.
     Failed,
 }
@@ -256,6 +260,8 @@ impl CloseReason {
             CloseReason::Shutdown => "this side shuts down",
             CloseReason::Age => "it is as old as it may get",
             CloseReason::RequestCount => "it has served as many requests as it may",
+            CloseReason::Evicted => "it rested too long, is too old, or over a cap",
+            CloseReason::Canceled => "the request was given up by its own side",
             CloseReason::Failed => "the connection failed",
         }
     }

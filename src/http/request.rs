@@ -103,13 +103,7 @@ impl Request {
     pub fn for_target(method: &str, target: &str) -> Result<Request> {
         let method = Method::from_bytes(method.as_bytes())
             .map_err(|_| Error::new(ErrorKind::Invalid, "the method is not a token"))?;
-        let kinds = token::target_kinds(target.as_bytes());
-        if target.is_empty() || kinds & token::TARGET_INVALID != 0 {
-            return Err(Error::new(
-                ErrorKind::Invalid,
-                "a request target is visible ASCII without `#`",
-            ));
-        }
+        let kinds = checked_target(target)?;
         let mut request = Request::blank();
         request.set_head(method, target, kinds, Version::HTTP_11);
         Ok(request)
@@ -239,6 +233,19 @@ impl Request {
         }
         inner.path = (0, path_end);
         inner.url = Some(url);
+    }
+
+    /// Sets the request target, where it is not the URL's path and query: an authority for CONNECT,
+    /// `*` for OPTIONS, a whole URL for a proxy (RFC 9112 §3.2). The URL stays.
+    ///
+    /// # Errors
+    ///
+    /// Of kind `Invalid` for what is not visible ASCII, or holds a `#`.
+    pub fn set_target(&mut self, target: &str) -> Result<()> {
+        let kinds = checked_target(target)?;
+        let (method, version) = (self.method().clone(), self.version());
+        self.set_head(method, target, kinds, version);
+        Ok(())
     }
 
     /// The header fields.
@@ -497,6 +504,18 @@ impl Request {
     fn inner_mut(&mut self) -> &mut Inner {
         self.inner.as_deref_mut().expect("present until the drop")
     }
+}
+
+/// The [kinds](token::target_kinds) of bytes in a target that can be sent.
+fn checked_target(target: &str) -> Result<u8> {
+    let kinds = token::target_kinds(target.as_bytes());
+    if target.is_empty() || kinds & token::TARGET_INVALID != 0 {
+        return Err(Error::new(
+            ErrorKind::Invalid,
+            "a request target is visible ASCII without `#`",
+        ));
+    }
+    Ok(kinds)
 }
 
 /// Where the path of a target stands. Of a whole URL the path may be empty, and stands behind the

@@ -19,6 +19,7 @@ use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::http::body::Body;
+use crate::http::duplex::Duplex;
 use crate::http::duplex::Takeover;
 use crate::http::headers::Headers;
 use crate::http::headers::InvalidHeader;
@@ -77,8 +78,10 @@ struct Rare {
 pub(crate) enum Special {
     /// The connection is reset.
     Abort,
-    /// The connection goes on with something else than HTTP.
+    /// The connection goes on with something else than HTTP, for the handler.
     Takeover(Takeover),
+    /// The connection goes on with something else than HTTP, for the caller of a client.
+    Duplex(Duplex),
 }
 
 thread_local! {
@@ -390,6 +393,42 @@ impl Response {
     /// Says that the body is decoded.
     pub(crate) fn set_decompressed(&mut self) {
         self.inner_mut().rare().is_decompressed = true;
+    }
+
+    /// The connection, of a client's response that switched protocols as the request had asked: a
+    /// 101 to `Connection: upgrade`, a 2xx to CONNECT (RFC 9110 §7.8, §9.3.6). What came behind the
+    /// head is read first.
+    ///
+    /// ```no_run
+    /// # roundtrip::block_on(async {
+    /// use roundtrip::Client;
+    ///
+    /// let request = Client::new().get("http://127.0.0.1:8080/chat");
+    /// let request = request.header("Connection", "upgrade").header("Upgrade", "echo");
+    /// let mut duplex = request.send().await?.into_duplex()?;
+    /// duplex.write("hello").await?;
+    /// let answer = duplex.read().await?;
+    /// # Ok::<(), roundtrip::Error>(())
+    /// # })?;
+    /// # Ok::<(), roundtrip::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Of kind `Protocol` when the peer has not switched.
+    pub fn into_duplex(mut self) -> Result<Duplex> {
+        match self.take_special().map(|special| *special) {
+            Some(Special::Duplex(duplex)) => Ok(duplex),
+            _ => {
+                let status = self.status_code();
+                let text = format!("the server answered {status} and did not switch protocols");
+                let error = Error::new(ErrorKind::Protocol, text);
+                Err(match self.url() {
+                    Some(url) => error.for_url(without_password(url)),
+                    None => error,
+                })
+            }
+        }
     }
 
     /// An error of kind `Status` where the status is 4xx or 5xx.

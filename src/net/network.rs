@@ -449,6 +449,12 @@ impl Protocol for Fallen {
         self.0.as_ref().map_or(0, |protocol| protocol.group())
     }
 
+    fn on_closing(&mut self, io: &Io) {
+        if let Some(protocol) = &mut self.0 {
+            protocol.on_closing(io);
+        }
+    }
+
     fn on_closed(&mut self, cause: Option<io::Error>) {
         if let Some(mut protocol) = self.0.take() {
             protocol.on_closed(cause);
@@ -551,6 +557,7 @@ fn end_output(io: &Io) {
 pub(super) fn end(endpoint: Option<Box<Endpoint>>, cause: Option<Errno>) {
     if let Some(mut endpoint) = endpoint {
         endpoint.io.output.clear(&mut Vec::new());
+        endpoint.protocol.on_closing(&endpoint.io);
         endpoint.protocol.on_closed(cause.map(io::Error::from));
     }
 }

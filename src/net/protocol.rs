@@ -62,6 +62,11 @@ pub trait Protocol {
         0
     }
 
+    /// The last but one: nothing is in flight any more, and this is what the connection came to.
+    fn on_closing(&mut self, io: &Io) {
+        let _ = io;
+    }
+
     /// The last call: nothing is in flight any more. The cause is the error that ended the
     /// connection, `None` after an orderly close.
     fn on_closed(&mut self, cause: Option<io::Error>) {
@@ -146,6 +151,8 @@ pub struct Io {
     pub(super) linger: bool,
     /// True exactly when an end before the last byte of output must not look like an end.
     pub(super) resets: bool,
+    /// True exactly when our kernel took a byte since this was last cleared.
+    pub(super) has_sent: bool,
     /// Where wake-ups of this connection go; `None` for a detached one.
     pub(super) origin: Option<Origin>,
     pub(super) waker: Option<Box<ConnectionWaker>>,
@@ -196,6 +203,7 @@ impl Io {
             sent_mark_bytes: 0,
             linger: true,
             resets: false,
+            has_sent: false,
             origin,
             waker: None,
             addresses: None,
@@ -314,6 +322,22 @@ impl Io {
     /// early has to be a reset then.
     pub fn set_resets(&mut self, resets: bool) {
         self.resets = resets;
+    }
+
+    /// True exactly when our kernel took a byte of output since [`Io::clear_has_sent`].
+    pub fn has_sent(&self) -> bool {
+        self.has_sent
+    }
+
+    /// From here on [`Io::has_sent`] speaks of what is appended next: nothing is pending.
+    pub fn clear_has_sent(&mut self) {
+        debug_assert!(self.pending_bytes() == 0, "what is pending may be sent yet");
+        self.has_sent = false;
+    }
+
+    /// Says that a byte was sent, for who drives a detached connection.
+    pub fn set_has_sent(&mut self) {
+        self.has_sent = true;
     }
 
     /// Sets how to receive from here on.

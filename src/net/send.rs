@@ -160,7 +160,11 @@ impl Net {
         if connection.send == Sending::Idle
             && let Some(buffer) = endpoint.io.output.take_filled()
         {
+            let all = buffer.len();
             let (unsent, inline) = send_filled(fd, buffer, core.batch());
+            let unsent_bytes = unsent.as_ref().map_or(0, |piece| piece.rest().len());
+            let is_taken = unsent_bytes < all && !matches!(inline, Flushed::Broken(_));
+            endpoint.io.has_sent |= is_taken;
             if let Some(piece) = unsent {
                 endpoint.io.in_flight_bytes = piece.rest().len() as u64;
                 connection.lag_ms = 0;
@@ -223,6 +227,7 @@ impl Net {
                 }
                 None | Some(_) => return Flushed::InFlight,
             };
+            io.has_sent |= output.len() < before;
             if connection.lag_ms > 0 {
                 let taken = before.saturating_sub(output.len());
                 connection.lag_ms = less_lag(connection.lag_ms, taken, rate_min);
@@ -256,6 +261,7 @@ impl Net {
             endpoint.io.in_flight_bytes = 0;
             endpoint.io.sent_at = core.now();
             let sent = completion.result.unwrap_or(0) as usize;
+            endpoint.io.has_sent |= sent > 0;
             // What came within a tick is no sign of a slow peer, and is what nearly all sends are.
             connection.lag_ms = match waits {
                 Sending::InFlight(since) if since + WHEEL_TICK < core.now() => {

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use roundtrip::client::Client;
 use roundtrip::client::observe::Event;
-use roundtrip::client::observe::Observer;
 use roundtrip::error::ErrorKind;
 use roundtrip::error::Phase;
 
@@ -134,13 +133,13 @@ fn a_request_may_have_times_and_an_observer_of_its_own() {
         assert_eq!(error.phase(), Some(Phase::ResponseHead));
 
         let (sender, told) = std::sync::mpsc::channel();
-        let observer = Observer::new(move |event| {
+        let observe = move |event: &Event<'_>| {
             if let Event::Connected { address, .. } = event {
                 sender.send(*address).unwrap();
             }
-        });
+        };
         let request = client.get(peer.url("/body")).body_timeout(soon);
-        let response = request.observer(observer).send().await?;
+        let response = request.observer(observe).send().await?;
         let error = response.text().await.unwrap_err();
         assert!(error.text().contains("body_timeout"), "{error}");
         let address = told.try_recv().expect("the observer is told");

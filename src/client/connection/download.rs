@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use crate::client::connection::Active;
 use crate::client::failure::Failure;
+use crate::client::observe::Event;
 use crate::client::transport::Shared;
 use crate::error::Phase;
 use crate::http::body::Body;
@@ -54,8 +55,7 @@ impl Download {
 impl Active {
     pub(super) fn take_head(&mut self, mut response: Response, framing: Framing, now: Instant) {
         assert!(self.download.is_awaiting_head(), "a response has two heads");
-        self.timings.head = now - self.got_at;
-        response.set_exchange(self.peer, self.timings);
+        self.describe(&mut response, now);
         let length = match framing {
             Framing::Empty => Some(0),
             Framing::Length(length) => Some(length),
@@ -66,6 +66,15 @@ impl Active {
             length,
             first: Bytes::new(),
         };
+    }
+
+    /// Says what is known of the exchange, now that its head came.
+    pub(super) fn describe(&mut self, response: &mut Response, now: Instant) {
+        self.timings.head = now - self.got_at;
+        response.set_exchange(self.peer, self.timings);
+        let status = response.status_code();
+        let time = self.timings.waited + self.timings.head;
+        self.tell(|| Event::Head { status, time });
     }
 
     pub(super) fn take_data(&mut self, shared: &Shared, data: &[u8], owner: Option<&Bytes>) {
@@ -147,7 +156,9 @@ impl Active {
         self.hand_over();
         let failed = std::mem::replace(&mut self.download, Download::Done);
         if let Download::Body { sender, .. } = failed {
-            sender.fail(failure.into_error(Phase::ResponseBody, self.request.url()));
+            let error = failure.into_error(Phase::ResponseBody, self.request.url());
+            self.tell(|| Event::Failed { error: &error });
+            sender.fail(error);
         }
         self.discard();
     }

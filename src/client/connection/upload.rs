@@ -1,8 +1,10 @@
 //! The request's way out: the head, then the body as the caller makes it and the peer takes it.
 //!
 //! ```text
-//!   start ──► head ──► bytes, a file ────────────────────────► Done
-//!                 └──► Chunks: poll, while there is room ──────┘
+//!   start ──► head ─┬─► bytes, a file ────────────────────────► Done
+//!                   ├─► Chunks: poll, while there is room ──────┘
+//!                   └─► Held: Expect ─► Due (100, a final head, or time) ─► as above
+//!                              └──────► Withheld (a final head that closes)
 //! ```
 
 use std::rc::Rc;
@@ -13,12 +15,13 @@ use std::time::Duration;
 use crate::client::connection::Active;
 use crate::client::connection::Connection;
 use crate::client::connection::State;
-use crate::client::connection::WaitsFor;
 use crate::client::connection::download::Download;
+use crate::client::connection::timing::WaitsFor;
 use crate::client::dial::Made;
 use crate::client::exchange;
 use crate::client::exchange::Exchange;
 use crate::client::failure::Failure;
+use crate::client::observe::Event;
 use crate::error::Phase;
 use crate::http::body::Body;
 use crate::http::body::Content;
@@ -31,16 +34,16 @@ use crate::net::Io;
 
 /// What is still to be produced of the request.
 pub(super) enum Upload {
+    /// The body waits for `100 Continue`, or for its time.
+    Held(Body),
+    /// The body may be sent.
+    Due(Body),
     /// The rest of the body comes from the caller.
     Chunks(Body),
+    /// The body is not sent: the response came first, and the connection ends with it.
+    Withheld,
     /// All of it is in the output.
     Done,
-}
-
-impl Upload {
-    pub(super) fn is_done(&self) -> bool {
-        matches!(self, Upload::Done)
-    }
 }
 
 impl Connection {
@@ -56,10 +59,16 @@ impl Connection {
         if let Some(copy) = body.try_clone() {
             request.set_body(copy);
         }
+        // What was sent from here on is of this request.
+        io.clear_has_sent();
+        let observers = options.observers(&self.shared.options().observer);
         let upload = match self.write(io, &request, body) {
             Ok(upload) => upload,
             Err(error) => {
                 let error = Failure::Request(error).into_error(Phase::Send, request.url());
+                if let Some(observers) = observers {
+                    observers.tell(&Event::Failed { error: &error });
+                }
                 exchange.complete(Err(error));
                 exchange::recycle(exchange);
                 return false;
@@ -78,7 +87,10 @@ impl Connection {
             connect: made.connect_time,
             head: Duration::ZERO,
         };
-        self.state = State::Active(Active {
+        let number = self.number;
+        let active = Active {
+            observers,
+            number,
             timings,
             peer: self.made.peer,
             got_at: io.now(),
@@ -90,51 +102,77 @@ impl Connection {
             download: Download::Head,
             waits_for: WaitsFor::Write,
             since: io.now(),
+        };
+        active.tell(|| Event::Got {
+            connection: number,
+            is_reused,
+            waited: timings.waited,
         });
+        active.tell_progress();
+        self.state = State::Active(active);
         true
     }
 
     /// Writes the head, and the body where it is at hand.
     fn write(&mut self, io: &mut Io, request: &Request, body: Body) -> Result<Upload, SendError> {
         let length = body.length();
-        let is_kept = !self.shared.is_last_use();
+        let options = self.shared.options();
+        let max = options.requests_per_connection_max;
+        let is_last = max.is_some_and(|max| self.exchanges_count + 1 >= max);
+        let is_kept = !self.shared.is_last_use() && !is_last;
         self.fetch
             .start(request, length, is_kept, io.output.tail())?;
-        if length == Some(0) {
-            return Ok(Upload::Done);
+        let waits = options.continue_timeout > Duration::ZERO
+            && length != Some(0)
+            && request.headers().contains_token("expect", "100-continue");
+        if waits {
+            return Ok(Upload::Held(body));
         }
-        match body.into_content() {
-            Content::Empty => {}
-            Content::Bytes(bytes) => {
-                self.fetch
-                    .begin_chunk(bytes.len() as u64, io.output.tail())?;
-                io.append_bytes(bytes);
-            }
-            Content::File { file, range } => {
-                self.fetch
-                    .begin_chunk(range.end - range.start, io.output.tail())?;
-                io.append_file(file, range);
-            }
-            Content::Parts(pieces) => {
-                let length = pieces.iter().map(Part::length).sum();
-                self.fetch.begin_chunk(length, io.output.tail())?;
-                for piece in pieces {
-                    match piece {
-                        Part::Bytes(bytes) => io.append_bytes(bytes),
-                        Part::File { file, range } => io.append_file(file, range),
-                    }
+        write_body(io, &mut self.fetch, body)
+    }
+}
+
+/// Writes the body where it is at hand.
+fn write_body(io: &mut Io, fetch: &mut Fetch, body: Body) -> Result<Upload, SendError> {
+    if body.length() == Some(0) {
+        return Ok(Upload::Done);
+    }
+    match body.into_content() {
+        Content::Empty => {}
+        Content::Bytes(bytes) => {
+            fetch.begin_chunk(bytes.len() as u64, io.output.tail())?;
+            io.append_bytes(bytes);
+        }
+        Content::File { file, range } => {
+            fetch.begin_chunk(range.end - range.start, io.output.tail())?;
+            io.append_file(file, range);
+        }
+        Content::Parts(pieces) => {
+            let length = pieces.iter().map(Part::length).sum();
+            fetch.begin_chunk(length, io.output.tail())?;
+            for piece in pieces {
+                match piece {
+                    Part::Bytes(bytes) => io.append_bytes(bytes),
+                    Part::File { file, range } => io.append_file(file, range),
                 }
             }
-            Content::Chunks(body) => return Ok(Upload::Chunks(body)),
         }
-        self.fetch.finish_body(io.output.tail())?;
-        Ok(Upload::Done)
+        Content::Chunks(body) => return Ok(Upload::Chunks(body)),
     }
+    fetch.finish_body(io.output.tail())?;
+    Ok(Upload::Done)
 }
 
 impl Active {
     /// Produces more of the body, as long as there is room for it and the caller has some.
     pub(super) fn pump_upload(&mut self, io: &mut Io, fetch: &mut Fetch) -> Result<(), Failure> {
+        if matches!(self.upload, Upload::Due(_)) {
+            let Upload::Due(body) = std::mem::replace(&mut self.upload, Upload::Done) else {
+                unreachable!("just seen");
+            };
+            self.upload = write_body(io, fetch, body).map_err(Failure::Request)?;
+            self.tell_progress();
+        }
         while let Upload::Chunks(body) = &mut self.upload {
             if io.is_full() {
                 return Ok(());
@@ -155,9 +193,37 @@ impl Active {
                         .finish_body(io.output.tail())
                         .map_err(Failure::Request)?;
                     self.upload = Upload::Done;
+                    self.tell_progress();
                 }
             }
         }
         Ok(())
+    }
+
+    /// The body has waited long enough, or is wanted.
+    pub(super) fn release_body(&mut self) {
+        self.upload = match std::mem::replace(&mut self.upload, Upload::Done) {
+            Upload::Held(body) => Upload::Due(body),
+            other => other,
+        };
+    }
+
+    /// The final head came while the body waits: it is sent all the same, as the peer counts on it,
+    /// unless the connection ends with the response (RFC 9110 §10.1.1).
+    pub(super) fn answer_expectation(&mut self, closes: bool) {
+        if closes && matches!(self.upload, Upload::Held(_)) {
+            self.upload = Upload::Withheld;
+        }
+        self.release_body();
+    }
+
+    /// Tells how far the request has come.
+    pub(super) fn tell_progress(&self) {
+        let connection = self.number;
+        match self.upload {
+            Upload::Held(_) => self.tell(|| Event::ContinueAwaited { connection }),
+            Upload::Done => self.tell(|| Event::Sent { connection }),
+            Upload::Due(_) | Upload::Chunks(_) | Upload::Withheld => {}
+        }
     }
 }

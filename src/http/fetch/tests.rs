@@ -55,6 +55,13 @@ impl Outcome {
     fn take(&mut self, event: Event<'_>) {
         match event {
             Event::Partial => {}
+            Event::Informational(head) => {
+                assert!(
+                    self.status.is_none(),
+                    "an informational head behind the final one"
+                );
+                assert!(head.status_code().is_informational());
+            }
             Event::Head(head, _) => {
                 assert!(self.status.is_none(), "a second head");
                 self.status = Some(head.status_code().as_u16());

@@ -117,6 +117,11 @@ impl Connection {
                 self.abort(io);
             }
             Special::Takeover(takeover) => self.begin_takeover(io, response, takeover),
+            // Of a client's response that was returned as it came; here nobody speaks for it.
+            Special::Duplex(duplex) => {
+                guarded_drop(duplex);
+                self.respond_usually(io, response);
+            }
         }
     }
 

@@ -1,0 +1,205 @@
+//! `Expect: 100-continue`, informational responses, responses that come early.
+
+use std::io::BufRead;
+use std::io::BufReader;
+use std::io::Read;
+use std::io::Write;
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use roundtrip::Client;
+use roundtrip::Error;
+use roundtrip::Result;
+use roundtrip::error::ErrorKind;
+use roundtrip::error::Phase;
+
+use crate::peer::LONG;
+use crate::peer::Peer;
+use crate::peer::run;
+
+/// Reads up to the end of a head.
+fn read_head(reader: &mut BufReader<TcpStream>) -> String {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if reader.read_line(&mut head).unwrap_or(0) == 0 {
+            break;
+        }
+    }
+    head
+}
+
+/// Answers the head of each request with `first`, reads a body of five bytes if one is expected
+/// then, and answers with `last`. What was read is kept.
+fn hesitant(
+    first: &'static str,
+    reads: bool,
+    last: &'static str,
+) -> (Peer, Arc<Mutex<Vec<String>>>) {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&seen);
+    let peer = Peer::start(move |_, mut socket| {
+        let mut reader = BufReader::new(socket.try_clone().unwrap());
+        loop {
+            let head = read_head(&mut reader);
+            if head.is_empty() {
+                return;
+            }
+            seen.lock().unwrap().push(head);
+            socket.write_all(first.as_bytes()).unwrap();
+            if reads {
+                let mut body = [0; 5];
+                if reader.read_exact(&mut body).is_err() {
+                    return;
+                }
+                seen.lock()
+                    .unwrap()
+                    .push(String::from_utf8_lossy(&body).into_owned());
+            }
+            if socket.write_all(last.as_bytes()).is_err() {
+                return;
+            }
+        }
+    });
+    (peer, kept)
+}
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+#[test]
+fn the_body_waits_for_the_servers_word() {
+    let (peer, seen) = hesitant("HTTP/1.1 100 Continue\r\n\r\n", true, OK);
+    run(async {
+        // So long that the body can only come because it was asked for.
+        let client = Client::builder().continue_timeout(2 * LONG).build();
+        for _ in 0..2 {
+            let request = client.post(peer.url("/")).body("hello").expect_continue();
+            assert_eq!(request.send().await?.text().await?, "ok");
+        }
+        assert_eq!(client.stats().unwrap().pool.connected_total, 1);
+        Ok(())
+    });
+    let seen = seen.lock().unwrap();
+    assert_eq!(seen.len(), 4);
+    assert!(
+        seen[0].contains("\r\nExpect: 100-continue\r\n"),
+        "{}",
+        seen[0]
+    );
+    assert_eq!(seen[1], "hello");
+}
+
+#[test]
+fn a_server_that_says_nothing_gets_the_body_after_the_time() {
+    let (peer, _) = hesitant("", true, OK);
+    run(async {
+        let client = Client::builder()
+            .continue_timeout(Duration::from_millis(20))
+            .build();
+        let request = client.put(peer.url("/")).body("hello").expect_continue();
+        assert_eq!(request.send().await?.text().await?, "ok");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_final_answer_that_keeps_the_connection_gets_the_body_too() {
+    let refusal = "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n";
+    let (peer, seen) = hesitant(refusal, true, "");
+    run(async {
+        let client = Client::builder().continue_timeout(2 * LONG).build();
+        for _ in 0..2 {
+            let request = client.post(peer.url("/")).body("hello").expect_continue();
+            assert_eq!(request.send().await?.status_code(), 403);
+        }
+        // The connection has lost nothing of its framing.
+        assert_eq!(client.stats().unwrap().pool.connected_total, 1);
+        Ok(())
+    });
+    assert_eq!(
+        seen.lock()
+            .unwrap()
+            .iter()
+            .filter(|text| *text == "hello")
+            .count(),
+        2
+    );
+}
+
+#[test]
+fn a_final_answer_that_closes_gets_no_body() {
+    let refusal = "HTTP/1.1 413 Too Large\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno";
+    let (peer, seen) = hesitant(refusal, true, "");
+    run(async {
+        let client = Client::builder().continue_timeout(2 * LONG).build();
+        let request = client.post(peer.url("/")).body("hello").expect_continue();
+        let response = request.send().await?;
+        assert_eq!(response.status_code(), 413);
+        assert_eq!(response.text().await?, "no");
+        Ok(())
+    });
+    assert_eq!(seen.lock().unwrap().len(), 1, "a body was sent");
+}
+
+#[test]
+fn no_body_and_no_time_wait_for_nothing() {
+    let (peer, _) = hesitant("", false, OK);
+    run(async {
+        let client = Client::builder().continue_timeout(2 * LONG).build();
+        let request = client.post(peer.url("/")).expect_continue();
+        assert_eq!(request.send().await?.text().await?, "ok");
+        Ok(())
+    });
+    let (peer, _) = hesitant("", true, OK);
+    run(async {
+        let client = Client::builder().continue_timeout(Duration::ZERO).build();
+        let request = client.post(peer.url("/")).body("hello").expect_continue();
+        assert_eq!(request.send().await?.text().await?, "ok");
+        Ok(())
+    });
+}
+
+#[test]
+fn informational_responses_reach_the_hook_in_order() {
+    let hints = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n";
+    let (peer, _) = hesitant(hints, false, OK);
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&told);
+    run(async {
+        let client = Client::new();
+        let request = client
+            .get(peer.url("/"))
+            .on_informational(move |status, headers| {
+                let link = headers.get("link").map(str::to_owned);
+                told.lock().unwrap().push((status.as_u16(), link));
+                Ok(())
+            });
+        assert_eq!(request.send().await?.text().await?, "ok");
+        // The next request has no hook.
+        assert_eq!(client.get(peer.url("/")).send().await?.text().await?, "ok");
+        Ok(())
+    });
+    let expected = [(103, Some("</a>".to_owned())), (102, None)];
+    assert_eq!(*kept.lock().unwrap(), expected);
+}
+
+#[test]
+fn a_hook_ends_the_request() {
+    let (peer, _) = hesitant("HTTP/1.1 103 Early Hints\r\n\r\n", false, OK);
+    run(async {
+        let client = Client::new();
+        let request = client.get(peer.url("/"));
+        let request = request.on_informational(|status, _| {
+            Err(Error::new(
+                ErrorKind::Invalid,
+                format!("{status} is not for us"),
+            ))
+        });
+        let error = request.send().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert_eq!(error.phase(), Some(Phase::ResponseHead));
+        assert_eq!(client.stats().unwrap().pool.connections, 0);
+        Result::Ok(())
+    });
+}
