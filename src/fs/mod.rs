@@ -22,6 +22,7 @@ use crate::error::Phase;
 use crate::limits::DIRECTORY_ENTRIES_MAX;
 use crate::reactor::Errno;
 use crate::reactor::operation::Operation;
+use crate::reactor::sys;
 use crate::reactor::sys::Directory;
 use crate::reactor::sys::File;
 use crate::runtime::Core;
@@ -156,6 +157,29 @@ impl Root {
     }
 }
 
+/// Opens a file for reading, by a path that is the program's own: links are followed.
+///
+/// # Errors
+///
+/// [`ErrorKind::Io`] naming the path: it does not exist, is no regular file, may not be read; the
+/// blocking pool is full.
+pub async fn open(path: impl AsRef<Path>) -> Result<(Arc<File>, Metadata), Error> {
+    let path = path.as_ref().to_owned();
+    let opened = blocking(move || {
+        let opened = sys::open_file(&path).and_then(|(file, metadata)| match metadata.is_file {
+            true => Ok((Arc::new(file), metadata)),
+            false => Err(io::Error::other("it is no regular file")),
+        });
+        opened.map_err(|error| {
+            let text = format!("cannot open the file {}", path.display());
+            Error::new(ErrorKind::Io, text)
+                .in_phase(Phase::File)
+                .because(error)
+        })
+    });
+    opened.await?
+}
+
 /// Reads up to `bytes_max` bytes of a file from `offset` on; none are the end. The ring reads, and
 /// does not block when the file is cached.
 ///
@@ -273,5 +297,21 @@ mod tests {
     fn a_missing_directory_is_named() {
         let error = Root::open("/no/such/directory").unwrap_err();
         assert!(error.to_string().contains("/no/such/directory"), "{error}");
+    }
+
+    #[test]
+    fn any_file_is_opened_and_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        std::fs::write(&path, "content").unwrap();
+        symlink(&path, directory.path().join("link")).unwrap();
+        let open = |path: &Path| Runtime::small().unwrap().block_on(open(path)).unwrap();
+        let (_, metadata) = open(&directory.path().join("link")).unwrap();
+        assert_eq!(metadata.len, 7);
+        let missing = open(&directory.path().join("none")).unwrap_err();
+        assert_eq!(missing.phase(), Some(Phase::File));
+        assert!(missing.to_string().contains("/none"), "{missing}");
+        let error = open(directory.path()).unwrap_err();
+        assert!(error.to_string().contains("no regular file"), "{error}");
     }
 }

@@ -54,6 +54,7 @@ pub use crate::ring::setup::Features;
 pub use crate::ring::setup::RingOptions;
 pub use crate::ring::sys::Event;
 pub use crate::ring::sys::Signals;
+pub(crate) use crate::ring::sys::random_number;
 pub use crate::runtime::blocking::Blocking;
 pub use crate::runtime::blocking::blocking;
 pub use crate::runtime::core::Core;

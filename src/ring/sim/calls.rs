@@ -166,6 +166,11 @@ pub fn is_running() -> bool {
     sim::with(|_| ()).is_some()
 }
 
+/// A number from the seed.
+pub fn random_number() -> Option<u64> {
+    sim::with(|world| world.entropy.number())
+}
+
 /// getaddrinfo(3).
 pub fn look_up(host: &str, port: u16) -> Option<io::Result<Vec<SocketAddr>>> {
     sim::with(|world| world.look_up(host, port))
@@ -357,13 +362,29 @@ pub fn look_at_directory(path: &Path) -> io::Result<(u64, u64)> {
 
 /// openat2(2) beneath a simulated directory.
 pub fn open_beneath(directory: &Path, relative: &Path) -> io::Result<(File, Metadata)> {
-    in_files(|world| {
-        if world.chaos.strikes(Fault::FileFailed) {
-            let errno = [libc::EMFILE, libc::EIO, libc::ENOMEM][world.chaos.pick(3)];
-            return Err(error(errno));
+    in_files(|world| open_in(world, directory, relative))
+}
+
+fn open_in(world: &mut World, directory: &Path, relative: &Path) -> io::Result<(File, Metadata)> {
+    if world.chaos.strikes(Fault::FileFailed) {
+        let errno = [libc::EMFILE, libc::EIO, libc::ENOMEM][world.chaos.pick(3)];
+        return Err(error(errno));
+    }
+    world.files.open(directory, relative)
+}
+
+/// open(2) of a simulated file; `None` where there are none, and real ones are meant.
+pub fn open_file(path: &Path) -> Option<io::Result<(File, Metadata)>> {
+    sim::with(|world| {
+        if world.files.is_empty() {
+            return None;
         }
-        world.files.open(directory, relative)
-    })
+        let (directory, name) = match (path.parent(), path.file_name()) {
+            (Some(directory), Some(name)) => (directory, Path::new(name)),
+            _ => (path, Path::new("")),
+        };
+        Some(open_in(world, directory, name))
+    })?
 }
 
 /// What is beneath a simulated directory, if that is known at once.

@@ -31,12 +31,15 @@ use crate::ring::sim::network::Woken;
 use crate::ring::sim::peer::PeerId;
 use crate::ring::sim::peer::PeerIo;
 use crate::ring::sim::queue::Queues;
+use crate::ring::sim::random::Random;
 use crate::ring::sys::Address;
 
 /// The virtual time begins here: an uptime of a thousand seconds.
 const START: Instant = Instant::from_nanoseconds(1_000_000_000_000);
 /// Seconds since 1970 at the beginning.
 const WALL_SECONDS: u64 = 1_750_000_000;
+/// Tells the numbers that a program asks for from those that its fate is drawn from.
+const ENTROPY: u64 = 0x656e_7472_6f70_7921;
 /// Violations that are kept; the first tells most.
 const VIOLATIONS_MAX: usize = 8;
 
@@ -44,6 +47,8 @@ const VIOLATIONS_MAX: usize = 8;
 pub(super) struct World {
     pub(super) agenda: Agenda,
     pub(super) chaos: Chaos,
+    /// For the program's own use: what it draws changes nothing else.
+    pub(super) entropy: Random,
     pub(super) net: Network,
     pub(super) files: Files,
     pub(super) trace: Trace,
@@ -88,6 +93,7 @@ impl World {
         World {
             agenda: Agenda::new(START),
             chaos: Chaos::new(options.seed, options.faults, options.choices),
+            entropy: Random::new(options.seed ^ ENTROPY),
             net: Network::new(),
             files: Files::default(),
             trace: Trace::new(options.trace),

@@ -221,6 +221,16 @@ impl Directory {
     }
 }
 
+/// Opens a file or directory for reading, wherever links lead; without waiting for the other end of a
+/// pipe.
+pub fn open_file(path: &Path) -> io::Result<(File, Metadata)> {
+    simulated!(calls::open_file(path));
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let fd = nix::fcntl::open(path, flags, Mode::empty())?;
+    let metadata = Metadata::from_stat(&fstat(&fd)?);
+    Ok((File::from(fd), metadata))
+}
+
 fn open_beneath(
     directory: &OwnedFd,
     relative: &Path,

@@ -6,8 +6,6 @@
 //! ```
 
 use std::fs::File;
-use std::hash::BuildHasher;
-use std::hash::RandomState;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -27,6 +25,7 @@ use crate::http::range::Selection;
 use crate::http::request::Request;
 use crate::http::response::Response;
 use crate::runtime::Core;
+use crate::runtime::random_number;
 use crate::server::into_response::status_text;
 
 /// Where the bytes are.
@@ -186,6 +185,5 @@ impl Representation<'_> {
 
 /// A line that no content has by chance, nor by design of who wrote it.
 fn boundary() -> String {
-    let (a, b) = (RandomState::new(), RandomState::new());
-    format!("{:016x}{:016x}", a.hash_one(0), b.hash_one(1))
+    format!("{:016x}{:016x}", random_number(), random_number())
 }
