@@ -42,6 +42,7 @@ pub mod dial;
 mod exchange;
 mod execute;
 mod failure;
+pub mod multipart;
 pub mod observe;
 mod options;
 pub mod pool;

@@ -2,10 +2,15 @@
 
 use std::time::Duration;
 
+use roundtrip::Body;
 use roundtrip::client::Client;
+use roundtrip::client::multipart::Form;
+use roundtrip::client::multipart::Part;
 use roundtrip::client::observe::Event;
 use roundtrip::error::ErrorKind;
 use roundtrip::error::Phase;
+use roundtrip::http::multipart::Multipart;
+use roundtrip::http::multipart::MultipartLimits;
 
 use crate::peer::Peer;
 use crate::peer::ok;
@@ -144,6 +149,68 @@ fn a_request_may_have_times_and_an_observer_of_its_own() {
         assert!(error.text().contains("body_timeout"), "{error}");
         let address = told.try_recv().expect("the observer is told");
         assert!(peer.url("/").contains(&address.to_string()));
+        Ok(())
+    });
+}
+
+/// Redirects once, and then answers with the boundary's length and the body.
+fn uploads() -> Peer {
+    Peer::answering(|seen| {
+        if seen.line.starts_with("POST /first ") {
+            let head = "HTTP/1.1 307 Again\r\nLocation: /second\r\nContent-Length: 0\r\n\r\n";
+            return head.into();
+        }
+        let content_type = &seen.fields["content-type"];
+        let boundary = content_type.split_once("multipart/form-data; boundary=");
+        assert_eq!(boundary.unwrap().1.len(), 32);
+        let has_length = seen.fields.contains_key("content-length");
+        assert_eq!(has_length, seen.line.starts_with("POST /second "));
+        ok(&seen.body)
+    })
+}
+
+#[test]
+fn a_form_with_files_is_sent_and_sent_again() {
+    let peer = uploads();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a b.json");
+    std::fs::write(&path, "{}").unwrap();
+    run(async {
+        let client = Client::new();
+        let form = Form::new()
+            .text("title", "On the sea")
+            .part("file", Part::open(&path).await?);
+        let request = client.post(peer.url("/first")).multipart(form);
+        let body = request.send().await?.bytes().await?;
+        let line = body.split(|byte| *byte == b'\r').next().unwrap();
+        let boundary = String::from_utf8_lossy(&line[2..]).into_owned();
+        let limits = MultipartLimits::default();
+        let mut read = Multipart::new(body.into(), &boundary, limits)?;
+        let part = read.next_part().await?.unwrap();
+        assert_eq!((part.name(), part.file_name()), ("title", None));
+        assert_eq!(part.text(100).await?, "On the sea");
+        let part = read.next_part().await?.unwrap();
+        assert_eq!(part.file_name(), Some("a b.json"));
+        assert_eq!(part.content_type(), Some("application/json"));
+        assert_eq!(part.text(100).await?, "{}");
+        assert!(read.next_part().await?.is_none());
+
+        let stream = Body::produce(async |sender| sender.send("streamed".into()).await);
+        let form = Form::new().part("a", Part::new(stream));
+        let request = client.post(peer.url("/other")).multipart(form);
+        assert!(
+            request
+                .send()
+                .await?
+                .text()
+                .await?
+                .contains("streamed\r\n--")
+        );
+
+        let body = Body::open(&path).await?;
+        let response = client.post(showing("content-length").url("/")).body(body);
+        let text = response.send().await?.text().await?;
+        assert_eq!(text, "POST / HTTP/1.1\n2\n{}");
         Ok(())
     });
 }
