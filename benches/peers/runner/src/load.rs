@@ -1,17 +1,16 @@
 //! The load: wrk on CPU 0, and what it says.
 
-use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 use std::time::Instant;
+
+use measure::cpus;
+use measure::program;
 
 use crate::server;
 use crate::server::Server;
 
 /// The CPU of the load.
 pub const LOAD_CPU: usize = 0;
-/// A run during which other processes used more than this share of a CPU is repeated, and marked
-/// if it stays so.
-pub const OTHERS_MAX: f64 = 0.15;
 
 pub struct Workload {
     pub name: &'static str,
@@ -132,10 +131,10 @@ pub fn run(server: &Server, workload: &Workload, seconds: u32) -> Run {
     }
     let path = workload.file.map_or("", |(name, _)| name);
     command.arg(format!("http://{}/{path}", server.address));
-    // SAFETY: between fork and exec only async-signal-safe calls are made.
-    unsafe { command.pre_exec(|| server::pin(LOAD_CPU)) };
-    let (before, busy, load, start) =
-        (server.cpu(), busy_seconds(), load_seconds(), Instant::now());
+    program::pin(&mut command, LOAD_CPU);
+    let before = server.cpu();
+    let (busy, load) = (cpus::busy_seconds(), cpus::ended_children_seconds());
+    let start = Instant::now();
     let output = command
         .output()
         .expect("wrk is installed (`make bench-peers` does it)");
@@ -143,7 +142,7 @@ pub fn run(server: &Server, workload: &Workload, seconds: u32) -> Run {
     let after = server.cpu();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "wrk failed: {text}");
-    let used = (after.nanos - before.nanos) as f64 / 1e9 + (load_seconds() - load);
+    let used = (after.nanos - before.nanos) as f64 / 1e9 + (cpus::ended_children_seconds() - load);
     let (requests, seconds) = requests(&text);
     Run {
         requests,
@@ -154,7 +153,7 @@ pub fn run(server: &Server, workload: &Workload, seconds: u32) -> Run {
         p50_micros: percentile(&text, "50%"),
         p99_micros: percentile(&text, "99%"),
         errors: errors(&text),
-        others: ((busy_seconds() - busy) - used).max(0.0) / elapsed,
+        others: ((cpus::busy_seconds() - busy) - used).max(0.0) / elapsed,
     }
 }
 
@@ -196,34 +195,6 @@ fn errors(text: &str) -> u64 {
     let after_colon = lines.filter_map(|line| line.split(':').nth(1));
     let words = after_colon.flat_map(|rest| rest.split([' ', ',']));
     words.filter_map(|word| word.parse::<u64>().ok()).sum()
-}
-
-/// CPU time of children that have ended: the load.
-fn load_seconds() -> f64 {
-    // SAFETY: a zeroed rusage is valid, and the kernel fills it.
-    let usage = unsafe {
-        let mut usage: libc::rusage = std::mem::zeroed();
-        libc::getrusage(libc::RUSAGE_CHILDREN, &mut usage);
-        usage
-    };
-    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
-    seconds(usage.ru_utime) + seconds(usage.ru_stime)
-}
-
-/// Busy time of all CPUs, including what the host took (steal).
-fn busy_seconds() -> f64 {
-    let text = std::fs::read_to_string("/proc/stat").unwrap_or_default();
-    let fields: Vec<f64> = text
-        .lines()
-        .next()
-        .unwrap_or_default()
-        .split_whitespace()
-        .skip(1)
-        .filter_map(|field| field.parse().ok())
-        .collect();
-    // user nice system idle iowait irq softirq steal
-    let busy = [0, 1, 2, 5, 6, 7].map(|index| fields.get(index).copied().unwrap_or(0.0));
-    busy.iter().sum::<f64>() / 100.0
 }
 
 #[cfg(test)]

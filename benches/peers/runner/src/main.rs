@@ -12,12 +12,14 @@ mod nginx;
 mod report;
 mod server;
 mod slow;
-mod table;
 
 use std::path::PathBuf;
 
 use load::Run;
 use load::WORKLOADS;
+use measure::cpus;
+use measure::cpus::OTHERS_MAX;
+use measure::random::Random;
 use server::SERVERS;
 use server::Server;
 
@@ -43,7 +45,7 @@ pub struct Options {
 
 fn main() {
     let options = options();
-    server::check_cpus();
+    cpus::check();
     let (ready, skipped) = server::build_all(&wanted(&options.servers));
     let mut results = report::Results {
         skipped,
@@ -154,7 +156,7 @@ fn measure_slow(specs: &[&'static server::Spec], options: &Options, results: &mu
 fn quietest(server: &Server, workload: &load::Workload, options: &Options) -> Run {
     let mut best = load::run(server, workload, options.seconds);
     for _ in 0..options.retries {
-        if best.others <= load::OTHERS_MAX {
+        if best.others <= OTHERS_MAX {
             break;
         }
         let next = load::run(server, workload, options.seconds);
@@ -211,25 +213,4 @@ fn options() -> Options {
 fn fail(text: &str) -> ! {
     eprintln!("{text}");
     std::process::exit(2);
-}
-
-/// Enough randomness to shuffle.
-struct Random(u64);
-
-impl Random {
-    fn new() -> Random {
-        let now = std::time::SystemTime::UNIX_EPOCH
-            .elapsed()
-            .unwrap_or_default();
-        Random(now.as_nanos() as u64 | 1)
-    }
-
-    fn shuffle(&mut self, order: &mut [usize]) {
-        for index in (1..order.len()).rev() {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            order.swap(index, (self.0 % (index as u64 + 1)) as usize);
-        }
-    }
 }

@@ -1,11 +1,14 @@
 //! The tables.
 
-use std::fs;
-use std::process::Command;
+use measure::cpus::OTHERS_MAX;
+use measure::machine;
+use measure::table::Spread;
+use measure::table::head;
+use measure::table::row;
+use measure::table::thousands;
 
 use crate::Options;
 use crate::idle::Idle;
-use crate::load::OTHERS_MAX;
 use crate::load::Run;
 use crate::load::Workload;
 use crate::server;
@@ -13,10 +16,6 @@ use crate::server::Spec;
 use crate::slow;
 use crate::slow::Slow;
 use crate::slow::Times;
-use crate::table::Spread;
-use crate::table::head;
-use crate::table::row;
-use crate::table::thousands;
 
 type Runs = Vec<(&'static Spec, Vec<Run>)>;
 
@@ -77,20 +76,9 @@ pub fn markdown(results: &Results, options: &Options) -> String {
 }
 
 fn preamble(options: &Options) -> String {
-    let first_line = |path: &str| {
-        let text = fs::read_to_string(path).unwrap_or_default();
-        text.lines().next().unwrap_or_default().to_owned()
-    };
-    let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let cpu = cpuinfo.lines().find(|line| line.starts_with("model name"));
-    let cpu = cpu
-        .and_then(|line| line.split(": ").nth(1))
-        .unwrap_or("unknown CPU");
-    let rustc = Command::new("rustc").arg("--version").output();
-    let rustc = rustc.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
     format!(
         "# Servers side by side\n\n\
-        Linux {}, {cpu}, {}.\n\
+        {}.\n\
         One worker on CPU 1, wrk on CPU 0, loopback. {} rounds of {} s, order shuffled in each.\n\
         All: opt-level 3, lto fat, codegen-units 1, panic = abort, mimalloc.\n\
         {}.\n\n\
@@ -99,8 +87,7 @@ fn preamble(options: &Options) -> String {
         [min–max]. The ceiling is the loop with the least median CPU µs of this run (marked *).\n\
         wrk fills its own CPU before a fast server does: requests/s do not tell servers apart, CPU\n\
         per request does. `?`: other processes used more than {:.0} % of a CPU in a round (in n).\n",
-        first_line("/proc/sys/kernel/osrelease"),
-        rustc.unwrap_or_default(),
+        machine::describe(),
         options.rounds,
         options.seconds,
         versions(),
@@ -110,7 +97,6 @@ fn preamble(options: &Options) -> String {
 
 /// The versions that the lock file fixes.
 fn versions() -> String {
-    let lock = fs::read_to_string(server::workspace().join("Cargo.lock")).unwrap_or_default();
     let names = [
         "hyper",
         "axum",
@@ -120,12 +106,7 @@ fn versions() -> String {
         "monoio-http",
         "tokio",
     ];
-    let version = |name: &str| {
-        let start = lock.find(&format!("name = \"{name}\"\n"))?;
-        lock[start..].lines().nth(1)?.split('"').nth(1)
-    };
-    let found = names.map(|name| format!("{name} {}", version(name).unwrap_or("?")));
-    found.join(", ")
+    machine::versions(&server::workspace(), &names)
 }
 
 fn workload_table(runs: &Runs, base: &str) -> String {

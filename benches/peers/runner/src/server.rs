@@ -2,14 +2,12 @@
 
 use std::fs;
 use std::io;
-use std::io::BufRead as _;
-use std::io::BufReader;
-use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::Child;
-use std::process::ChildStdout;
 use std::process::Command;
-use std::process::Stdio;
+
+use measure::cpus::Cpu;
+use measure::program;
+use measure::program::Program;
 
 use crate::load::Workload;
 use crate::nginx;
@@ -167,32 +165,20 @@ pub fn build_all(specs: &[&'static Spec]) -> (Vec<&'static Spec>, Vec<(&'static 
 
 fn build(package: &str) -> Result<(), String> {
     eprintln!("building {package}");
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let output = Command::new(cargo)
-        .args(["build", "--release", "--quiet", "--package", package])
-        .current_dir(workspace())
-        .output()
-        .map_err(|error| format!("cargo: {error}"))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let text = String::from_utf8_lossy(&output.stderr);
-    let line = text.lines().find(|line| line.starts_with("error"));
-    Err(format!("does not build: {}", line.unwrap_or("see cargo")))
+    let arguments = ["--release", "--package", package];
+    program::build(&workspace(), &arguments)
 }
 
 /// A server that runs; dropping it ends it.
 pub struct Server {
     pub spec: &'static Spec,
     pub address: String,
-    child: Child,
-    /// Kept open: a closed pipe could end the server.
-    _stdout: BufReader<ChildStdout>,
+    program: Program,
 }
 
 impl Server {
     pub fn start(spec: &'static Spec, workload: &Workload) -> io::Result<Server> {
-        let (mut command, fixed) = match (&spec.files, workload.file) {
+        let (command, fixed) = match (&spec.files, workload.file) {
             (Files::Nginx, _) => {
                 let (command, address) = nginx::command()?;
                 (command, Some(address))
@@ -204,101 +190,32 @@ impl Server {
             }
             _ => (spec.command(workload), None),
         };
-        command.stdin(Stdio::null()).stdout(Stdio::piped());
-        // SAFETY: between fork and exec only async-signal-safe calls are made.
-        unsafe {
-            command.pre_exec(|| {
-                pin(SERVER_CPU)?;
-                // A runner that is killed takes its servers along.
-                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-                Ok(())
-            });
-        }
-        let mut child = command.spawn()?;
-        let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
-        let mut line = String::new();
+        let mut program = Program::start(command, SERVER_CPU)?;
         let address = match fixed {
-            Some(address) => nginx::wait_for(&address).is_ok().then_some(address),
-            None => {
-                stdout.read_line(&mut line)?;
-                let address = line.trim().strip_prefix("listening on http://");
-                address.map(str::to_owned)
+            Some(address) => {
+                nginx::wait_for(&address)?;
+                address
             }
+            None => program.address()?,
         };
-        let server = Server {
+        Ok(Server {
             spec,
-            address: address.clone().unwrap_or_default(),
-            child,
-            _stdout: stdout,
-        };
-        match address {
-            Some(_) => Ok(server),
-            None => Err(io::Error::other(format!("does not start: {line:?}"))),
-        }
+            address,
+            program,
+        })
     }
 
     /// CPU time used so far.
     pub fn cpu(&self) -> Cpu {
-        let folder = PathBuf::from(format!("/proc/{}", self.child.id()));
-        let mut nanos = 0;
-        for task in fs::read_dir(folder.join("task")).expect("the server runs") {
-            let path = task.expect("a task").path().join("schedstat");
-            let text = fs::read_to_string(path).unwrap_or_default();
-            let first = text.split_whitespace().next().unwrap_or("0");
-            nanos += first.parse::<u64>().expect("nanoseconds");
-        }
-        let stat = fs::read_to_string(folder.join("stat")).expect("the server runs");
-        let after_name = stat.rsplit(')').next().unwrap_or_default();
-        let fields: Vec<&str> = after_name.split_whitespace().collect();
-        let ticks = |index: usize| fields[index].parse::<u64>().expect("ticks");
-        Cpu {
-            nanos,
-            user_ticks: ticks(11),
-            system_ticks: ticks(12),
-        }
+        self.program.cpu()
     }
 
     /// Memory in use (RSS), bytes.
     pub fn resident_bytes(&self) -> u64 {
-        let path = format!("/proc/{}/status", self.child.id());
+        let path = format!("/proc/{}/status", self.program.id());
         let status = fs::read_to_string(path).expect("the server runs");
         let line = status.lines().find(|line| line.starts_with("VmRSS:"));
         let kib = line.and_then(|line| line.split_whitespace().nth(1));
         kib.map_or(0, |kib| kib.parse::<u64>().expect("KiB") * 1024)
     }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// CPU time: the sum is exact; the split comes from ticks of 10 ms.
-#[derive(Clone, Copy, Debug)]
-pub struct Cpu {
-    pub nanos: u64,
-    pub user_ticks: u64,
-    pub system_ticks: u64,
-}
-
-/// Pins the calling thread.
-pub fn pin(cpu: usize) -> io::Result<()> {
-    // SAFETY: a zeroed set is empty; the kernel reads it during the call only.
-    let done = unsafe {
-        let mut set: libc::cpu_set_t = std::mem::zeroed();
-        libc::CPU_SET(cpu, &mut set);
-        libc::sched_setaffinity(0, size_of_val(&set), &set)
-    };
-    match done {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
-}
-
-/// One CPU for the servers and one for the load.
-pub fn check_cpus() {
-    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-    assert!(cpus > SERVER_CPU, "two CPUs are needed");
 }

@@ -18,9 +18,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
 
+use measure::cpus;
+
 use crate::load::LOAD_CPU;
 use crate::load::WORKLOADS;
-use crate::server;
 use crate::server::Server;
 use crate::server::Spec;
 
@@ -52,7 +53,7 @@ pub struct Slow {
 
 /// The server of a spec that takes bodies. All clients run on the CPU of the load.
 pub fn start(spec: &'static Spec) -> io::Result<Server> {
-    server::pin(LOAD_CPU)?;
+    cpus::pin(LOAD_CPU)?;
     let echo = WORKLOADS.iter().find(|workload| workload.is_echo);
     Server::start(spec, echo.expect("there is one"))
 }
