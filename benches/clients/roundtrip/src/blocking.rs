@@ -1,0 +1,33 @@
+//! Our client for threads without a runtime.
+
+use client_shared::Load;
+use client_shared::Mode;
+use client_shared::Turns;
+use client_shared::fail;
+use roundtrip::Client;
+use roundtrip::Result;
+use roundtrip::blocking;
+use url::Url;
+
+fn main() {
+    let load = Load::serial_from_arguments();
+    let url = Url::parse(&load.url).expect("a URL");
+    let client = Client::builder().idle_per_host_max(match load.mode {
+        Mode::New => 0,
+        Mode::Reuse | Mode::Close => 1,
+    });
+    let client = blocking::Client::from(client.build());
+    client_shared::measure(&load, |phase| {
+        let all = requests(&client, &url, phase.turns());
+        all.unwrap_or_else(|error| fail(&error.to_string()))
+    });
+}
+
+fn requests(client: &blocking::Client, url: &Url, mut turns: Turns) -> Result<u64> {
+    while turns.go_on() {
+        let response = client.get(url).send()?;
+        let status = response.status_code().as_u16();
+        turns.answered(status, response.bytes()?.len());
+    }
+    Ok(turns.done())
+}
