@@ -81,6 +81,8 @@ pub enum Phase {
     Pool,
     /// Connecting.
     Connect,
+    /// Choosing a proxy, reaching it, or waiting for its tunnel.
+    Proxy,
     /// Sending a request head or body.
     Send,
     /// Waiting for a response head.
@@ -182,7 +184,7 @@ impl Error {
     /// True when no connection could be made: no address, or none that answered.
     pub fn is_connect(&self) -> bool {
         matches!(self.0.kind, ErrorKind::Resolve | ErrorKind::Connect)
-            || self.0.phase == Some(Phase::Connect)
+            || matches!(self.0.phase, Some(Phase::Connect | Phase::Proxy))
     }
 
     /// True when the peer closed or reset the connection.

@@ -321,6 +321,14 @@ pub const DECODED_CHUNK_BYTES_MIN: usize = 4 * 1024;
 pub const ZSTD_WINDOW_BITS_MAX: u32 = 23;
 /// Redirects followed before giving up.
 pub const REDIRECTS_MAX: usize = 10;
+/// For a proxy to make a tunnel: it connects to the origin meanwhile (net/http's cap).
+pub const PROXY_TIMEOUT: Duration = Duration::from_secs(60);
+/// Bytes of one receive while a proxy makes a tunnel: its answers are a few lines.
+pub const PROXY_RECV_BYTES: usize = 2 * 1024;
+/// Bytes of a name or a password of SOCKS5, whose length is one byte (RFC 1928 §4, RFC 1929 §2).
+pub const SOCKS_FIELD_BYTES_MAX: usize = 255;
+/// Addresses of a name that a SOCKS5 proxy is asked for in turn, each by a new connection.
+pub const SOCKS_ADDRESSES_MAX: usize = 4;
 
 const _: () = assert!(REQUEST_HEAD_BYTES_MAX <= HEAD_BYTES_SETTABLE_MAX);
 const _: () = assert!(RESPONSE_HEAD_BYTES_MAX <= HEAD_BYTES_SETTABLE_MAX);

@@ -15,6 +15,7 @@ use roundtrip::http::chunked::Decoded;
 use roundtrip::http::chunked::Decoder;
 use roundtrip::http::date::DateCache;
 use roundtrip::http::encode::Persistence;
+use roundtrip::http::encode::Recipient;
 use roundtrip::http::encode::request_head;
 use roundtrip::http::encode::response_head;
 use roundtrip::http::fetch::Event as Fetched;
@@ -317,7 +318,8 @@ fn rewrite_request(data: &[u8]) {
     for length in [Some(0), Some(5), None] {
         let outgoing = Outgoing::of_request(request.method(), length);
         let mut written = Vec::new();
-        request_head(&mut written, &request, outgoing, Persistence::Default);
+        let (origin, usual) = (Recipient::Origin, Persistence::Default);
+        request_head(&mut written, &request, origin, outgoing, usual);
         let shown = || written.escape_ascii().to_string();
         // What is added may be more than what a server takes.
         let again = match parse_request(&written, &limits) {

@@ -17,6 +17,8 @@ use crate::client::decompress::Decompression;
 use crate::client::observe::Event;
 use crate::client::observe::Observer;
 use crate::client::options::TransportOptions;
+use crate::client::proxy::Proxies;
+use crate::client::proxy::Proxy;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Result;
@@ -66,7 +68,10 @@ impl<C> ClientBuilder<C> {
     pub(super) fn with_defaults() -> Self {
         ClientBuilder {
             client: PhantomData,
-            transport: TransportOptions::default(),
+            transport: TransportOptions {
+                proxies: Proxies::from_environment(),
+                ..TransportOptions::default()
+            },
             timeout: None,
             redirects_max: REDIRECTS_MAX,
             user_agent: Some(concat!("roundtrip/", env!("CARGO_PKG_VERSION")).into()),
@@ -108,6 +113,30 @@ impl<C> ClientBuilder<C> {
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.transport.connect_timeout = timeout;
         self
+    }
+
+    /// For a proxy to make a tunnel; 60 s by default.
+    pub fn proxy_timeout(mut self, timeout: Duration) -> Self {
+        self.transport.proxy_timeout = timeout;
+        self
+    }
+
+    /// With one more proxy: the first that matches a URL serves it. Those of the environment, which
+    /// a client has by default, are none of them any more.
+    pub fn proxy(mut self, proxy: Proxy) -> Self {
+        self.transport.proxies = self.transport.proxies.with(proxy);
+        self
+    }
+
+    /// With these proxies alone.
+    pub fn proxies(mut self, proxies: Proxies) -> Self {
+        self.transport.proxies = proxies;
+        self
+    }
+
+    /// By no proxy, not even those of the environment.
+    pub fn no_proxy(self) -> Self {
+        self.proxies(Proxies::none())
     }
 
     /// Between two signs of progress of a request that is sent; 30 s by default.

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   Origin ─┬─ straight ──► resolve ─► connect ─┐
-//!           └─ Via::Unix ────────────► connect ─┴─► Dialed: socket, address, times
+//!           ├─ Via::Unix ────────────► connect ─┼─► Dialed: socket, address, times
+//!           └─ a proxy ──► straight to that ────┘
 //! ```
 
 mod knobs;
@@ -15,6 +16,8 @@ use crate::client::observe::Event;
 use crate::client::observe::Observers;
 use crate::client::options::TransportOptions;
 use crate::client::pool::Origin;
+use crate::client::proxy;
+use crate::client::resolve::Found;
 use crate::client::resolve::Names;
 use crate::client::route::Via;
 use crate::error::Error;
@@ -71,11 +74,13 @@ pub(super) async fn dial(
             ErrorKind::Invalid,
             format!("{} cannot be dialled", path.display()),
         )),
+        Some(Via::Forward(hop)) => proxy::dial_proxy(hop, options, observers).await,
+        Some(Via::Tunnel(hop)) => proxy::dial_tunnel(hop, origin, options, observers).await,
     }
 }
 
 /// Looks the host up and connects, all within the connect time-out.
-async fn tcp(
+pub(super) async fn tcp(
     host: &str,
     port: u16,
     options: &TransportOptions,
@@ -85,24 +90,8 @@ async fn tcp(
     let began = core.now();
     let limit = options.connect_timeout;
     let watch = Watch::new(observers);
-    let names = &options.dial.names;
-    let found = match names.find(&core, host, port) {
-        Some(found) => found,
-        None => {
-            watch.tell(&Event::Resolving { host });
-            let found = runtime::timeout(limit, names.look_up(&core, host, port)).await;
-            found.map_err(|_| {
-                let text = format!("the name was not found within {limit:?} (connect_timeout)");
-                Error::new(ErrorKind::Timeout, text).in_phase(Phase::Resolve)
-            })??
-        }
-    };
+    let found = look_up(host, port, options, &watch).await?;
     let resolve_time = core.now() - began;
-    watch.tell(&Event::Resolved {
-        host,
-        addresses: &found.addresses,
-        time: resolve_time,
-    });
     let connecting = ConnectOptions {
         deadline: began + limit,
         timeout: limit,
@@ -122,6 +111,46 @@ async fn tcp(
         socket: connected.socket,
         made,
     })
+}
+
+/// The addresses of a host, at least one, within the connect time-out.
+pub(super) async fn resolve(
+    host: &str,
+    port: u16,
+    options: &TransportOptions,
+    observers: Option<&Observers>,
+) -> Result<Vec<SocketAddr>> {
+    let found = look_up(host, port, options, &Watch::new(observers)).await?;
+    Ok(found.addresses)
+}
+
+async fn look_up(
+    host: &str,
+    port: u16,
+    options: &TransportOptions,
+    watch: &Watch<'_>,
+) -> Result<Found> {
+    let core = Core::try_current()?;
+    let began = core.now();
+    let limit = options.connect_timeout;
+    let names = &options.dial.names;
+    let found = match names.find(&core, host, port) {
+        Some(found) => found,
+        None => {
+            watch.tell(&Event::Resolving { host });
+            let found = runtime::timeout(limit, names.look_up(&core, host, port)).await;
+            found.map_err(|_| {
+                let text = format!("the name was not found within {limit:?} (connect_timeout)");
+                Error::new(ErrorKind::Timeout, text).in_phase(Phase::Resolve)
+            })??
+        }
+    };
+    watch.tell(&Event::Resolved {
+        host,
+        addresses: &found.addresses,
+        time: core.now() - began,
+    });
+    Ok(found)
 }
 
 /// Passes attempts on to those who observe.

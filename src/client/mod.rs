@@ -46,6 +46,7 @@ pub mod multipart;
 pub mod observe;
 mod options;
 pub mod pool;
+pub mod proxy;
 mod redirect;
 mod request;
 mod resolve;

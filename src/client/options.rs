@@ -15,11 +15,13 @@ use crate::client::observe::Observer;
 use crate::client::observe::Observers;
 use crate::client::observe::OnInformational;
 use crate::client::pool::PoolOptions;
+use crate::client::proxy::Proxies;
 use crate::client::route::Via;
 use crate::http::request::Request;
 use crate::limits::BODY_TIMEOUT;
 use crate::limits::CONNECT_TIMEOUT;
 use crate::limits::CONTINUE_TIMEOUT;
+use crate::limits::PROXY_TIMEOUT;
 use crate::limits::RESPONSE_HEAD_BYTES_MAX;
 use crate::limits::RESPONSE_HEAD_TIMEOUT;
 use crate::limits::WRITE_TIMEOUT;
@@ -34,6 +36,8 @@ pub struct TransportOptions {
     pub dial: DialOptions,
     /// To look up a name and connect, over all of its addresses.
     pub connect_timeout: Duration,
+    /// For a proxy to make a tunnel.
+    pub proxy_timeout: Duration,
     /// Between two signs of progress of a request that is sent.
     pub write_timeout: Duration,
     /// From the end of the request to the end of the response head.
@@ -50,6 +54,8 @@ pub struct TransportOptions {
     pub requests_per_connection_max: Option<u64>,
     /// Who is told of what happens.
     pub observer: Option<Observer>,
+    /// By which proxies requests go; none by default, not even those of the environment.
+    pub proxies: Proxies,
 }
 
 impl Default for TransportOptions {
@@ -58,6 +64,7 @@ impl Default for TransportOptions {
             pool: PoolOptions::default(),
             dial: DialOptions::default(),
             connect_timeout: CONNECT_TIMEOUT,
+            proxy_timeout: PROXY_TIMEOUT,
             write_timeout: WRITE_TIMEOUT,
             response_head_timeout: RESPONSE_HEAD_TIMEOUT,
             body_timeout: BODY_TIMEOUT,
@@ -65,6 +72,7 @@ impl Default for TransportOptions {
             continue_timeout: CONTINUE_TIMEOUT,
             requests_per_connection_max: None,
             observer: None,
+            proxies: Proxies::none(),
         }
     }
 }
@@ -98,6 +106,7 @@ struct Rare {
     observer: Option<Observer>,
     on_informational: Option<OnInformational>,
     via: Option<Via>,
+    proxies: Option<Proxies>,
 }
 
 impl RequestOptions {
@@ -163,6 +172,13 @@ impl RequestOptions {
         self
     }
 
+    /// By these proxies, or by none, instead of those of the client.
+    #[must_use]
+    pub fn proxies(mut self, proxies: Proxies) -> RequestOptions {
+        self.rare_mut().proxies = Some(proxies);
+        self
+    }
+
     /// The request begins: its time for everything runs, unless it runs already.
     pub(super) fn begin(&mut self, now: Instant, default_timeout: Option<Duration>) {
         if self.total.is_none() {
@@ -171,6 +187,11 @@ impl RequestOptions {
                 deadline: now + timeout,
             });
         }
+    }
+
+    /// The way that this request goes, where it is not the straight one.
+    pub(super) fn set_via(&mut self, via: Via) {
+        self.rare_mut().via = Some(via);
     }
 
     pub(super) fn via_override(&self) -> Option<&Via> {
@@ -183,6 +204,11 @@ impl RequestOptions {
 
     pub(super) fn informational_hook(&self) -> Option<&OnInformational> {
         self.rare.as_ref()?.on_informational.as_ref()
+    }
+
+    pub(super) fn proxies_or<'a>(&'a self, default: &'a Proxies) -> &'a Proxies {
+        let own = self.rare.as_ref().and_then(|rare| rare.proxies.as_ref());
+        own.unwrap_or(default)
     }
 
     pub(super) fn head_timeout_or(&self, default: Duration) -> Duration {

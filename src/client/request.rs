@@ -19,6 +19,8 @@ use crate::client::RequestOptions;
 use crate::client::observe::Event;
 use crate::client::observe::Observer;
 use crate::client::observe::OnInformational;
+use crate::client::proxy::Proxies;
+use crate::client::proxy::Proxy;
 use crate::error::Error;
 use crate::error::Result;
 use crate::http::authentication;
@@ -215,6 +217,19 @@ impl<C> RequestBuilder<C> {
             request: Ok(request),
             options: self.options.clone(),
         })
+    }
+
+    /// By this proxy instead of those of the client; where it is none for the URL, straight. Holds
+    /// for all redirects.
+    pub fn proxy(mut self, proxy: Proxy) -> Self {
+        self.options = self.options.proxies(proxy.into());
+        self
+    }
+
+    /// By no proxy, whatever the client has.
+    pub fn no_proxy(mut self) -> Self {
+        self.options = self.options.proxies(Proxies::none());
+        self
     }
 
     /// The request, to be sent later or by another [`RoundTrip`](crate::client::RoundTrip).

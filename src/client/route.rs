@@ -2,7 +2,9 @@
 //!
 //! ```text
 //!   URL ─► host and port ──────────────► TCP to that host
-//!            └─ Via::Unix(path) ────────► a Unix socket, whatever the host
+//!            ├─ Via::Unix(path) ────────► a Unix socket, whatever the host
+//!            ├─ Via::Forward(proxy) ────► TCP to the proxy, which every request tells its host
+//!            └─ Via::Tunnel(proxy) ─────► TCP to the proxy, and through it to that host
 //! ```
 //! It is a part of what connections are pooled by: one that was made for one way serves no other.
 
@@ -10,18 +12,45 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::client::pool::OriginRef;
+use crate::client::proxy::Hop;
+
 /// A way that is not the straight one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Via {
     /// The socket at this path; the URL's host is what the request names.
     Unix(Arc<Path>),
+    /// An HTTP proxy that is sent whole URLs (RFC 9112 §3.2.2). Requests to all hosts share its
+    /// connections.
+    Forward(Hop),
+    /// A proxy that makes a tunnel to the URL's host: by CONNECT, or by SOCKS5.
+    Tunnel(Hop),
+}
+
+impl Via {
+    /// What connections to `origin` that go this way are pooled by.
+    pub(super) fn pooled<'a>(&'a self, origin: OriginRef<'a>) -> OriginRef<'a> {
+        let via = Some(self);
+        match self {
+            Via::Unix(_) | Via::Tunnel(_) => OriginRef { via, ..origin },
+            // All origins share the connections to the proxy.
+            Via::Forward(hop) => OriginRef {
+                secure: false,
+                host: hop.url().host(),
+                port: hop.url().port(),
+                via,
+            },
+        }
+    }
 }
 
 impl fmt::Display for Via {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Via::Unix(path) => write!(f, "unix:{}", path.display()),
+            Via::Forward(hop) => write!(f, "proxy {hop}"),
+            Via::Tunnel(hop) => write!(f, "tunnel of {hop}"),
         }
     }
 }

@@ -14,6 +14,7 @@ use std::future::Future;
 use std::rc::Rc;
 use std::rc::Weak;
 
+use ::http::Method;
 use bytes::Bytes;
 use bytes::BytesMut;
 use url::Url;
@@ -144,15 +145,19 @@ impl Transport {
     pub(super) fn send_with(
         &self,
         request: Request,
-        options: RequestOptions,
+        mut options: RequestOptions,
         keeps_request: bool,
     ) -> InFlight {
         let shared = &self.owner.shared;
         shared.requests_total.set(shared.requests_total.get() + 1);
+        let routed = shared.route(&request, &mut options);
         let exchange = Exchange::new(request, options, shared.now());
         exchange.set_keeps_request(keeps_request);
         let in_flight = InFlight::new(Rc::clone(&exchange), Rc::clone(shared));
-        shared.dispatch(exchange);
+        match routed {
+            Ok(()) => shared.dispatch(exchange),
+            Err(error) => exchange.complete(Err(error)),
+        }
         in_flight
     }
 
@@ -161,10 +166,11 @@ impl Transport {
     pub(super) fn send_detached(
         &self,
         request: Request,
-        options: RequestOptions,
+        mut options: RequestOptions,
         now: Instant,
     ) -> Result<(InFlight, Option<Connection>)> {
         let shared = &self.owner.shared;
+        shared.route(&request, &mut options)?;
         let exchange = Exchange::new(request, options, now);
         let checkout = shared.checkout(&exchange, now);
         let checkout = checkout.expect("the request is here")?;
@@ -257,6 +263,26 @@ impl Shared {
     }
 
     // ---- requests ----------------------------------------------------------------------------
+
+    /// Chooses the way of a request, where proxies may be one: calls what the user gave for it.
+    fn route(&self, request: &Request, options: &mut RequestOptions) -> Result<()> {
+        let proxies = options.proxies_or(&self.options.proxies);
+        if proxies.is_none() || options.via_override().is_some() {
+            return Ok(());
+        }
+        let Some(url) = request.url() else {
+            return Ok(());
+        };
+        // A CONNECT of the caller's is for the proxy that its URL names.
+        if *request.method() == Method::CONNECT {
+            return Ok(());
+        }
+        let chosen = proxies.choose(url, runtime::is_simulated());
+        if let Some(via) = chosen.map_err(|error| error.for_url(redacted(url)))? {
+            options.set_via(via);
+        }
+        Ok(())
+    }
 
     /// Finds a connection for a request, or lets it wait for one.
     pub(super) fn dispatch(self: &Rc<Self>, exchange: Rc<Exchange>) {
@@ -546,11 +572,15 @@ fn origin_of<'a>(url: Option<&'a Url>, options: &'a RequestOptions) -> Result<Or
     };
     let error = match (url.scheme(), url.host_str(), url.port_or_known_default()) {
         ("http", Some(host), Some(port)) => {
-            return Ok(OriginRef {
+            let origin = OriginRef {
                 secure: false,
                 host,
                 port,
-                via: options.via_override(),
+                via: None,
+            };
+            return Ok(match options.via_override() {
+                None => origin,
+                Some(via) => via.pooled(origin),
             });
         }
         ("https", ..) => invalid("this build has no TLS: only http URLs can be fetched"),

@@ -11,7 +11,6 @@
 //! `Connection` names are left out, so that a received message can be passed on as it is (RFC 9110
 //! §7.6.1).
 
-use ::http::Method;
 use ::http::StatusCode;
 use ::http::Version;
 
@@ -150,26 +149,48 @@ pub fn informational_head(out: &mut Vec<u8>, status: StatusCode, headers: &Heade
     out.extend_from_slice(b"\r\n");
 }
 
+/// Whom a request is sent to, and thus in which form it names its target (RFC 9112 §3.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recipient<'a> {
+    /// The server of its URL: `GET /path`.
+    Origin,
+    /// A proxy that forwards it: `GET http://host/path`.
+    Proxy {
+        /// The value of a `Proxy-Authorization`, which is sent unless the request has one.
+        authorization: Option<&'a str>,
+    },
+}
+
 /// Writes the head of a request of a client: the target as it is, and `Host` from the URL unless
-/// the request has one of its own.
+/// the request has one of its own. A proxy goes by the URL alone (RFC 9112 §3.2.2).
 pub fn request_head(
     out: &mut Vec<u8>,
     request: &Request,
+    recipient: Recipient<'_>,
     outgoing: Outgoing,
     persistence: Persistence,
 ) {
-    request_line(out, request.method(), request.target());
+    out.reserve(HEAD_BYTES_USUAL);
+    out.extend_from_slice(request.method().as_str().as_bytes());
+    out.push(b' ');
+    if recipient != Recipient::Origin {
+        out.extend_from_slice(b"http://");
+        authority(out, request);
+    }
+    out.extend_from_slice(request.target().as_bytes());
+    out.extend_from_slice(b" HTTP/1.1\r\n");
     let headers = request.headers();
     if headers.get_known(Known::Host).is_none() {
         out.extend_from_slice(b"Host: ");
-        if let Some(url) = request.url() {
-            out.extend_from_slice(url.host_str().unwrap_or("").as_bytes());
-            if let Some(port) = url.port() {
-                out.push(b':');
-                decimal(out, u64::from(port));
-            }
-        }
+        authority(out, request);
         out.extend_from_slice(b"\r\n");
+    }
+    if let Recipient::Proxy {
+        authorization: Some(value),
+    } = recipient
+        && !headers.contains("proxy-authorization")
+    {
+        field(out, b"Proxy-Authorization", value.as_bytes());
     }
     let is_skipped = |known| match known {
         Known::Upgrade => !persistence.upgrades(),
@@ -229,12 +250,16 @@ fn status_line(out: &mut Vec<u8>, status: StatusCode) {
     out.extend_from_slice(b"\r\n");
 }
 
-fn request_line(out: &mut Vec<u8>, method: &Method, target: &str) {
-    out.reserve(HEAD_BYTES_USUAL);
-    out.extend_from_slice(method.as_str().as_bytes());
-    out.push(b' ');
-    out.extend_from_slice(target.as_bytes());
-    out.extend_from_slice(b" HTTP/1.1\r\n");
+/// Host and port of the URL, the port where it is not the scheme's own.
+fn authority(out: &mut Vec<u8>, request: &Request) {
+    let Some(url) = request.url() else {
+        return;
+    };
+    out.extend_from_slice(url.host_str().unwrap_or("").as_bytes());
+    if let Some(port) = url.port() {
+        out.push(b':');
+        decimal(out, u64::from(port));
+    }
 }
 
 /// True for fields that are written from arguments alone.
@@ -322,11 +347,13 @@ fn decimal(out: &mut Vec<u8>, number: u64) {
 
 #[cfg(test)]
 mod tests {
+    use ::http::Method;
+    use url::Url;
+
     use super::*;
     use crate::http::head::HeadLimits;
     use crate::http::head::parse_request;
     use crate::http::head::parse_response;
-    use url::Url;
 
     const SECONDS: u64 = 784_111_777;
 
@@ -443,7 +470,8 @@ mod tests {
                 request.headers_mut().append(name, value).unwrap();
             }
             let mut out = Vec::new();
-            request_head(&mut out, &request, outgoing, Persistence::Default);
+            let usual = Persistence::Default;
+            request_head(&mut out, &request, Recipient::Origin, outgoing, usual);
             parse_request(&out, &HeadLimits::REQUEST).unwrap();
             String::from_utf8(out).unwrap()
         };
@@ -460,6 +488,38 @@ mod tests {
             write("http://h/", &own, Outgoing::Chunked),
             "POST / HTTP/1.1\r\nHost: mine\r\nTransfer-Encoding: chunked\r\n\r\n"
         );
+    }
+
+    #[test]
+    fn a_proxy_is_sent_whole_urls() {
+        let write = |url: &str, fields: &[(&str, &str)], authorization| {
+            let mut request = Request::new(Method::GET, Url::parse(url).unwrap());
+            for (name, value) in fields {
+                request.headers_mut().append(name, value).unwrap();
+            }
+            let mut out = Vec::new();
+            let recipient = Recipient::Proxy { authorization };
+            let (outgoing, usual) = (Outgoing::Nothing, Persistence::Default);
+            request_head(&mut out, &request, recipient, outgoing, usual);
+            parse_request(&out, &HeadLimits::REQUEST).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(
+            write("http://me:hush@a.example:81/b?c#d", &[], None),
+            "GET http://a.example:81/b?c HTTP/1.1\r\nHost: a.example:81\r\n\r\n"
+        );
+        assert_eq!(
+            write("http://[2001:DB8::1]:80", &[("X", "y")], Some("Basic eA==")),
+            "GET http://[2001:db8::1]/ HTTP/1.1\r\nHost: [2001:db8::1]\r\n\
+             Proxy-Authorization: Basic eA==\r\nX: y\r\n\r\n"
+        );
+        let own = [("Host", "mine"), ("proxy-authorization", "Bearer z")];
+        assert_eq!(
+            write("http://a.example/", &own, Some("Basic eA==")),
+            "GET http://a.example/ HTTP/1.1\r\nHost: mine\r\nproxy-authorization: Bearer z\r\n\r\n"
+        );
+        // A zone belongs to this machine; no URL has one.
+        assert!(Url::parse("http://[fe80::1%25eth0]/").is_err());
     }
 
     #[test]

@@ -32,6 +32,7 @@ use crate::http::chunked::Decoder;
 use crate::http::chunked::encode_chunk_head;
 use crate::http::chunked::encode_last_chunk;
 use crate::http::encode::Persistence;
+use crate::http::encode::Recipient;
 use crate::http::encode::request_head;
 use crate::http::framing::CloseReason;
 use crate::http::framing::Framing;
@@ -182,6 +183,18 @@ impl Fetch {
         is_kept: bool,
         out: &mut Vec<u8>,
     ) -> Result<(), SendError> {
+        self.start_to(Recipient::Origin, request, length, is_kept, out)
+    }
+
+    /// As [`Fetch::start`], to a proxy that forwards the request or to its origin.
+    pub fn start_to(
+        &mut self,
+        recipient: Recipient<'_>,
+        request: &Request,
+        length: Option<u64>,
+        is_kept: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<(), SendError> {
         assert!(
             matches!(self.receiving, Receiving::Idle),
             "one exchange at a time"
@@ -193,7 +206,7 @@ impl Fetch {
         check(request, length)?;
         let persistence = persistence(request, is_kept);
         let outgoing = Outgoing::of_request(request.method(), length);
-        request_head(out, request, outgoing, persistence);
+        request_head(out, request, recipient, outgoing, persistence);
         self.sending = match outgoing {
             Outgoing::Length(length) if length > 0 => Sending::Length(length),
             Outgoing::Chunked => Sending::Chunked,

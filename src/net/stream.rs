@@ -12,6 +12,7 @@ use bytes::Bytes;
 use bytes::BytesMut;
 
 use crate::error::Error;
+use crate::error::ErrorKind;
 use crate::limits::CONNECT_TIMEOUT;
 use crate::limits::SEND_BYTES_MAX;
 use crate::net::connect::connect;
@@ -156,6 +157,28 @@ impl TcpStream {
             core,
             socket: Rc::new(connected.socket),
         }))
+    }
+
+    /// A socket that was connected on this core.
+    pub(crate) fn from_socket(core: Rc<Core>, socket: Socket) -> TcpStream {
+        TcpStream(Stream {
+            core,
+            socket: Rc::new(socket),
+        })
+    }
+
+    /// The socket, for the connection that goes on with it: see `Net::open`.
+    ///
+    /// # Errors
+    ///
+    /// A clone of the stream is alive, or an operation of it is in flight.
+    pub(crate) fn into_socket(self) -> Result<Socket, Error> {
+        Rc::try_unwrap(self.0.socket).map_err(|_| {
+            Error::new(
+                ErrorKind::Canceled,
+                "the socket is still read or written by another future",
+            )
+        })
     }
 
     /// The peer's address.

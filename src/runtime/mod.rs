@@ -76,6 +76,14 @@ pub use crate::runtime::workers::WorkerOptions;
 pub use crate::runtime::workers::WorkerStart;
 pub use crate::runtime::workers::Workers;
 
+/// True when the system calls of this thread go to the simulated kernel.
+pub(crate) fn is_simulated() -> bool {
+    #[cfg(feature = "simulation")]
+    return deferred::is_wanted();
+    #[cfg(not(feature = "simulation"))]
+    false
+}
+
 /// A core on the calling thread, to block on futures. Dropped, everything on it ends.
 pub struct Runtime {
     core: Rc<Core>,

@@ -22,10 +22,13 @@ use crate::client::exchange;
 use crate::client::exchange::Exchange;
 use crate::client::failure::Failure;
 use crate::client::observe::Event;
+use crate::client::options::RequestOptions;
+use crate::client::route::Via;
 use crate::error::Phase;
 use crate::http::body::Body;
 use crate::http::body::Content;
 use crate::http::body::Part;
+use crate::http::encode::Recipient;
 use crate::http::fetch::Fetch;
 use crate::http::fetch::SendError;
 use crate::http::request::Request;
@@ -62,7 +65,7 @@ impl Connection {
         // What was sent from here on is of this request.
         io.clear_has_sent();
         let observers = options.observers(&self.shared.options().observer);
-        let upload = match self.write(io, &request, body) {
+        let upload = match self.write(io, &request, recipient(&options), body) {
             Ok(upload) => upload,
             Err(error) => {
                 let error = Failure::Request(error).into_error(Phase::Send, request.url());
@@ -114,14 +117,20 @@ impl Connection {
     }
 
     /// Writes the head, and the body where it is at hand.
-    fn write(&mut self, io: &mut Io, request: &Request, body: Body) -> Result<Upload, SendError> {
+    fn write(
+        &mut self,
+        io: &mut Io,
+        request: &Request,
+        recipient: Recipient<'_>,
+        body: Body,
+    ) -> Result<Upload, SendError> {
         let length = body.length();
         let options = self.shared.options();
         let max = options.requests_per_connection_max;
         let is_last = max.is_some_and(|max| self.exchanges_count + 1 >= max);
         let is_kept = !self.shared.is_last_use() && !is_last;
         self.fetch
-            .start(request, length, is_kept, io.output.tail())?;
+            .start_to(recipient, request, length, is_kept, io.output.tail())?;
         let waits = options.continue_timeout > Duration::ZERO
             && length != Some(0)
             && request.headers().contains_token("expect", "100-continue");
@@ -161,6 +170,16 @@ fn write_body(io: &mut Io, fetch: &mut Fetch, body: Body) -> Result<Upload, Send
     }
     fetch.finish_body(io.output.tail())?;
     Ok(Upload::Done)
+}
+
+/// Whom the request is sent to: its connection was chosen for the same way.
+fn recipient(options: &RequestOptions) -> Recipient<'_> {
+    match options.via_override() {
+        Some(Via::Forward(hop)) => Recipient::Proxy {
+            authorization: hop.url().authorization(),
+        },
+        Some(Via::Tunnel(_) | Via::Unix(_)) | None => Recipient::Origin,
+    }
 }
 
 impl Active {
