@@ -144,7 +144,9 @@ impl Environment {
 mod tests {
     use super::*;
 
-    fn chosen(vars: &[(&str, &str)], url: &str) -> Result<Option<String>> {
+    type Vars<'a> = &'a [(&'a str, &'a str)];
+
+    fn chosen(vars: Vars<'_>, url: &str) -> Result<Option<String>> {
         let Some(environment) = Environment::from_vars(vars.iter().copied()) else {
             return Ok(None);
         };
@@ -163,7 +165,7 @@ mod tests {
             ("HTTPS_PROXY", "secure.proxy.tld"),
         );
         let no = |list| [("HTTP_PROXY", "proxy"), ("NO_PROXY", list)];
-        let cases: [(&[(&str, &str)], &str, Option<&str>); 18] = [
+        let cases: [(Vars<'_>, &str, Option<&str>); 18] = [
             (
                 &[("HTTP_PROXY", "127.0.0.1:8080")],
                 usual,
@@ -225,7 +227,7 @@ mod tests {
             ("HTTP_proxy", "none"),
             ("PATH", "none"),
         ];
-        let found = |vars: &[(&str, &str)], url: &str| chosen(vars, url).unwrap();
+        let found = |vars: Vars<'_>, url: &str| chosen(vars, url).unwrap();
         let (http, https) = ("http://x.example/", "https://x.example/");
         assert_eq!(found(&all, http).unwrap(), "http://a:80");
         assert_eq!(found(&all, https).unwrap(), "http://c:80");

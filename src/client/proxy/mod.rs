@@ -73,8 +73,10 @@ enum Serves {
 #[derive(Clone)]
 enum Choice {
     Fixed(ProxyUrl),
-    Custom(Arc<dyn Fn(&Url) -> Option<ProxyUrl> + Send + Sync>),
+    Custom(Arc<Choose>),
 }
+
+type Choose = dyn Fn(&Url) -> Option<ProxyUrl> + Send + Sync;
 
 /// How a proxy is used.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
