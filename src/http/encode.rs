@@ -173,11 +173,16 @@ pub fn request_head(
     out.reserve(HEAD_BYTES_USUAL);
     out.extend_from_slice(request.method().as_str().as_bytes());
     out.push(b' ');
-    if recipient != Recipient::Origin {
+    let target = request.target();
+    // A target that was set by hand and has no path is sent as it is, but for `OPTIONS *` (RFC 9112
+    // §3.2.4).
+    if recipient != Recipient::Origin && (target.starts_with('/') || target == "*") {
         out.extend_from_slice(b"http://");
         authority(out, request);
     }
-    out.extend_from_slice(request.target().as_bytes());
+    if recipient == Recipient::Origin || target != "*" {
+        out.extend_from_slice(target.as_bytes());
+    }
     out.extend_from_slice(b" HTTP/1.1\r\n");
     let headers = request.headers();
     if headers.get_known(Known::Host).is_none() {
@@ -518,6 +523,24 @@ mod tests {
             write("http://a.example/", &own, Some("Basic eA==")),
             "GET http://a.example/ HTTP/1.1\r\nHost: mine\r\nproxy-authorization: Bearer z\r\n\r\n"
         );
+        let target = |method: Method, target: &str| {
+            let url = Url::parse("http://a.example:81/b").unwrap();
+            let mut request = Request::new(method, url);
+            request.set_target(target).unwrap();
+            let mut out = Vec::new();
+            let recipient = Recipient::Proxy {
+                authorization: None,
+            };
+            let (outgoing, usual) = (Outgoing::Nothing, Persistence::Default);
+            request_head(&mut out, &request, recipient, outgoing, usual);
+            let line = out.split(|&byte| byte == b'\r').next().unwrap();
+            String::from_utf8(line.to_vec()).unwrap()
+        };
+        assert_eq!(
+            target(Method::OPTIONS, "*"),
+            "OPTIONS http://a.example:81 HTTP/1.1"
+        );
+        assert_eq!(target(Method::GET, "ftp://x/y"), "GET ftp://x/y HTTP/1.1");
         // A zone belongs to this machine; no URL has one.
         assert!(Url::parse("http://[fe80::1%25eth0]/").is_err());
     }
