@@ -162,6 +162,10 @@ pub const QUERY_PAIRS_MAX: usize = 10_000;
 pub const COOKIES_MAX: usize = 3_000;
 /// Bytes of the domain of a cookie: of any host name (RFC 1035 §2.3.4).
 pub const COOKIE_DOMAIN_BYTES_MAX: usize = 253;
+/// Bytes of the name and the value of a cookie that a client keeps, together (RFC 6265bis §5.6).
+pub const COOKIE_BYTES_MAX: usize = 4_096;
+/// Bytes of one attribute of a cookie that a client keeps (RFC 6265bis §5.6); longer ones are ignored.
+pub const COOKIE_ATTRIBUTE_BYTES_MAX: usize = 1_024;
 /// Parameters of a value such as `Content-Type`, each of which is compared with all others: far more
 /// than any has.
 pub const FIELD_PARAMETERS_MAX: usize = 32;
@@ -319,6 +323,15 @@ pub const DECODED_CHUNK_BYTES_MAX: usize = 32 * 1024;
 pub const DECODED_CHUNK_BYTES_MIN: usize = 4 * 1024;
 /// The base-2 logarithm of the largest window of the content coding zstd: 8 MiB (RFC 9659 §3).
 pub const ZSTD_WINDOW_BITS_MAX: u32 = 23;
+/// Cookies of one site that a jar keeps: those of a registrable domain with all hosts below it, as many
+/// as browsers keep.
+pub const JAR_COOKIES_PER_SITE_MAX: usize = 180;
+/// Cookies that a jar keeps: as many as RFC 6265bis §6.1 wants at least.
+pub const JAR_COOKIES_MAX: usize = 3_000;
+/// How long a jar keeps a cookie, whatever the server wants (RFC 6265bis §5.6.1).
+pub const COOKIE_AGE_MAX: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+/// Bytes of a file of cookies: what a full jar of the longest cookies writes, and room for comments.
+pub const JAR_FILE_BYTES_MAX: u64 = 32 * 1024 * 1024;
 /// Redirects followed before giving up.
 pub const REDIRECTS_MAX: usize = 10;
 /// For a proxy to make a tunnel: it connects to the origin meanwhile (net/http's cap).
@@ -349,3 +362,8 @@ const _: () = assert!(TARGET_BYTES_MAX < REQUEST_HEAD_BYTES_MAX);
 const _: () = assert!(POOL_IDLE_PER_HOST_MAX <= POOL_IDLE_MAX);
 const _: () = assert!(BODY_COLLECT_BYTES_MAX as u64 <= DECOMPRESSED_FREE_BYTES);
 const _: () = assert!(DECODED_CHUNK_BYTES_MIN <= DECODED_CHUNK_BYTES_MAX);
+const _: () = assert!(
+    JAR_FILE_BYTES_MAX as usize
+        > JAR_COOKIES_MAX
+            * (COOKIE_BYTES_MAX + COOKIE_ATTRIBUTE_BYTES_MAX + COOKIE_DOMAIN_BYTES_MAX + 64)
+);

@@ -4,6 +4,7 @@
 //!   Cookie: a=1; b="2" ──► request.cookie("b") = "2"
 //!   Cookie::new("id", "7").path("/").secure() ──► response.cookie(…) ──► Set-Cookie: id=7; Path=/; Secure
 //!   Set-Cookie: id=7; Max-Age=60 ──► Cookie::parse ──► name, value, attributes
+//!                                └─► Cookie::received ──► the same as a client's jar keeps it
 //! ```
 //!
 //! What is read is lenient where RFC 6265 wants it: a bad cookie is skipped, an unknown attribute
@@ -19,6 +20,10 @@ use crate::http::date;
 use crate::http::request::Request;
 use crate::http::response::Response;
 use crate::http::token;
+#[cfg(feature = "cookies")]
+use crate::limits::COOKIE_ATTRIBUTE_BYTES_MAX;
+#[cfg(feature = "cookies")]
+use crate::limits::COOKIE_BYTES_MAX;
 use crate::limits::COOKIE_DOMAIN_BYTES_MAX;
 use crate::limits::COOKIES_MAX;
 
@@ -176,14 +181,13 @@ impl Cookie {
         self
     }
 
-    /// Reads the value of a `Set-Cookie` field (RFC 6265 §5.2). `now`, in seconds since 1970,
-    /// decides the century of a year of two digits. Attributes that are unknown or malformed are
-    /// ignored; of two of the same name the last counts.
+    /// Reads the value of a `Set-Cookie` field (RFC 6265bis §5.6). Attributes that are unknown or
+    /// malformed are ignored; of two of the same name the last counts.
     ///
     /// # Errors
     ///
     /// There is no `=`, or name or value is not that of a cookie.
-    pub fn parse(text: &str, now: u64) -> Result<Cookie, InvalidCookie> {
+    pub fn parse(text: &str) -> Result<Cookie, InvalidCookie> {
         let (pair, attributes) = text.split_once(';').unwrap_or((text, ""));
         let (name, value) = pair.split_once('=').ok_or(InvalidCookie::Name)?;
         let name = trim(name);
@@ -194,12 +198,50 @@ impl Cookie {
         let mut cookie = Cookie::new(name, value);
         for attribute in attributes.split(';') {
             let (name, value) = attribute.split_once('=').unwrap_or((attribute, ""));
-            cookie.set_attribute(trim(name), trim(value), now);
+            cookie.set_attribute(trim(name), trim(value));
         }
         Ok(cookie)
     }
 
-    fn set_attribute(&mut self, name: &str, value: &str, now: u64) {
+    /// Reads the value of a `Set-Cookie` field as a client keeps it (RFC 6265bis §5.6); `None` when it
+    /// is no cookie. Other than [`Cookie::parse`] it takes names that are no tokens, and values with
+    /// any character, and keeps their quotes: a server gets back what it has set. The domain is in
+    /// lower case and else as it came: whoever looks for matches must see what is wrong with it.
+    ///
+    /// Refused are a control character, which no file of cookies could hold either (the RFC would
+    /// take a tab), a cookie without a name (it could pass for any other), and one that is too long.
+    #[cfg(feature = "cookies")]
+    pub(crate) fn received(text: &str) -> Option<Cookie> {
+        let (pair, attributes) = text.split_once(';').unwrap_or((text, ""));
+        let (name, value) = pair.split_once('=')?;
+        let (name, value) = (trim(name), trim(value));
+        let is_cookie = !name.is_empty()
+            && !name.contains('\t')
+            && !value.contains('\t')
+            && !text
+                .chars()
+                .any(|char| char.is_ascii_control() && char != '\t')
+            && name.len() + value.len() <= COOKIE_BYTES_MAX;
+        if !is_cookie {
+            return None;
+        }
+        let mut cookie = Cookie::new(name, value);
+        for attribute in attributes.split(';') {
+            let (name, value) = attribute.split_once('=').unwrap_or((attribute, ""));
+            let (name, value) = (trim(name), trim(value));
+            if value.len() > COOKIE_ATTRIBUTE_BYTES_MAX {
+                continue;
+            }
+            if name.eq_ignore_ascii_case("domain") {
+                cookie.domain = (!value.is_empty()).then(|| value.to_ascii_lowercase());
+            } else {
+                cookie.set_attribute(name, value);
+            }
+        }
+        Some(cookie)
+    }
+
+    fn set_attribute(&mut self, name: &str, value: &str) {
         if !value.bytes().all(is_attribute_byte) {
             return;
         }
@@ -210,7 +252,7 @@ impl Cookie {
             let domain = value.strip_prefix('.').unwrap_or(value);
             self.domain = (!domain.is_empty()).then(|| domain.to_ascii_lowercase());
         } else if is("expires") {
-            self.expires = parse_date(value, now).or(self.expires);
+            self.expires = parse_date(value).or(self.expires);
         } else if is("max-age") {
             self.max_age = parse_age(value).or(self.max_age);
         } else if is("httponly") {
@@ -417,23 +459,68 @@ fn parse_age(value: &str) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
-/// A date as HTTP writes it, or with dashes (`Sun, 06-Nov-1994 08:49:37 GMT`), as cookies have it
-/// since Netscape. What is before 1970 is its first second: such a date removes the cookie.
-fn parse_date(value: &str, now: u64) -> Option<u64> {
-    if let Some(seconds) = date::parse(value, now) {
-        return Some(seconds);
+/// A date as HTTP writes it, or anything that cookies have had since Netscape (RFC 6265bis §5.1.1):
+/// words, of which the first of each kind counts, in any order. What is before 1970 is its first
+/// second: such a date removes the cookie.
+fn parse_date(value: &str) -> Option<u64> {
+    let is_delimiter =
+        |char: char| matches!(char, '\t' | ' '..='/' | ';'..='@' | '['..='`' | '{'..='~');
+    let (mut time, mut day, mut month, mut year) = (None, None, None, None);
+    for word in value.split(is_delimiter) {
+        if time.is_none() && word.contains(':') {
+            time = time_of_day(word);
+            if time.is_some() {
+                continue;
+            }
+        }
+        let number = leading_number(word);
+        let is_month = |name: &&&str| {
+            let start = word.as_bytes().get(..3);
+            start.is_some_and(|start| start.eq_ignore_ascii_case(name.as_bytes()))
+        };
+        match number {
+            Some((number, 1 | 2)) if day.is_none() => day = Some(number),
+            Some((number, 2..=4)) if year.is_none() => year = Some(number),
+            _ if month.is_none() => month = MONTHS.iter().find(is_month),
+            _ => {}
+        }
     }
-    let mut fixed: [u8; date::DATE_BYTES] = value.as_bytes().try_into().ok()?;
-    if (fixed[7], fixed[11]) == (b'-', b'-') {
-        (fixed[7], fixed[11]) = (b' ', b' ');
-    }
-    let year = token::decimal(&fixed[12..16])?;
-    if (1601..1970).contains(&year) {
-        // A leap year has all dates.
-        fixed[12..16].copy_from_slice(b"1972");
-        return date::parse(std::str::from_utf8(&fixed).ok()?, now).map(|_| 0);
-    }
-    date::parse(std::str::from_utf8(&fixed).ok()?, now)
+    let year = match year? {
+        short @ 70..=99 => 1900 + short,
+        short @ 0..=69 => 2000 + short,
+        year => year,
+    };
+    let (hour, minute, second) = time?;
+    // A leap year has all dates.
+    let shown_year = if year < 1970 { 1972 } else { year };
+    let (day, month) = (day?, month?);
+    let fixed =
+        format!("Thu, {day:02} {month} {shown_year:04} {hour:02}:{minute:02}:{second:02} GMT");
+    let seconds = date::parse(&fixed, 0)?;
+    (year >= 1601).then_some(if year < 1970 { 0 } else { seconds })
+}
+
+const MONTHS: [&str; 12] = [
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+];
+
+/// Hours, minutes and seconds of one or two digits each; what follows is ignored.
+fn time_of_day(word: &str) -> Option<(u64, u64, u64)> {
+    let mut parts = word.splitn(3, ':');
+    let mut part = || {
+        let text = parts.next()?;
+        let (number, digits) = leading_number(text)?;
+        (digits <= 2).then_some((number, text.len() == digits))
+    };
+    let (hour, minute, second) = (part()?, part()?, part()?);
+    (hour.1 && minute.1).then_some((hour.0, minute.0, second.0))
+}
+
+/// The number that a word begins with, and how many digits it has: at most four.
+fn leading_number(word: &str) -> Option<(u64, usize)> {
+    let digits = word.bytes().take_while(u8::is_ascii_digit).count();
+    let number = token::decimal(word.get(..digits)?.as_bytes())?;
+    (1..=4).contains(&digits).then_some((number, digits))
 }
 
 impl fmt::Display for InvalidCookie {
@@ -463,8 +550,6 @@ impl From<InvalidCookie> for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const NOW: u64 = 1_790_000_000;
 
     fn request(lines: &[&[u8]]) -> Request {
         let mut request = Request::for_target("GET", "/").unwrap();
@@ -560,7 +645,7 @@ mod tests {
         ];
         for (cookie, expected) in table {
             assert_eq!(cookie.to_value().as_deref(), Ok(expected));
-            let read = Cookie::parse(expected, NOW).unwrap();
+            let read = Cookie::parse(expected).unwrap();
             let whole = cookie.max_age.map(|age| Duration::from_secs(age.as_secs()));
             assert_eq!(
                 read,
@@ -634,7 +719,7 @@ mod tests {
     fn reads_cookies_from_the_wild() {
         let nid = "NID=99=YsDT5i3E-CXax-; expires=Wed, 23-Nov-2011 01:05:03 GMT; path=/; \
                    domain=.google.ch; HttpOnly";
-        let nid = Cookie::parse(nid, NOW).unwrap();
+        let nid = Cookie::parse(nid).unwrap();
         let expected = Cookie::new("NID", "99=YsDT5i3E-CXax-").expires(1_322_010_303);
         let expected = expected.path("/").domain("google.ch").http_only();
         assert_eq!(nid, expected);
@@ -661,9 +746,99 @@ mod tests {
             ("special-9 =\",\"", "special-9", ","),
             ("samesitedefault=foo; SameSite", "samesitedefault", "foo"),
         ] {
-            let found = Cookie::parse(text, NOW).unwrap();
+            let found = Cookie::parse(text).unwrap();
             assert_eq!((&found.name[..], &found.value[..]), (name, value), "{text}");
         }
+    }
+
+    /// RFC 6265bis §5.1.1, and what servers write that know only half of it.
+    #[test]
+    fn reads_dates_of_all_kinds() {
+        let day = Some(784_111_777);
+        for (text, expected) in [
+            ("Sun, 06 Nov 1994 08:49:37 GMT", day),
+            ("Sun, 06-Nov-94 08:49:37 GMT", day),
+            ("Sun, 6 Nov 1994 8:49:37 GMT", day),
+            ("sun, 06/november/1994 08:49:37", day),
+            ("1994 Nov 6 08:49:37.5+0000", day),
+            ("08:49:37x 06x NOVx 94x", day),
+            ("06 07 Nov 1994 08:49:37 23:00:00 Dec", Some(1_194_338_977)),
+            ("06 Nov 1994 1995 08:49:37 23:00:00 Dec", day),
+            ("Sunday, 06-Nov-94 08:49:37 GMT", day),
+            ("Sun Nov  6 08:49:37 1994", day),
+            ("Thu, 01-Jan-70 00:00:01 GMT", Some(1)),
+            ("Thursday, 01-Jan-70 00:00:01 GMT", Some(1)),
+            ("Thu, 01 Jan 69 00:00:00 GMT", Some(3_124_224_000)),
+            ("Thu, 01 Jan 1969 00:00:00 GMT", Some(0)),
+            ("Thu, 29 Feb 1601 00:00:00 GMT", Some(0)),
+            ("Thu, 31 Dec 1600 00:00:00 GMT", None),
+            ("Thu, 31 Feb 1994 00:00:00 GMT", None),
+            ("Thu, 00 Nov 1994 00:00:00 GMT", None),
+            ("Thu, 06 Nov 1994 24:00:00 GMT", None),
+            ("Thu, 06 Nov 1994 00:60:00 GMT", None),
+            ("Thu, 06 Nov 1994 00:00:61 GMT", None),
+            ("Thu, 06 Nov 1994 000:00:00 GMT", None),
+            ("Thu, 06 Nov 1994 00:00 GMT", None),
+            ("Thu, 06 Nov 00:00:00 GMT", None),
+            ("Thu, 06 1994 00:00:00 GMT", None),
+            ("Thu, Nov 1994 00:00:00 GMT", None),
+            ("06 Nov 19945 08:49:37", None),
+            ("784111777", None),
+            ("", None),
+        ] {
+            assert_eq!(parse_date(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    #[cfg(feature = "cookies")]
+    fn a_client_keeps_cookies_as_they_came() {
+        for (text, name, value) in [
+            ("a=1", "a", "1"),
+            (" a = 1 ; Path=/", "a", "1"),
+            ("a=\"1\"", "a", "\"1\""),
+            ("a={\"b\":[1,2]}", "a", "{\"b\":[1,2]}"),
+            ("a[b]=\u{e4}", "a[b]", "\u{e4}"),
+            ("a=", "a", ""),
+            ("\ta\t=\t1\t;\tPath=/", "a", "1"),
+            ("a=b=c", "a", "b=c"),
+        ] {
+            let cookie = Cookie::received(text).unwrap();
+            assert_eq!((&cookie.name[..], &cookie.value[..]), (name, value));
+        }
+        let longest = format!("a={}", "v".repeat(COOKIE_BYTES_MAX - 1));
+        assert!(Cookie::received(&longest).is_some());
+        let too_long = format!("{longest}v");
+        for text in [
+            "",
+            "a",
+            "=1",
+            " =1",
+            "; a=1",
+            "a=1\t2",
+            "a=1\0",
+            "a=1; Path=/\n",
+            &too_long,
+        ] {
+            assert_eq!(Cookie::received(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    #[cfg(feature = "cookies")]
+    fn a_client_sees_the_domain_as_it_came() {
+        let domain = |attributes: &str| Cookie::received(attributes).unwrap().domain;
+        assert_eq!(domain("a=1"), None);
+        assert_eq!(domain("a=1; Domain="), None);
+        assert_eq!(domain("a=1; Domain=b; domain="), None);
+        assert_eq!(domain("a=1; Domain=.B.Example"), Some(".b.example".into()));
+        assert_eq!(domain("a=1; Domain=\u{e4}"), Some("\u{e4}".into()));
+        let long = "a".repeat(COOKIE_ATTRIBUTE_BYTES_MAX + 1);
+        assert_eq!(domain(&format!("a=1; Domain={long}")), None);
+        let long = format!("a=1; Path=/b; Path=/{long}; max-age=5");
+        let cookie = Cookie::received(&long).unwrap();
+        let expected = Cookie::new("a", "1").path("/b");
+        assert_eq!(cookie, expected.max_age(Duration::from_secs(5)));
     }
 
     #[test]
@@ -706,7 +881,6 @@ mod tests {
                 "a=1; Expires=Mon, 29 Feb 1904 00:00:00 GMT",
                 plain().expires(0),
             ),
-            ("a=1; Expires=Sun, 06/Nov/1994 08:49:37 GMT", plain()),
             ("a=1; Expires=tomorrow", plain()),
             ("a=1; Max-Age=60", plain().max_age(Duration::from_secs(60))),
             ("a=1; Max-Age=0", plain().max_age(Duration::ZERO)),
@@ -718,7 +892,7 @@ mod tests {
             ("a=1; Max-Age=007; max-age=+1; max-age=", plain()),
             ("a=1; Path=/\u{e4}; Path", plain()),
         ] {
-            assert_eq!(Cookie::parse(text, NOW), Ok(expected), "{text}");
+            assert_eq!(Cookie::parse(text), Ok(expected), "{text}");
         }
         for (text, error) in [
             ("", InvalidCookie::Name),
@@ -730,7 +904,7 @@ mod tests {
             ("a=1\x01", InvalidCookie::Value),
             ("a=\u{e4}", InvalidCookie::Value),
         ] {
-            assert_eq!(Cookie::parse(text, NOW), Err(error), "{text}");
+            assert_eq!(Cookie::parse(text), Err(error), "{text}");
         }
     }
 }
