@@ -78,8 +78,8 @@ interop: ## tests against curl, wrk, ab, h2load, HAProxy, Python, Node: installs
 	.ci/install curl:curl wrk:wrk ab:apache2-utils h2load:nghttp2-client node:nodejs \
 		haproxy:haproxy systemd-socket-activate:systemd
 	/usr/bin/python3 -c 'import requests' || .ci/install none:python3-requests
-	$(CARGO) build --release --features cli --example echo
-	$(CARGO) test --release --features cli --test interop
+	$(CARGO) build --release --features cli,cookies --example echo
+	$(CARGO) test --release --features cli,cookies --test interop
 
 bench: ## micro-benchmarks
 	$(CARGO) bench

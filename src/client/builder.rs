@@ -14,6 +14,8 @@ use url::Url;
 use crate::client::Client;
 use crate::client::IntoUrl;
 use crate::client::decompress::Decompression;
+#[cfg(feature = "cookies")]
+use crate::client::jar::Jar;
 use crate::client::observe::Event;
 use crate::client::observe::Observer;
 use crate::client::options::TransportOptions;
@@ -39,6 +41,8 @@ pub(super) struct Config {
     pub(super) default_headers: Headers,
     /// What relative URLs are seen from.
     pub(super) base_url: Option<Url>,
+    #[cfg(feature = "cookies")]
+    pub(super) jar: Option<Jar>,
 }
 
 /// Settings of a client; all bounds hold per core. `C` is the client that is built:
@@ -55,6 +59,8 @@ pub struct ClientBuilder<C = Client> {
     decompression: Decompression,
     default_headers: Headers,
     base_url: Option<Url>,
+    #[cfg(feature = "cookies")]
+    jar: Option<Jar>,
 }
 
 impl ClientBuilder {
@@ -78,6 +84,8 @@ impl<C> ClientBuilder<C> {
             decompression: Decompression::default(),
             default_headers: Headers::new(),
             base_url: None,
+            #[cfg(feature = "cookies")]
+            jar: None,
         }
     }
 
@@ -98,6 +106,8 @@ impl<C> ClientBuilder<C> {
             decompression: self.decompression,
             default_headers: self.default_headers,
             base_url: self.base_url,
+            #[cfg(feature = "cookies")]
+            jar: self.jar,
         };
         Client::with_config(config).into()
     }
@@ -277,6 +287,23 @@ impl<C> ClientBuilder<C> {
         }
         self.base_url = Some(url);
         Ok(self)
+    }
+
+    /// Keeps cookies in this jar, and sends them where they belong, in redirects too: without a jar
+    /// there are none. Others may have the same jar. A `Cookie` that a request has of its own is sent
+    /// in front of them.
+    ///
+    /// ```
+    /// use roundtrip::client::Client;
+    /// use roundtrip::client::jar::Jar;
+    ///
+    /// let client = Client::builder().cookies(Jar::new()).build();
+    /// # drop(client);
+    /// ```
+    #[cfg(feature = "cookies")]
+    pub fn cookies(mut self, jar: Jar) -> Self {
+        self.jar = Some(jar);
+        self
     }
 
     /// Idle connections per host; 32 by default. More may rest for 100 ms, since of many requests

@@ -16,6 +16,8 @@ use std::time::Duration;
 use crate::client::Client;
 use crate::client::InFlight;
 use crate::client::RequestOptions;
+#[cfg(feature = "cookies")]
+use crate::client::cookies::ChainCookies;
 use crate::client::credentials;
 use crate::client::failure::own_connect_timeout;
 use crate::client::failure::redacted;
@@ -45,8 +47,14 @@ impl Client {
         let may_decode = self.config.decompression.ask(&mut request);
         let connect = options.own_connect_timeout();
         let mut redirects_count = 0;
+        #[cfg(feature = "cookies")]
+        let mut cookies = ChainCookies::begin(self.config.jar.as_ref(), &request);
         loop {
             self.prepare(&mut request);
+            #[cfg(feature = "cookies")]
+            if let Some(cookies) = &mut cookies {
+                cookies.add(&mut request, core.wall_seconds());
+            }
             let url = request.url().cloned();
             let method = request.method().clone();
             let is_replayable = request.body().is_replayable();
@@ -59,6 +67,10 @@ impl Client {
             let mut response = within(&mut in_flight, total, connect)
                 .await
                 .map_err(for_url)?;
+            #[cfg(feature = "cookies")]
+            if let Some(cookies) = &mut cookies {
+                cookies.take(&response, core.wall_seconds());
+            }
             if let (true, Some(url)) = (follows, &url) {
                 let location = response.headers().get_bytes("location");
                 let status = response.status_code();
@@ -68,6 +80,10 @@ impl Client {
                     redirects_count += 1;
                     if redirects_count > self.config.redirects_max {
                         return Err(for_url(too_many_redirects(self.config.redirects_max)));
+                    }
+                    #[cfg(feature = "cookies")]
+                    if let (true, Some(cookies)) = (redirect.leaves, &mut cookies) {
+                        cookies.leave();
                     }
                     redirect::follow(&mut again, redirect);
                     request = again;

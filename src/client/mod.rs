@@ -34,6 +34,8 @@ mod builder;
 #[cfg(feature = "simulation")]
 mod check;
 mod connection;
+#[cfg(feature = "cookies")]
+mod cookies;
 mod credentials;
 mod decompress;
 #[doc(hidden)]
@@ -42,6 +44,8 @@ pub mod dial;
 mod exchange;
 mod execute;
 mod failure;
+#[cfg(feature = "cookies")]
+pub mod jar;
 pub mod multipart;
 pub mod observe;
 mod options;

@@ -44,6 +44,8 @@ pub(super) struct Redirect {
     pub(super) url: Url,
     pub(super) method: Method,
     pub(super) keeps_body: bool,
+    /// True when it leads to another origin, where credentials do not belong.
+    pub(super) leaves: bool,
 }
 
 /// The request that follows from a response, `None` when the response is the answer: no redirect,
@@ -77,6 +79,7 @@ pub(super) fn decide(
     }
     let stays = keeps_body || matches!(*method, Method::GET | Method::HEAD);
     Ok(Some(Redirect {
+        leaves: url.origin() != target.origin(),
         url: target,
         method: if stays { method.clone() } else { Method::GET },
         keeps_body,
@@ -89,11 +92,9 @@ pub(super) fn follow(request: &mut Request, redirect: Redirect) {
         url,
         method,
         keeps_body,
+        leaves,
     } = redirect;
     let referer = request.url().and_then(|from| referer(from, &url));
-    let leaves = request
-        .url()
-        .is_none_or(|from| from.origin() != url.origin());
     request.set_method(method);
     request.set_url(url);
     if !keeps_body {
@@ -220,6 +221,7 @@ mod tests {
             request.headers_mut().append(name, "v").unwrap();
         }
         let redirect = Redirect {
+            leaves: url(from).origin() != url(to).origin(),
             url: url(to),
             method: Method::POST,
             keeps_body,

@@ -3,6 +3,8 @@
 
 mod blocking;
 mod builder;
+#[cfg(feature = "cookies")]
+mod cookies;
 #[cfg(all(feature = "br", feature = "gzip", feature = "zstd"))]
 mod decompress;
 mod dialing;

@@ -180,3 +180,77 @@ fn uploads() {
     let empty = process::output(&mut curl(&["--data-binary", "", &url]));
     assert!(empty.is_empty());
 }
+
+/// curl and a jar read each other's files.
+#[cfg(feature = "cookies")]
+#[test]
+fn files_of_cookies() {
+    use std::io::Read;
+    use std::io::Write;
+    use std::net::TcpListener;
+
+    use roundtrip::client::jar::Jar;
+
+    // Shows the request, and sets cookies of all kinds.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for socket in listener.incoming() {
+            let mut socket = socket.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                socket.read_exact(&mut byte).unwrap();
+                head.push(byte[0]);
+            }
+            let fields = "Set-Cookie: here=1; Max-Age=600; Path=/a\r\n\
+                          Set-Cookie: below=\"2 3\"; Max-Age=600; Domain=shop.example; Path=/\r\n\
+                          Set-Cookie: hidden=3; HttpOnly; Path=/\r\n\
+                          Set-Cookie: empty=; Path=/";
+            let length = head.len();
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\n{fields}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+            );
+            socket.write_all(answer.as_bytes()).unwrap();
+            socket.write_all(&head).unwrap();
+        }
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let (theirs, ours) = (folder.path().join("theirs"), folder.path().join("ours"));
+    let resolve = format!("www.shop.example:{}:127.0.0.1", address.port());
+    let address = format!("http://www.shop.example:{}/a/b", address.port());
+    let ask = |option: &str, file: &std::path::Path| {
+        let arguments = [
+            "--resolve",
+            &resolve,
+            option,
+            file.to_str().unwrap(),
+            &address,
+        ];
+        process::text(&mut curl(&arguments))
+    };
+    ask("--cookie-jar", &theirs);
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    let jar = Jar::new();
+    let count = jar
+        .load(std::fs::File::open(&theirs).unwrap(), now)
+        .unwrap();
+    assert_eq!(count, 4, "{}", std::fs::read_to_string(&theirs).unwrap());
+    let url = url::Url::parse(&address).unwrap();
+    let line = jar.get(&url, now).unwrap();
+    let mut pairs: Vec<&str> = line.split("; ").collect();
+    pairs.sort_unstable();
+    assert_eq!(pairs, ["below=\"2 3\"", "empty=", "here=1", "hidden=3"]);
+    let hidden = jar
+        .cookies(now)
+        .into_iter()
+        .find(|cookie| cookie.is_http_only);
+    assert_eq!(hidden.unwrap().name, "hidden");
+    jar.save_all(std::fs::File::create(&ours).unwrap(), now)
+        .unwrap();
+    let shown = ask("--cookie", &ours);
+    let sent = shown.lines().find_map(|line| line.strip_prefix("Cookie: "));
+    let mut pairs: Vec<&str> = sent.expect("a field").split("; ").collect();
+    pairs.sort_unstable();
+    assert_eq!(pairs, ["below=\"2 3\"", "empty=", "here=1", "hidden=3"]);
+}
