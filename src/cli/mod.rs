@@ -2,7 +2,6 @@
 
 mod doctor;
 mod get;
-mod output;
 mod serve;
 
 use std::process::ExitCode;
@@ -22,7 +21,7 @@ struct Cli {
 enum Command {
     /// Serve the files of a directory.
     Serve(serve::Arguments),
-    /// Fetch URLs, one after the other, through one client.
+    /// Fetch URLs through one client.
     Get(get::Arguments),
     /// Say what this system's io_uring offers, or why there is none and what to do.
     Doctor,

@@ -5,6 +5,7 @@ use std::io::Read as _;
 use std::io::Write as _;
 use std::net::TcpListener;
 use std::net::TcpStream;
+use std::process::Stdio;
 use std::thread;
 use std::thread::JoinHandle;
 
@@ -128,6 +129,149 @@ fn binary_data_and_output_files() {
     let peer = Peer::answering(&["HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nsaved"]);
     let output = process::run(roundtrip().args(["get", "-o", "/no/such/file", &peer.url("/")]));
     assert_one_line(&output, &["/no/such/file"]);
+}
+
+#[test]
+fn uploads_a_file_and_standard_input() {
+    let folder = folder();
+    let name = folder.path().join("a.txt");
+    let peer = Peer::answering(&["HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n"]);
+    let output = process::run(
+        roundtrip()
+            .args(["get", "-T"])
+            .arg(&name)
+            .arg(peer.url("/up/")),
+    );
+    assert!(output.status.success(), "{output:?}");
+    let seen = &peer.requests()[0];
+    assert!(seen.starts_with("PUT /up/a.txt HTTP/1.1\r\n"), "{seen}");
+    assert!(seen.ends_with("\r\n\r\nthe letter a\n"), "{seen}");
+    assert!(
+        !seen.to_ascii_lowercase().contains("content-type"),
+        "{seen}"
+    );
+
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}/", listener.local_addr().expect("its address"));
+    let thread = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a connection");
+        let mut seen = Vec::new();
+        while !seen.ends_with(b"0\r\n\r\n") {
+            let mut buffer = [0; 1024];
+            let len = stream.read(&mut buffer).expect("a request");
+            assert!(len > 0, "the request ends early");
+            seen.extend_from_slice(&buffer[..len]);
+        }
+        let answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+        stream.write_all(answer.as_bytes()).expect("the answer");
+        String::from_utf8(seen).expect("UTF-8")
+    });
+    let mut child = roundtrip()
+        .args(["get", "-T", "-", &url])
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    stdin.write_all(b"piped").expect("some input");
+    drop(stdin);
+    assert!(child.wait().expect("it ends").success());
+    let seen = thread.join().expect("the peer");
+    assert!(seen.starts_with("PUT / HTTP/1.1\r\n"), "{seen}");
+    assert!(seen.ends_with("5\r\npiped\r\n0\r\n\r\n"), "{seen}");
+}
+
+#[test]
+fn writes_out_what_curl_would() {
+    let moved = "HTTP/1.1 302 Found\r\nLocation: /there\r\nContent-Length: 0\r\n\r\n";
+    let there = "HTTP/1.1 200 OK\r\nContent-Type: a/b\r\nContent-Length: 5\r\n\r\nthere";
+    let peer = Peer::answering(&[moved, there]);
+    let format = "|%{http_code} %{num_redirects} %{num_connects} %{size_download} %{content_type} \
+                  %{url_effective} %{remote_ip} %{method} %{http_version}\\n";
+    let said = process::text(roundtrip().args(["get", "-L", "-w", format, &peer.url("/")]));
+    let url = peer.url("/there");
+    assert_eq!(
+        said,
+        format!("there|200 1 1 5 a/b {url} 127.0.0.1 GET 1.1\n")
+    );
+    peer.requests();
+
+    // A failure has its line too.
+    let closed = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = closed.local_addr().expect("its address");
+    drop(closed);
+    let url = format!("http://{address}/");
+    let output = process::run(roundtrip().args(["get", "-w", "%{http_code} %{exitcode}", &url]));
+    assert!(!output.status.success());
+    assert_eq!(output.stdout, b"000 1");
+    let output = process::run(roundtrip().args(["get", "-w", "%{nonsense}", &url]));
+    assert_one_line(&output, &["nonsense", "time_total"]);
+}
+
+#[test]
+fn traces_what_happens() {
+    let peer = Peer::answering(&["HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"]);
+    let url = peer.url("/");
+    let output = process::run(roundtrip().args(["get", "--trace", "%", &url]));
+    assert_eq!(output.stdout, b"ok");
+    let said = String::from_utf8_lossy(&output.stderr);
+    let mut rest = &said[..];
+    for step in [
+        "is wanted",
+        "connected to 127.0.0.1",
+        "is new",
+        "written",
+        "head 200",
+        "complete",
+    ] {
+        let at = rest
+            .find(step)
+            .unwrap_or_else(|| panic!("`{step}` is missing: {said}"));
+        rest = &rest[at..];
+    }
+    assert!(said.lines().all(|line| line.starts_with("[0] ")), "{said}");
+    peer.requests();
+}
+
+#[test]
+fn credentials_are_sent_and_not_shown() {
+    let peer = Peer::answering(&["HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"]);
+    let output = process::run(roundtrip().args(["get", "-v", "-u", "me:secret", &peer.url("/")]));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("Authorization: ***"), "{said}");
+    assert!(
+        !said.contains("secret") && !said.contains("bWU6c2VjcmV0"),
+        "{said}"
+    );
+    let seen = &peer.requests()[0];
+    assert!(
+        seen.contains("\r\nAuthorization: Basic bWU6c2VjcmV0\r\n"),
+        "{seen}"
+    );
+}
+
+#[test]
+fn several_at_once() {
+    let folder = folder();
+    fs::write(folder.path().join("b.txt"), "the letter b\n").expect("a file");
+    let server = process::Server::serve(folder.path());
+    let mut command = roundtrip();
+    command.args(["get", "-Z", "--parallel-max", "3"]);
+    let names: Vec<_> = (0..20)
+        .map(|index| folder.path().join(format!("out{index}")))
+        .collect();
+    for name in &names {
+        command.arg("-o").arg(name);
+    }
+    for index in 0..20 {
+        command.arg(server.url(if index % 2 == 0 { "/a.txt" } else { "/b.txt" }));
+    }
+    let output = process::run(&mut command);
+    assert!(output.status.success(), "{output:?}");
+    for (index, name) in names.iter().enumerate() {
+        let letter = if index % 2 == 0 { "a" } else { "b" };
+        let read = fs::read_to_string(name).expect("the file");
+        assert_eq!(read, format!("the letter {letter}\n"));
+    }
 }
 
 #[test]

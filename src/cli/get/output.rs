@@ -3,22 +3,24 @@
 use std::fs::File;
 use std::io;
 use std::io::IsTerminal as _;
-use std::io::StdoutLock;
+use std::io::Stdout;
 use std::io::Write as _;
 
+use indicatif::MultiProgress;
 use indicatif::ProgressBar;
+use indicatif::ProgressDrawTarget;
 use indicatif::ProgressStyle;
-use roundtrip::Error;
 use roundtrip::Result;
-use roundtrip::error::ErrorKind;
+
+use crate::cli::get::unwritable;
 
 const BAR: &str = "{msg} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta}";
 const COUNT: &str = "{msg} {spinner} {bytes} {bytes_per_sec}";
 
 /// One of the two.
 pub enum Output {
-    /// Standard output.
-    Stdout(StdoutLock<'static>),
+    /// Standard output, where several URLs may write in turn.
+    Stdout(Stdout),
     /// A file; the bar is hidden unless standard error is a terminal.
     File {
         /// Its name.
@@ -30,17 +32,37 @@ pub enum Output {
     },
 }
 
+/// One line for each file that is written, hidden unless standard error is a terminal.
+pub struct Progress {
+    lines: MultiProgress,
+}
+
+impl Progress {
+    /// None at all where it is to be silent.
+    pub fn new(silent: bool) -> Progress {
+        let target = match silent || !io::stderr().is_terminal() {
+            true => ProgressDrawTarget::hidden(),
+            false => ProgressDrawTarget::stderr(),
+        };
+        Progress {
+            lines: MultiProgress::with_draw_target(target),
+        }
+    }
+
+    /// Takes the lines away while something else is written to the terminal.
+    pub fn suspend(&self, write: impl FnOnce()) {
+        self.lines.suspend(write);
+    }
+}
+
 impl Output {
     /// `-` and no name are standard output. `length` is that of the body, if it is known.
-    pub fn open(name: Option<&str>, length: Option<u64>, silent: bool) -> Result<Output> {
+    pub fn open(name: Option<&str>, length: Option<u64>, progress: &Progress) -> Result<Output> {
         let Some(name) = name.filter(|name| *name != "-") else {
-            return Ok(Output::Stdout(io::stdout().lock()));
+            return Ok(Output::Stdout(io::stdout()));
         };
-        let file = File::create(name).map_err(|error| named(name, error))?;
-        let bar = match silent || !io::stderr().is_terminal() {
-            true => ProgressBar::hidden(),
-            false => bar(length),
-        };
+        let file = File::create(name).map_err(|error| unwritable(name, error))?;
+        let bar = progress.lines.add(bar(length));
         Ok(Output::File {
             bar: bar.with_message(name.to_owned()),
             name: name.to_owned(),
@@ -53,9 +75,10 @@ impl Output {
         match self {
             Output::Stdout(stdout) => stdout
                 .write_all(bytes)
-                .map_err(|error| named("standard output", error)),
+                .map_err(|error| unwritable("standard output", error)),
             Output::File { name, file, bar } => {
-                file.write_all(bytes).map_err(|error| named(name, error))?;
+                file.write_all(bytes)
+                    .map_err(|error| unwritable(name, error))?;
                 bar.inc(bytes.len() as u64);
                 Ok(())
             }
@@ -67,7 +90,7 @@ impl Output {
         match &mut self {
             Output::Stdout(stdout) => stdout
                 .flush()
-                .map_err(|error| named("standard output", error)),
+                .map_err(|error| unwritable("standard output", error)),
             Output::File { bar, .. } => {
                 bar.finish();
                 Ok(())
@@ -83,8 +106,4 @@ fn bar(length: Option<u64>) -> ProgressBar {
     };
     let style = ProgressStyle::with_template(template).expect("the template is ours");
     bar.with_style(style)
-}
-
-fn named(name: &str, error: io::Error) -> Error {
-    Error::new(ErrorKind::Io, format!("cannot write {name}")).because(error)
 }

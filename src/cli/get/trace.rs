@@ -1,0 +1,87 @@
+//! `--trace`: what happens, and when.
+//!
+//! ```text
+//!   [0] 0.000412 connecting to 127.0.0.1:8080
+//! ```
+
+use std::fs::File;
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use roundtrip::Result;
+use roundtrip::client::observe::Event;
+
+use crate::cli::get::unwritable;
+
+/// Where it is written to. Cheap to clone.
+#[derive(Clone)]
+pub struct Trace {
+    sink: Arc<Mutex<Box<dyn Write + Send>>>,
+}
+
+impl Trace {
+    /// `-` is standard output, `%` standard error.
+    pub fn open(name: &str) -> Result<Trace> {
+        let sink: Box<dyn Write + Send> = match name {
+            "-" => Box::new(std::io::stdout()),
+            "%" => Box::new(std::io::stderr()),
+            name => Box::new(File::create(name).map_err(|error| unwritable(name, error))?),
+        };
+        Ok(Trace {
+            sink: Arc::new(Mutex::new(sink)),
+        })
+    }
+
+    /// Writes a line: the number of the URL, seconds since it began, and what happened.
+    pub fn write(&self, index: usize, at: Duration, event: &Event<'_>) {
+        let line = format!("[{index}] {:.6} {}\n", at.as_secs_f64(), text(event));
+        // Whoever reads it may have gone: that is no reason to stop.
+        if let Ok(mut sink) = self.sink.lock() {
+            let _ = sink.write_all(line.as_bytes());
+            let _ = sink.flush();
+        }
+    }
+}
+
+fn text(event: &Event<'_>) -> String {
+    match event {
+        Event::Wanted { origin } => format!("a connection to {} is wanted", origin.to_origin()),
+        Event::Queued { origin } => format!("waiting for a connection to {}", origin.to_origin()),
+        Event::Resolving { host } => format!("looking up {host}"),
+        Event::Resolved {
+            host, addresses, ..
+        } => {
+            let list: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+            format!("{host} has {}", list.join(", "))
+        }
+        Event::Connecting { address } => format!("connecting to {address}"),
+        Event::Connected { address, .. } => format!("connected to {address}"),
+        Event::ConnectFailed { address, error } => format!("{address} failed: {error}"),
+        Event::Got {
+            connection,
+            is_reused,
+            ..
+        } => match is_reused {
+            true => format!("connection {connection} is used again"),
+            false => format!("connection {connection} is new"),
+        },
+        Event::Sent { .. } => "the request is written".to_owned(),
+        Event::ContinueAwaited { .. } => "waiting for 100 Continue".to_owned(),
+        Event::Informational { status, headers } => {
+            let fields: Vec<String> = headers
+                .iter()
+                .map(|(name, value)| format!("{name}: {}", String::from_utf8_lossy(value)))
+                .collect();
+            format!("informational {status} {}", fields.join("; "))
+                .trim_end()
+                .to_owned()
+        }
+        Event::Head { status, .. } => format!("head {status}"),
+        Event::Retrying => "the connection was lost without an answer: once more".to_owned(),
+        Event::Finished { .. } => "the response is complete".to_owned(),
+        Event::Failed { error } => format!("failed: {error}"),
+        other => format!("{other:?}"),
+    }
+}
