@@ -4,7 +4,7 @@
 //! ```text
 //!   request    Wanted ─► Queued ─► Got ─► Sent ─► Informational* ─► Head ─► Finished
 //!                │                  ▲ └──► Retrying ─► Wanted …
-//!   dial         └► Resolving ─► Resolved ─► Connecting ─► Connected │ ConnectFailed
+//!   dial         └► Resolving ─► Resolved ─► Connecting ─► Connected ─► Tunneled │ ConnectFailed
 //!   connection                                   Rested ─► Got │ Closed
 //! ```
 //! Observers are called on the core that does the work, between two steps of it: what they do takes
@@ -18,6 +18,7 @@ use std::time::Duration;
 use ::http::StatusCode;
 
 use crate::client::pool::OriginRef;
+use crate::client::proxy::ProxyUrl;
 use crate::error::Error;
 use crate::error::Result;
 use crate::http::headers::Headers;
@@ -68,6 +69,13 @@ pub enum Event<'a> {
         address: SocketAddr,
         /// Why.
         error: &'a Error,
+    },
+    /// A proxy has made a tunnel to the host.
+    Tunneled {
+        /// The proxy.
+        proxy: &'a ProxyUrl,
+        /// How long it took, from the connection to the proxy on.
+        time: Duration,
     },
     /// A request has its connection.
     Got {

@@ -28,20 +28,16 @@ pub enum Via {
     Tunnel(Hop),
 }
 
-impl Via {
-    /// What connections to `origin` that go this way are pooled by.
-    pub(super) fn pooled<'a>(&'a self, origin: OriginRef<'a>) -> OriginRef<'a> {
-        let via = Some(self);
-        match self {
-            Via::Unix(_) | Via::Tunnel(_) => OriginRef { via, ..origin },
-            // All origins share the connections to the proxy.
-            Via::Forward(hop) => OriginRef {
-                secure: false,
-                host: hop.url().host(),
-                port: hop.url().port(),
-                via,
-            },
-        }
+/// What connections to an origin are pooled by: those to a proxy that forwards serve all origins.
+pub(super) fn pooled_by(origin: OriginRef<'_>) -> OriginRef<'_> {
+    match origin.via {
+        Some(Via::Forward(hop)) => OriginRef {
+            secure: false,
+            host: hop.url().host(),
+            port: hop.url().port(),
+            via: origin.via,
+        },
+        Some(Via::Unix(_) | Via::Tunnel(_)) | None => origin,
     }
 }
 

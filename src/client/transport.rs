@@ -39,6 +39,7 @@ use crate::client::pool::OriginRef;
 use crate::client::pool::Pool;
 use crate::client::pool::PoolStats;
 use crate::client::pool::WaiterKey;
+use crate::client::route::pooled_by;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Phase;
@@ -156,7 +157,7 @@ impl Transport {
         let in_flight = InFlight::new(Rc::clone(&exchange), Rc::clone(shared));
         match routed {
             Ok(()) => shared.dispatch(exchange),
-            Err(error) => exchange.complete(Err(error)),
+            Err(error) => shared.refuse(&exchange, error),
         }
         in_flight
     }
@@ -293,12 +294,7 @@ impl Shared {
         match self.checkout(&exchange, self.now()) {
             // The caller has gone.
             None => return,
-            Some(Err(error)) => {
-                if let Some(observers) = &observers {
-                    observers.tell(&Event::Failed { error: &error });
-                }
-                exchange.complete(Err(error));
-            }
+            Some(Err(error)) => self.refuse(&exchange, error),
             Some(Ok(checkout)) => {
                 if let (Checkout::Wait(_), Some(observers)) = (&checkout, &observers) {
                     self.tell_of(&exchange, observers, |origin| Event::Queued { origin });
@@ -307,6 +303,14 @@ impl Shared {
             }
         }
         self.settle();
+    }
+
+    /// The request cannot be sent.
+    fn refuse(&self, exchange: &Exchange, error: Error) {
+        if let Some(observers) = self.observers(exchange) {
+            observers.tell(&Event::Failed { error: &error });
+        }
+        exchange.complete(Err(error));
     }
 
     /// Tells of a request that has no connection yet.
@@ -328,7 +332,7 @@ impl Shared {
     /// A connection, or a place in the queue of the host; `None` when the caller has gone.
     fn checkout(&self, exchange: &Rc<Exchange>, now: Instant) -> Option<Result<Checkout>> {
         exchange.with_request(|request, options| {
-            let origin = origin_of(request.url(), options)?;
+            let origin = pooled_by(origin_of(request.url(), options)?);
             let mut pool = self.pool.borrow_mut();
             Ok(pool.checkout(origin, now, || Rc::clone(exchange)))
         })
@@ -572,15 +576,11 @@ fn origin_of<'a>(url: Option<&'a Url>, options: &'a RequestOptions) -> Result<Or
     };
     let error = match (url.scheme(), url.host_str(), url.port_or_known_default()) {
         ("http", Some(host), Some(port)) => {
-            let origin = OriginRef {
+            return Ok(OriginRef {
                 secure: false,
                 host,
                 port,
-                via: None,
-            };
-            return Ok(match options.via_override() {
-                None => origin,
-                Some(via) => via.pooled(origin),
+                via: options.via_override(),
             });
         }
         ("https", ..) => invalid("this build has no TLS: only http URLs can be fetched"),

@@ -5,15 +5,18 @@ use std::sync::Mutex;
 
 use roundtrip::Result;
 use roundtrip::client::Client;
+use roundtrip::client::RequestOptions;
 use roundtrip::client::RoundTrip;
 use roundtrip::client::Transport;
 use roundtrip::client::TransportOptions;
+use roundtrip::client::observe::Event;
 use roundtrip::client::proxy::Proxies;
 use roundtrip::client::proxy::Proxy;
 use roundtrip::client::proxy::ProxyUrl;
 use roundtrip::error::ErrorKind;
 use roundtrip::error::Phase;
 
+use crate::little::Little;
 use crate::peer::Peer;
 use crate::peer::ok;
 use crate::peer::run;
@@ -152,4 +155,52 @@ fn a_transport_has_none_unless_it_is_told() {
         assert_eq!(response.text().await?, "one http://a.example/");
         Ok(())
     });
+}
+
+#[test]
+fn observers_hear_of_proxies() {
+    let one = named("one");
+    let authority = one.url("").replace("http://", "");
+    let tunnel = Little::before(authority.parse().unwrap());
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let (one_url, tunnel_url) = (one.url(""), tunnel.peer.url(""));
+    run(async {
+        let notes = Arc::clone(&events);
+        let observe = move |event: &Event<'_>| {
+            let note = match event {
+                Event::Wanted { origin } => format!("wanted {}", origin.to_origin()),
+                Event::Tunneled { proxy, .. } => format!("tunneled {proxy}"),
+                Event::Failed { error } => format!("failed {:?}", error.phase()),
+                _ => return,
+            };
+            notes.lock().unwrap().push(note);
+        };
+        let client = Client::builder().observer(observe).no_proxy().build();
+        let by = |proxies: Proxies| {
+            let request = client.get("http://a.example/").build();
+            request.map(|mut request| {
+                RequestOptions::default()
+                    .proxies(proxies)
+                    .put_into(&mut request);
+                request
+            })
+        };
+        let forward = Proxy::http(&one_url)?;
+        client.send(by(forward.into())?).await?.text().await?;
+        let tunnel = Proxy::http(&tunnel_url)?.tunnel();
+        client.send(by(tunnel.into())?).await?.text().await?;
+        let broken = Proxies::from_vars([("HTTP_PROXY", "x://")]);
+        client.send(by(broken)?).await.unwrap_err();
+        Ok(())
+    });
+    let events = events.lock().unwrap().clone();
+    assert_eq!(
+        events,
+        [
+            format!("wanted http://a.example:80 by proxy {one_url}"),
+            format!("wanted http://a.example:80 by tunnel of {tunnel_url}"),
+            format!("tunneled {tunnel_url}"),
+            "failed Some(Proxy)".into(),
+        ]
+    );
 }

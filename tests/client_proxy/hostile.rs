@@ -18,6 +18,7 @@ use roundtrip::net::TcpListener;
 use roundtrip::net::TcpStream;
 use roundtrip::runtime;
 use roundtrip::runtime::Core;
+use roundtrip::simulation::Faults;
 use roundtrip::simulation::Simulation;
 
 const PROXY: &str = "10.0.0.1";
@@ -179,6 +180,90 @@ fn who_stops_waiting_does_not_end_the_tunnel() {
         Ok::<_, Error>(())
     });
     report.unwrap().unwrap();
+}
+
+#[test]
+fn a_core_may_end_within_a_handshake() {
+    for url in [HTTP, SOCKS] {
+        // What is left behind, a descriptor or an operation, fails the run.
+        let report = simulation().run(async {
+            listen(async |_, stream| {
+                read(&stream).await?;
+                runtime::sleep(1_000 * SECOND).await;
+                Ok(())
+            })?;
+            let client = Client::builder().proxy(Proxy::all(url)?.tunnel()).build();
+            let request = client.get("http://a.example/").timeout(SECOND);
+            assert!(request.send().await.unwrap_err().is_timeout());
+            Ok::<_, Error>(())
+        });
+        report.unwrap().unwrap();
+    }
+}
+
+/// Answers both handshakes, each in pieces, and then what is asked through the tunnel.
+async fn working(stream: TcpStream) -> std::io::Result<()> {
+    let mut asked = Vec::new();
+    let mut said = 0;
+    loop {
+        let bytes = read(&stream).await?;
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        asked.extend_from_slice(&bytes);
+        // Each message of a client, and what comes next.
+        let messages: [(&[u8], &[u8]); 4] = [
+            (b"\x05\x01\0", b"\x05\0"),
+            (
+                b"\x05\x01\0\x03\x09a.example\0\x50",
+                b"\x05\0\0\x03\x01x\0\0",
+            ),
+            (
+                b"CONNECT a.example:80 HTTP/1.1\r\nHost: a.example:80\r\n\r\n",
+                b"HTTP/1.1 200 OK\r\n\r\n",
+            ),
+            (b"", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"),
+        ];
+        let is_whole = |message: &[u8]| match message {
+            b"" => said > 0 && asked.starts_with(b"GET / ") && asked.ends_with(b"\r\n\r\n"),
+            message => asked == message,
+        };
+        if let Some((_, answer)) = messages.into_iter().find(|(message, _)| is_whole(message)) {
+            said += 1;
+            asked.clear();
+            let (first, second) = answer.split_at(answer.len() / 2);
+            stream.write_all(first).await?;
+            stream.write_all(second).await?;
+        }
+    }
+}
+
+#[test]
+fn under_faults_an_answer_is_right_or_an_error() {
+    let mut right_count = 0;
+    for seed in 0..100 {
+        for url in [HTTP, SOCKS] {
+            let simulation = Simulation::new(seed).faults(Faults::all());
+            let report = simulation.host("proxy.example", ip(PROXY)).run(async {
+                listen(async |_, stream| working(stream).await)?;
+                let client = Client::builder().proxy(Proxy::all(url)?.tunnel()).build();
+                let mut right_count = 0;
+                for _ in 0..5 {
+                    let sent = client.get("http://a.example/").send().await;
+                    if let Ok(response) = sent
+                        && let Ok(text) = response.text().await
+                    {
+                        assert_eq!(text, "hello");
+                        right_count += 1;
+                    }
+                }
+                Ok::<_, Error>(right_count)
+            });
+            // A listener may fail to begin.
+            right_count += report.unwrap().unwrap_or(0);
+        }
+    }
+    assert!(right_count > 500, "{right_count} of 1,000");
 }
 
 /// Says no for all but the last address of `two.example`.

@@ -15,6 +15,7 @@ use bytes::BytesMut;
 
 use crate::client::dial;
 use crate::client::dial::Dialed;
+use crate::client::observe::Event;
 use crate::client::observe::Observers;
 use crate::client::options::TransportOptions;
 use crate::client::pool::OriginRef;
@@ -96,6 +97,12 @@ pub(in crate::client) async fn dial_tunnel(
         match outcome {
             Ok(()) => {
                 made.connect_time += took;
+                if let Some(observers) = observers {
+                    observers.tell(&Event::Tunneled {
+                        proxy: hop.url(),
+                        time: took,
+                    });
+                }
                 let socket = stream.into_socket()?;
                 return Ok(Dialed { socket, made });
             }
