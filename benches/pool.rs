@@ -1,15 +1,41 @@
 //! The connection pool: cost per operation, which must not grow with the number of idle
-//! connections.
+//! connections; and what it is for: requests over loopback sockets with connections that are
+//! reused, that the client does not keep, and that the server closes.
+//!
+//! ```text
+//!   this thread: in_flight tasks ──► Client ──► pool ──► sockets ──► Server, on its thread
+//! ```
+
+use std::net::SocketAddr;
+use std::sync::OnceLock;
+use std::thread;
 
 use divan::Bencher;
 use divan::black_box;
+use divan::counter::ItemsCount;
+use roundtrip::Client;
+use roundtrip::Request;
+use roundtrip::Response;
+use roundtrip::Result;
+use roundtrip::Router;
+use roundtrip::Server;
 use roundtrip::client::pool::Checkout;
 use roundtrip::client::pool::OriginRef;
 use roundtrip::client::pool::Pool;
 use roundtrip::client::pool::PoolOptions;
+use roundtrip::runtime;
 use roundtrip::runtime::Instant;
+use roundtrip::runtime::Runtime;
+use url::Url;
 
 const IDLE: [usize; 4] = [10, 1_000, 10_000, 100_000];
+
+/// Requests at the same time.
+const IN_FLIGHT: [usize; 2] = [1, 64];
+/// Requests of one task in one iteration: tasks need not wait for each other after each.
+const TURNS: usize = 16;
+/// The answer to all of them.
+const HELLO: &str = "Hello, World!";
 
 fn main() {
     divan::main();
@@ -99,4 +125,75 @@ fn expire(bencher: Bencher<'_, '_>) {
     let (key, _) = pool.connected(dial, 1, now);
     assert!(pool.release(key, now).is_none());
     bencher.bench_local(|| pool.expire(black_box(key), now));
+}
+
+/// A server with one worker, for as long as this process runs.
+fn server() -> SocketAddr {
+    static ADDRESS: OnceLock<SocketAddr> = OnceLock::new();
+    *ADDRESS.get_or_init(|| {
+        let router = Router::new()
+            .get("/", |_: &Request| HELLO)
+            .get("/close", |_: &Request| {
+                Response::new().header("Connection", "close").body(HELLO)
+            });
+        let server = Server::new(router).workers(1).bind("127.0.0.1:0");
+        let server = server.expect("a free port");
+        let address = server.handle().local_addr().expect("it is bound");
+        thread::spawn(move || server.run().expect("it serves"));
+        address
+    })
+}
+
+async fn get(client: Client, url: Url) -> Result<()> {
+    for _ in 0..TURNS {
+        let response = client.get(&url).send().await?;
+        assert_eq!(response.status_code(), 200);
+        assert_eq!(response.bytes().await?, HELLO);
+    }
+    Ok(())
+}
+
+/// Requests in so many tasks side by side, on one core that goes on between the iterations.
+fn requests(bencher: Bencher<'_, '_>, client: Client, path: &str, in_flight: usize) {
+    let url = Url::parse(&format!("http://{}{path}", server())).expect("a URL");
+    let runtime = Runtime::new().expect("io_uring");
+    let iteration = || {
+        let all = runtime.block_on(async {
+            let start = |_| runtime::spawn(get(client.clone(), url.clone()));
+            let tasks: Vec<_> = (0..in_flight).map(start).collect();
+            for task in tasks {
+                task.await??;
+            }
+            Ok::<(), roundtrip::Error>(())
+        });
+        all.expect("the core runs").expect("each is answered");
+    };
+    iteration();
+    bencher
+        .counter(ItemsCount::new(in_flight * TURNS))
+        .bench_local(iteration);
+}
+
+fn pooled(in_flight: usize) -> Client {
+    Client::builder().idle_per_host_max(in_flight).build()
+}
+
+/// Connections serve request after request.
+#[divan::bench(args = IN_FLIGHT)]
+fn request_reused(bencher: Bencher<'_, '_>, in_flight: usize) {
+    requests(bencher, pooled(in_flight), "/", in_flight);
+}
+
+/// The client keeps no connection, and says so. As few as there are port numbers for: each is taken
+/// for a minute.
+#[divan::bench(args = IN_FLIGHT, sample_count = 20, sample_size = 1)]
+fn request_not_kept(bencher: Bencher<'_, '_>, in_flight: usize) {
+    let client = Client::builder().keep_alive(false).build();
+    requests(bencher, client, "/", in_flight);
+}
+
+/// The server answers `Connection: close`. As few as above.
+#[divan::bench(args = IN_FLIGHT, sample_count = 20, sample_size = 1)]
+fn request_closed_by_server(bencher: Bencher<'_, '_>, in_flight: usize) {
+    requests(bencher, pooled(in_flight), "/close", in_flight);
 }

@@ -13,11 +13,10 @@ use url::Url;
 fn main() {
     let load = Load::from_arguments();
     let url = Url::parse(&load.url).expect("a URL");
-    let kept = match load.mode {
-        Mode::New => 0,
-        Mode::Reuse | Mode::Close => load.in_flight,
-    };
-    let client = Client::builder().idle_per_host_max(kept).build();
+    let client = Client::builder()
+        .idle_per_host_max(load.in_flight)
+        .keep_alive(load.mode != Mode::New)
+        .build();
     let runtime = Runtime::new().unwrap_or_else(|error| fail(&error.to_string()));
     client_shared::measure(&load, |phase| {
         let all = runtime.block_on(async {

@@ -4,7 +4,6 @@ use client_shared::Load;
 use client_shared::Mode;
 use client_shared::Turns;
 use client_shared::fail;
-use roundtrip::Client;
 use roundtrip::Result;
 use roundtrip::blocking;
 use url::Url;
@@ -12,11 +11,9 @@ use url::Url;
 fn main() {
     let load = Load::serial_from_arguments();
     let url = Url::parse(&load.url).expect("a URL");
-    let client = Client::builder().idle_per_host_max(match load.mode {
-        Mode::New => 0,
-        Mode::Reuse | Mode::Close => 1,
-    });
-    let client = blocking::Client::from(client.build());
+    let client = blocking::Client::builder()
+        .keep_alive(load.mode != Mode::New)
+        .build();
     client_shared::measure(&load, |phase| {
         let all = requests(&client, &url, phase.turns());
         all.unwrap_or_else(|error| fail(&error.to_string()))
