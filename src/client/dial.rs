@@ -1,17 +1,23 @@
 //! From an origin to a connected socket: look up, connect, or go by another way.
 //!
 //! ```text
-//!   Origin ─┬─ straight ──► resolve ─► connect ─┐
-//!           ├─ Via::Unix ────────────► connect ─┼─► Dialed: socket, address, times
-//!           └─ a proxy ──► straight to that ────┘
+//!   Origin ─┬─ straight ─┬─► resolve ─► may we? ─► connect ─┐
+//!           │            └─► a connector of the user ───────┤
+//!           └─ Via::Unix ────────────► may we? ─► connect ──┴─► Dialed: socket, address, times
 //! ```
 
+mod hooks;
 mod knobs;
+mod public;
 
 use std::cell::Cell;
+use std::future::Future;
+use std::net::IpAddr;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
+use crate::client::dial::hooks::Hooks;
 use crate::client::observe::Event;
 use crate::client::observe::Observers;
 use crate::client::options::TransportOptions;
@@ -25,16 +31,27 @@ use crate::error::ErrorKind;
 use crate::error::Phase;
 use crate::error::Result;
 use crate::net;
+use crate::net::Address;
 use crate::net::Attempts;
 use crate::net::ConnectOptions;
 use crate::net::Socket;
 use crate::runtime;
 use crate::runtime::Core;
 
+pub use crate::client::dial::hooks::ConnectTarget;
+pub use crate::client::dial::hooks::Connector;
+pub use crate::client::dial::hooks::DialTarget;
+pub use crate::client::dial::public::public_addresses_only;
+
 /// How a client finds and reaches hosts. Clones share what was looked up.
 #[derive(Clone, Debug, Default)]
 pub struct DialOptions {
     pub(super) names: Names,
+    pub(super) hooks: Hooks,
+    /// Where connections come from.
+    source: Option<IpAddr>,
+    /// The way that all requests take that choose none.
+    pub(super) via: Option<Via>,
 }
 
 impl DialOptions {
@@ -68,12 +85,10 @@ pub(super) async fn dial(
     observers: Option<&Observers>,
 ) -> Result<Dialed> {
     let origin = origin.borrowed();
+    let target = DialTarget::of(origin);
     match origin.via {
-        None => tcp(origin.host, origin.port, options, observers).await,
-        Some(Via::Unix(path)) => Err(Error::new(
-            ErrorKind::Invalid,
-            format!("{} cannot be dialled", path.display()),
-        )),
+        None => tcp(target, options, observers).await,
+        Some(Via::Unix(path)) => unix(path, target, options).await,
         Some(Via::Forward(hop)) => proxy::dial_proxy(hop, options, observers).await,
         Some(Via::Tunnel(hop)) => proxy::dial_tunnel(hop, origin, options, observers).await,
     }
@@ -81,21 +96,41 @@ pub(super) async fn dial(
 
 /// Looks the host up and connects, all within the connect time-out.
 pub(super) async fn tcp(
-    host: &str,
-    port: u16,
+    target: DialTarget<'_>,
     options: &TransportOptions,
     observers: Option<&Observers>,
 ) -> Result<Dialed> {
     let core = Core::try_current()?;
     let began = core.now();
-    let limit = options.connect_timeout;
-    let watch = Watch::new(observers);
-    let found = look_up(host, port, options, &watch).await?;
+    let dial = &options.dial;
+    if let Some(connecting) = dial.hooks.connect(&target) {
+        let socket = within(options, Phase::Connect, connecting, || {
+            let DialTarget { host, port, .. } = target;
+            format!("the connector did not connect to {host}:{port}")
+        });
+        let socket = socket.await?;
+        net::set_tcp_options(&socket);
+        return Ok(Dialed {
+            made: Made {
+                peer: socket.peer_addr(),
+                resolve_time: Duration::ZERO,
+                connect_time: core.now() - began,
+            },
+            socket,
+        });
+    }
+    let found = look_up(target.host, target.port, options, observers).await?;
     let resolve_time = core.now() - began;
     let connecting = ConnectOptions {
-        deadline: began + limit,
-        timeout: limit,
-        source: None,
+        deadline: began + options.connect_timeout,
+        timeout: options.connect_timeout,
+        source: dial.source,
+    };
+    let watch = Watch {
+        target,
+        hooks: &dial.hooks,
+        observers,
+        has_failed: Cell::new(false),
     };
     let connected = net::race(&found.addresses, connecting, &watch).await;
     if connected.is_err() && watch.has_failed.get() {
@@ -113,80 +148,124 @@ pub(super) async fn tcp(
     })
 }
 
-/// The addresses of a host, at least one, within the connect time-out.
+/// The addresses of a host that somebody else connects to, at least one, within the connect time-out.
+/// Those that may not be connected to are left out.
 pub(super) async fn resolve(
-    host: &str,
-    port: u16,
+    target: DialTarget<'_>,
     options: &TransportOptions,
     observers: Option<&Observers>,
 ) -> Result<Vec<SocketAddr>> {
-    let found = look_up(host, port, options, &Watch::new(observers)).await?;
-    Ok(found.addresses)
+    let mut addresses = look_up(target.host, target.port, options, observers)
+        .await?
+        .addresses;
+    let mut refusal = None;
+    addresses.retain(|address| {
+        let address = &Address::Tcp(*address);
+        let checked = options.dial.hooks.check(&ConnectTarget { target, address });
+        checked
+            .map_err(|error| refusal.get_or_insert(error))
+            .is_ok()
+    });
+    match refusal {
+        Some(refusal) if addresses.is_empty() => Err(refusal),
+        _ => Ok(addresses),
+    }
 }
 
+/// The addresses of a host, at least one, within the connect time-out.
 async fn look_up(
     host: &str,
     port: u16,
     options: &TransportOptions,
-    watch: &Watch<'_>,
+    observers: Option<&Observers>,
 ) -> Result<Found> {
     let core = Core::try_current()?;
     let began = core.now();
-    let limit = options.connect_timeout;
     let names = &options.dial.names;
     let found = match names.find(&core, host, port) {
         Some(found) => found,
         None => {
-            watch.tell(&Event::Resolving { host });
-            let found = runtime::timeout(limit, names.look_up(&core, host, port)).await;
-            found.map_err(|_| {
-                let text = format!("the name was not found within {limit:?} (connect_timeout)");
-                Error::new(ErrorKind::Timeout, text).in_phase(Phase::Resolve)
-            })??
+            tell(observers, &Event::Resolving { host });
+            let looking = names.look_up(&core, host, port);
+            let text = || "the name was not found".to_owned();
+            within(options, Phase::Resolve, looking, text).await?
         }
     };
-    watch.tell(&Event::Resolved {
+    let resolved = Event::Resolved {
         host,
         addresses: &found.addresses,
         time: core.now() - began,
-    });
+    };
+    tell(observers, &resolved);
     Ok(found)
 }
 
-/// Passes attempts on to those who observe.
+/// Connects to a Unix socket, within the connect time-out.
+async fn unix(path: &Path, target: DialTarget<'_>, options: &TransportOptions) -> Result<Dialed> {
+    let core = Core::try_current()?;
+    let began = core.now();
+    options.dial.hooks.check(&ConnectTarget {
+        target,
+        address: &Address::Unix(path.into()),
+    })?;
+    let connecting = net::connect_unix(path);
+    let socket = within(options, Phase::Connect, connecting, || {
+        format!("unix:{} did not answer", path.display())
+    });
+    let socket = socket.await?;
+    let made = Made {
+        connect_time: core.now() - began,
+        ..Made::default()
+    };
+    Ok(Dialed { socket, made })
+}
+
+/// Gives something the connect time-out; `what` did not happen otherwise.
+async fn within<T>(
+    options: &TransportOptions,
+    phase: Phase,
+    future: impl Future<Output = Result<T>>,
+    what: impl FnOnce() -> String,
+) -> Result<T> {
+    let limit = options.connect_timeout;
+    let ended = runtime::timeout(limit, future).await;
+    ended.unwrap_or_else(|_| {
+        let text = format!("{} within {limit:?} (connect_timeout)", what());
+        Err(Error::new(ErrorKind::Timeout, text).in_phase(phase))
+    })
+}
+
+fn tell(observers: Option<&Observers>, event: &Event<'_>) {
+    if let Some(observers) = observers {
+        observers.tell(event);
+    }
+}
+
+/// Asks those who guard, and passes attempts on to those who observe.
 struct Watch<'a> {
+    target: DialTarget<'a>,
+    hooks: &'a Hooks,
     observers: Option<&'a Observers>,
     /// True exactly when an address was tried and did not answer.
     has_failed: Cell<bool>,
 }
 
-impl<'a> Watch<'a> {
-    fn new(observers: Option<&'a Observers>) -> Watch<'a> {
-        Watch {
-            observers,
-            has_failed: Cell::new(false),
-        }
-    }
-
-    fn tell(&self, event: &Event<'_>) {
-        if let Some(observers) = self.observers {
-            observers.tell(event);
-        }
-    }
-}
-
 impl Attempts for Watch<'_> {
     fn begin(&self, address: SocketAddr) -> Result<()> {
-        self.tell(&Event::Connecting { address });
+        self.hooks.check(&ConnectTarget {
+            target: self.target,
+            address: &Address::Tcp(address),
+        })?;
+        tell(self.observers, &Event::Connecting { address });
         Ok(())
     }
 
     fn connected(&self, address: SocketAddr, time: Duration) {
-        self.tell(&Event::Connected { address, time });
+        tell(self.observers, &Event::Connected { address, time });
     }
 
     fn failed(&self, address: SocketAddr, error: &Error) {
         self.has_failed.set(true);
-        self.tell(&Event::ConnectFailed { address, error });
+        tell(self.observers, &Event::ConnectFailed { address, error });
     }
 }

@@ -206,6 +206,11 @@ impl RequestOptions {
         self.rare.as_ref()?.on_informational.as_ref()
     }
 
+    pub(super) fn has_proxies(&self) -> bool {
+        let rare = self.rare.as_ref();
+        rare.is_some_and(|rare| rare.proxies.is_some())
+    }
+
     pub(super) fn proxies_or<'a>(&'a self, default: &'a Proxies) -> &'a Proxies {
         let own = self.rare.as_ref().and_then(|rare| rare.proxies.as_ref());
         own.unwrap_or(default)

@@ -258,7 +258,10 @@ impl<C> RequestBuilder<C> {
         self
     }
 
-    fn with_options(mut self, change: impl FnOnce(RequestOptions) -> RequestOptions) -> Self {
+    pub(super) fn with_options(
+        mut self,
+        change: impl FnOnce(RequestOptions) -> RequestOptions,
+    ) -> Self {
         self.options = change(self.options);
         self
     }

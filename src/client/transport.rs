@@ -267,6 +267,9 @@ impl Shared {
 
     /// Chooses the way of a request, where proxies may be one: calls what the user gave for it.
     fn route(&self, request: &Request, options: &mut RequestOptions) -> Result<()> {
+        if self.options.dial.via.is_some() && !options.has_proxies() {
+            return Ok(());
+        }
         let proxies = options.proxies_or(&self.options.proxies);
         if proxies.is_none() || options.via_override().is_some() {
             return Ok(());
@@ -321,7 +324,7 @@ impl Shared {
         event: impl FnOnce(OriginRef<'_>) -> Event<'_>,
     ) {
         let origin = exchange.with_request(|request, options| {
-            let origin = origin_of(request.url(), options).ok()?;
+            let origin = origin_of(request.url(), options, &self.options).ok()?;
             Some(origin.to_origin())
         });
         if let Some(origin) = origin.flatten() {
@@ -332,7 +335,7 @@ impl Shared {
     /// A connection, or a place in the queue of the host; `None` when the caller has gone.
     fn checkout(&self, exchange: &Rc<Exchange>, now: Instant) -> Option<Result<Checkout>> {
         exchange.with_request(|request, options| {
-            let origin = pooled_by(origin_of(request.url(), options)?);
+            let origin = pooled_by(origin_of(request.url(), options, &self.options)?);
             let mut pool = self.pool.borrow_mut();
             Ok(pool.checkout(origin, now, || Rc::clone(exchange)))
         })
@@ -569,7 +572,11 @@ impl Drop for Dialing {
 }
 
 /// Where a request goes.
-fn origin_of<'a>(url: Option<&'a Url>, options: &'a RequestOptions) -> Result<OriginRef<'a>> {
+fn origin_of<'a>(
+    url: Option<&'a Url>,
+    options: &'a RequestOptions,
+    defaults: &'a TransportOptions,
+) -> Result<OriginRef<'a>> {
     let invalid = |text| Error::new(ErrorKind::Invalid, text);
     let Some(url) = url else {
         return Err(invalid("a request that is sent needs a URL: Request::new"));
@@ -580,7 +587,7 @@ fn origin_of<'a>(url: Option<&'a Url>, options: &'a RequestOptions) -> Result<Or
                 secure: false,
                 host,
                 port,
-                via: options.via_override(),
+                via: options.via_override().or(defaults.dial.via.as_ref()),
             });
         }
         ("https", ..) => invalid("this build has no TLS: only http URLs can be fetched"),

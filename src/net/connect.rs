@@ -208,6 +208,11 @@ pub(super) async fn connect_one(
     }
 }
 
+/// Sets what every connection has.
+pub(crate) fn set_tcp_options(socket: &Socket) {
+    sys::set_tcp_options(socket.raw());
+}
+
 /// A socket on which nothing is in flight any more.
 pub(super) fn owned(socket: Rc<Socket>) -> Result<Socket, Error> {
     Rc::try_unwrap(socket).map_err(|_| Error::new(ErrorKind::Canceled, "the connection is in use"))

@@ -124,6 +124,21 @@ macro_rules! stream {
                 self.0.write_all(bytes.into()).await
             }
 
+            /// The socket itself, for another owner: a connection of
+            /// [`Net`](crate::net::Net), or of a client.
+            ///
+            /// # Errors
+            ///
+            /// A clone of the stream is alive, or an operation of it is in flight.
+            pub fn into_socket(self) -> Result<Socket, Error> {
+                Rc::try_unwrap(self.0.socket).map_err(|_| {
+                    Error::new(
+                        ErrorKind::Canceled,
+                        "the socket is still read or written by another future",
+                    )
+                })
+            }
+
             /// Ends our side: the peer reads the end after what was sent.
             pub fn shutdown_write(&self) {
                 sys::shutdown(self.0.socket.raw(), Shutdown::Write);
@@ -164,20 +179,6 @@ impl TcpStream {
         TcpStream(Stream {
             core,
             socket: Rc::new(socket),
-        })
-    }
-
-    /// The socket, for the connection that goes on with it: see `Net::open`.
-    ///
-    /// # Errors
-    ///
-    /// A clone of the stream is alive, or an operation of it is in flight.
-    pub(crate) fn into_socket(self) -> Result<Socket, Error> {
-        Rc::try_unwrap(self.0.socket).map_err(|_| {
-            Error::new(
-                ErrorKind::Canceled,
-                "the socket is still read or written by another future",
-            )
         })
     }
 

@@ -1,6 +1,11 @@
 //! How connections are made, on the real kernel. What time decides is in `tests/dialing`.
 
+use std::io::BufReader;
+use std::io::Write;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicUsize;
@@ -8,10 +13,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use roundtrip::client::Client;
+use roundtrip::client::dial::DialTarget;
+use roundtrip::net::Socket;
 use roundtrip::runtime;
 
 use crate::peer::Peer;
 use crate::peer::ok;
+use crate::peer::read_request;
 use crate::peer::run;
 use crate::peer::until;
 
@@ -77,4 +85,70 @@ fn names_of_the_system_and_names_set_by_hand() {
     let addresses: [SocketAddr; 1] = [peer.address()];
     let error = Client::builder().resolve_to("not a host", None, addresses);
     assert!(error.unwrap_err().to_string().contains("resolve_to"));
+}
+
+#[test]
+fn connections_come_from_the_local_address() {
+    let peer = Peer::start(|_, mut socket| {
+        let from = socket.peer_addr().unwrap().ip().to_string();
+        let mut reader = BufReader::new(socket.try_clone().unwrap());
+        read_request(&mut reader, 0, 0);
+        socket.write_all(&ok(from)).unwrap();
+    });
+    run(async {
+        let from = "127.0.0.2".parse().unwrap();
+        let client = Client::builder().local_address(from).build();
+        let text = client.get(peer.url("/")).send().await?.text().await?;
+        assert_eq!(text, "127.0.0.2");
+        Ok(())
+    });
+}
+
+#[test]
+fn unix_sockets() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let listener = UnixListener::bind(&path).unwrap();
+    let answering = std::thread::spawn(move || {
+        let (mut socket, _) = listener.accept().unwrap();
+        let mut reader = BufReader::new(socket.try_clone().unwrap());
+        let mut index = 0;
+        while let Some(seen) = read_request(&mut reader, 0, index) {
+            let answer = format!("{} {}", seen.fields["host"], seen.line);
+            socket.write_all(&ok(answer)).unwrap();
+            index += 1;
+        }
+        index
+    });
+    run(async {
+        let client = Client::new();
+        for _ in 0..2 {
+            let request = client.get("http://docker/info").unix_socket(&path);
+            let text = request.send().await?.text().await?;
+            assert_eq!(text, "docker GET /info HTTP/1.1");
+        }
+        Ok(())
+    });
+    assert_eq!(answering.join().unwrap(), 2);
+}
+
+#[test]
+fn a_connector_gives_any_socket() {
+    let client = Client::builder()
+        .connector(async |target: &DialTarget<'_>| {
+            let host = target.host().to_owned();
+            let (ours, mut theirs) = UnixStream::pair()?;
+            std::thread::spawn(move || {
+                let mut reader = BufReader::new(theirs.try_clone().unwrap());
+                read_request(&mut reader, 0, 0);
+                theirs.write_all(&ok(host)).unwrap();
+            });
+            Ok(Socket::from_owned(OwnedFd::from(ours)))
+        })
+        .build();
+    run(async {
+        let response = client.get("http://nowhere.example/").send().await?;
+        assert_eq!(response.text().await?, "nowhere.example");
+        Ok(())
+    });
 }

@@ -1,14 +1,22 @@
 //! Settings of a client: how hosts are found and reached.
 //!
 //! ```text
-//!   resolver · resolve_to · dns_cache_age ──► addresses ──► connection
+//!   resolver · resolve_to · dns_cache_age ──► addresses ─┬─► connection
+//!   on_connect · local_address ──────────────────────────┤
+//!   connector · unix_socket ─────────────────────────────┘
 //! ```
 
+use std::net::IpAddr;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::client::ClientBuilder;
+use crate::client::RequestBuilder;
 use crate::client::Resolver;
+use crate::client::dial::ConnectTarget;
+use crate::client::dial::Connector;
+use crate::client::route::Via;
 use crate::error::Result;
 
 /// How hosts are found and reached.
@@ -82,5 +90,99 @@ impl<C> ClientBuilder<C> {
         let names = &mut self.transport.dial.names;
         names.set_addresses(host, port, addresses)?;
         Ok(self)
+    }
+
+    /// The address of this machine that connections come from; the kernel's choice by default.
+    /// Addresses of the other family are not tried then.
+    pub fn local_address(mut self, address: IpAddr) -> Self {
+        self.transport.dial.source = Some(address);
+        self
+    }
+
+    /// Called with every address just before it is connected to; an error refuses it, as if nobody
+    /// had answered there, and is the request's where no address is left. It runs on the core that
+    /// dials, for every dial: those of redirects and retries too, but not for requests that use a
+    /// connection that is open. Several are asked in turn.
+    ///
+    /// A guard against URLs that lead into your own network is one line:
+    /// `.on_connect(public_addresses_only)`, see
+    /// [`public_addresses_only`](crate::client::dial::public_addresses_only).
+    ///
+    /// ```
+    /// use roundtrip::Client;
+    /// use roundtrip::Error;
+    /// use roundtrip::client::dial::ConnectTarget;
+    /// use roundtrip::error::ErrorKind;
+    ///
+    /// let client = Client::builder()
+    ///     .on_connect(|target: &ConnectTarget<'_>| match target.port() {
+    ///         80 | 443 => Ok(()),
+    ///         port => Err(Error::new(ErrorKind::Invalid, format!("no port {port}, please"))),
+    ///     })
+    ///     .build();
+    /// # drop(client);
+    /// ```
+    pub fn on_connect(
+        mut self,
+        guard: impl Fn(&ConnectTarget<'_>) -> Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        self.transport.dial.hooks.add_guard(guard);
+        self
+    }
+
+    /// What makes connections, instead of looking up and connecting: a [`Connector`], or a closure
+    /// `async |target: &DialTarget<'_>| -> Result<Socket>`. Neither [`on_connect`] nor
+    /// [`local_address`] apply to it.
+    ///
+    /// [`on_connect`]: ClientBuilder::on_connect
+    /// [`local_address`]: ClientBuilder::local_address
+    ///
+    /// ```
+    /// use std::os::fd::OwnedFd;
+    ///
+    /// use roundtrip::Client;
+    /// use roundtrip::client::dial::DialTarget;
+    /// use roundtrip::net::Socket;
+    ///
+    /// let client = Client::builder()
+    ///     .connector(async |_target: &DialTarget<'_>| {
+    ///         // One end of a pair; somebody answers at the other.
+    ///         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+    ///         drop(theirs);
+    ///         Ok(Socket::from_owned(OwnedFd::from(ours)))
+    ///     })
+    ///     .build();
+    /// # drop(client);
+    /// ```
+    pub fn connector(mut self, connector: impl Connector) -> Self {
+        self.transport.dial.hooks.set_connector(connector);
+        self
+    }
+
+    /// Sends every request to the Unix socket at `path` (curl's `--unix-socket`), whatever the host
+    /// of its URL: that is what the request names. A request may choose another one
+    /// ([`RequestBuilder::unix_socket`](crate::client::RequestBuilder::unix_socket)).
+    pub fn unix_socket(mut self, path: impl AsRef<Path>) -> Self {
+        self.transport.dial.via = Some(Via::Unix(path.as_ref().into()));
+        self
+    }
+}
+
+impl<C> RequestBuilder<C> {
+    /// Sends the request to the Unix socket at `path` (curl's `--unix-socket`), whatever the host of
+    /// its URL: that is what the request names. Redirects stay there.
+    ///
+    /// ```no_run
+    /// # use roundtrip::Client;
+    /// # roundtrip::block_on(async {
+    /// let request = Client::new().get("http://docker/containers/json");
+    /// let text = request.unix_socket("/run/docker.sock").send().await?.text().await?;
+    /// # Ok::<(), roundtrip::Error>(())
+    /// # })?;
+    /// # Ok::<(), roundtrip::Error>(())
+    /// ```
+    pub fn unix_socket(self, path: impl AsRef<Path>) -> Self {
+        let via = Via::Unix(path.as_ref().into());
+        self.with_options(|options| options.via(via))
     }
 }

@@ -190,7 +190,7 @@ impl Scheme {
         }
     }
 
-    fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Scheme::Http => "http",
             Scheme::Socks5 => "socks5",

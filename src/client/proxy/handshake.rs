@@ -7,13 +7,13 @@
 //! ```
 //! All handshakes of one dial share one time-out.
 
-use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
 use bytes::BytesMut;
 
 use crate::client::dial;
+use crate::client::dial::DialTarget;
 use crate::client::dial::Dialed;
 use crate::client::observe::Event;
 use crate::client::observe::Observers;
@@ -32,6 +32,7 @@ use crate::error::Result;
 use crate::http::head::HeadLimits;
 use crate::limits::PROXY_RECV_BYTES;
 use crate::limits::SOCKS_ADDRESSES_MAX;
+use crate::net;
 use crate::net::TcpStream;
 use crate::runtime;
 use crate::runtime::Core;
@@ -62,7 +63,13 @@ pub(in crate::client) async fn dial_proxy(
     observers: Option<&Observers>,
 ) -> Result<Dialed> {
     let url = hop.url();
-    let dialed = dial::tcp(url.host(), url.port(), options, observers).await;
+    let target = DialTarget {
+        scheme: url.scheme().as_str(),
+        host: url.host(),
+        port: url.port(),
+        is_proxy: true,
+    };
+    let dialed = dial::tcp(target, options, observers).await;
     dialed.map_err(|error| {
         Error::new(error.kind(), format!("cannot reach the proxy {hop}"))
             .in_phase(Phase::Proxy)
@@ -119,14 +126,14 @@ async fn destinations(
     options: &TransportOptions,
     observers: Option<&Observers>,
 ) -> Result<Vec<Destination>> {
-    let bare = origin.host.trim_matches(['[', ']']);
-    if let Ok(ip) = bare.parse::<IpAddr>() {
-        return Ok(vec![Destination::Address(SocketAddr::new(ip, origin.port))]);
-    }
     if hop.url().scheme() != Scheme::Socks5 {
-        return Ok(vec![Destination::Name(origin.host.into(), origin.port)]);
+        return Ok(vec![match net::literal(origin.host) {
+            Some(ip) => Destination::Address(SocketAddr::new(ip, origin.port)),
+            None => Destination::Name(origin.host.into(), origin.port),
+        }]);
     }
-    let addresses = dial::resolve(origin.host, origin.port, options, observers).await?;
+    let target = DialTarget::of(origin);
+    let addresses = dial::resolve(target, options, observers).await?;
     let all = addresses.into_iter().map(Destination::Address);
     Ok(all.take(SOCKS_ADDRESSES_MAX).collect())
 }

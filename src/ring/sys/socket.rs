@@ -58,6 +58,11 @@ impl Socket {
         Socket(unsafe { Descriptor::from_raw(fd) })
     }
 
+    /// The peer's address; `None` for sockets that are not TCP, or not connected any more.
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        peer_addr(self.raw())
+    }
+
     /// The same socket by another descriptor (dup(2)).
     pub fn duplicate(&self) -> io::Result<Socket> {
         self.0.duplicate().map(Socket)
