@@ -13,7 +13,6 @@ use serde::Serialize;
 
 use crate::client::multipart::Form;
 use crate::client::request::RequestBuilder;
-#[cfg(feature = "json")]
 use crate::error::Error;
 use crate::error::Result;
 use crate::fs;
