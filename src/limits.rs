@@ -332,6 +332,22 @@ pub const JAR_COOKIES_MAX: usize = 3_000;
 pub const COOKIE_AGE_MAX: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 /// Bytes of a file of cookies: what a full jar of the longest cookies writes, and room for comments.
 pub const JAR_FILE_BYTES_MAX: u64 = 32 * 1024 * 1024;
+/// Attempts of one request under a retry policy, with the first.
+pub const RETRY_ATTEMPTS_MAX: u32 = 3;
+/// The longest wait before the second attempt; doubled before each further one.
+pub const RETRY_DELAY_FIRST: Duration = Duration::from_millis(100);
+/// The longest wait before any attempt.
+pub const RETRY_DELAY_MAX: Duration = Duration::from_secs(10);
+/// The longest `Retry-After` that is waited for: longer than that, the caller knows better.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
+/// Retries per hundred requests (the default of Finagle).
+pub const RETRY_BUDGET_PERCENT: u32 = 20;
+/// Retries per second beside that, for clients that send little.
+pub const RETRY_BUDGET_PER_SECOND: u32 = 1;
+/// Retries that may be saved up: a long calm must not become a storm.
+pub const RETRY_BUDGET_SAVED_MAX: u32 = 100;
+/// Bytes of a URL in the log of a client; the rest is cut.
+pub const LOG_URL_BYTES_MAX: usize = 2 * 1024;
 /// Redirects followed before giving up.
 pub const REDIRECTS_MAX: usize = 10;
 /// For a proxy to make a tunnel: it connects to the origin meanwhile (net/http's cap).

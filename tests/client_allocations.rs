@@ -13,6 +13,7 @@ use http::Method;
 use roundtrip::Client;
 use roundtrip::Request;
 use roundtrip::Result;
+use roundtrip::client::Next;
 use roundtrip::client::Transport;
 use roundtrip::client::TransportOptions;
 use roundtrip::runtime;
@@ -126,4 +127,33 @@ fn the_client_allocates_twice_beside_the_url_that_it_is_given() {
     })
     .unwrap();
     assert!(counted <= 2 * MEASURED as u64, "{counted} for {MEASURED}");
+}
+
+/// The URL that is kept for the response, one box, and the URL of the copy for a redirect.
+#[test]
+fn a_middleware_allocates_once_beside_the_copy_for_a_redirect() {
+    let count = |redirects_max: usize| {
+        let url = peer(b"HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\nHello, World!");
+        runtime::block_on(async {
+            let client = Client::builder()
+                .redirects_max(redirects_max)
+                .wrap(async |request: Request, next: Next| next.run(request).await)
+                .build();
+            let urls = vec![url; WARM_UP + MEASURED];
+            let mut before = 0;
+            for (index, url) in urls.into_iter().enumerate() {
+                if index == WARM_UP {
+                    before = allocations();
+                }
+                let response = client.get(url).send().await?;
+                assert_eq!(response.bytes().await?, "Hello, World!");
+            }
+            Ok::<_, roundtrip::Error>(allocations() - before)
+        })
+        .unwrap()
+    };
+    let measured = MEASURED as u64;
+    let (without, with) = (count(0), count(10));
+    assert!(without <= 2 * measured, "{without} for {measured}");
+    assert!(with <= 3 * measured, "{with} for {measured}");
 }

@@ -5,6 +5,7 @@
 //! ```
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -13,18 +14,25 @@ use url::Url;
 
 use crate::client::Client;
 use crate::client::IntoUrl;
+use crate::client::chain::Around;
 use crate::client::decompress::Decompression;
 #[cfg(feature = "cookies")]
 use crate::client::jar::Jar;
+use crate::client::middleware;
+use crate::client::middleware::RetryPolicy;
 use crate::client::observe::Event;
 use crate::client::observe::Observer;
 use crate::client::options::TransportOptions;
 use crate::client::proxy::Proxies;
 use crate::client::proxy::Proxy;
+use crate::client::round_trip::Next;
+use crate::client::round_trip::RoundTrip;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::http::headers::Headers;
+use crate::http::request::Request;
+use crate::http::response::Response;
 use crate::limits::REDIRECTS_MAX;
 
 /// What a client was built with.
@@ -43,6 +51,7 @@ pub(super) struct Config {
     pub(super) base_url: Option<Url>,
     #[cfg(feature = "cookies")]
     pub(super) jar: Option<Jar>,
+    pub(super) around: Around,
 }
 
 /// Settings of a client; all bounds hold per core. `C` is the client that is built:
@@ -61,6 +70,7 @@ pub struct ClientBuilder<C = Client> {
     base_url: Option<Url>,
     #[cfg(feature = "cookies")]
     jar: Option<Jar>,
+    around: Around,
 }
 
 impl ClientBuilder {
@@ -86,6 +96,7 @@ impl<C> ClientBuilder<C> {
             base_url: None,
             #[cfg(feature = "cookies")]
             jar: None,
+            around: Around::default(),
         }
     }
 
@@ -108,6 +119,7 @@ impl<C> ClientBuilder<C> {
             base_url: self.base_url,
             #[cfg(feature = "cookies")]
             jar: self.jar,
+            around: self.around,
         };
         Client::with_config(config).into()
     }
@@ -200,6 +212,90 @@ impl<C> ClientBuilder<C> {
         }
         self.user_agent = (!agent.is_empty()).then(|| agent.into());
         Ok(self)
+    }
+
+    /// Puts middleware around the transport: `make` is called once per core, when the client is
+    /// first used there, with what it stands around. What is registered first is outermost. See
+    /// [`middleware`](crate::client::middleware) for what there is and what it sees.
+    ///
+    /// ```
+    /// use roundtrip::Client;
+    /// use roundtrip::Request;
+    /// use roundtrip::Result;
+    /// use roundtrip::Response;
+    /// use roundtrip::client::Next;
+    /// use roundtrip::client::RoundTrip;
+    ///
+    /// struct Numbered {
+    ///     next: Next,
+    ///     requests: std::cell::Cell<u64>,
+    /// }
+    ///
+    /// impl RoundTrip for Numbered {
+    ///     async fn round_trip(&self, mut request: Request) -> Result<Response> {
+    ///         self.requests.set(self.requests.get() + 1);
+    ///         request.headers_mut().append("X-Number", self.requests.get().to_string())?;
+    ///         self.next.run(request).await
+    ///     }
+    /// }
+    ///
+    /// let client = Client::builder()
+    ///     .middleware(|next| Numbered { next, requests: Default::default() })
+    ///     .build();
+    /// # let _ = client;
+    /// ```
+    pub fn middleware<R: RoundTrip + 'static>(
+        mut self,
+        make: impl Fn(Next) -> R + Send + Sync + 'static,
+    ) -> Self {
+        self.around.push(make);
+        self
+    }
+
+    /// As [`middleware`](ClientBuilder::middleware), from an asynchronous closure that is given
+    /// each request, and what it stands around.
+    ///
+    /// ```
+    /// use roundtrip::Client;
+    /// use roundtrip::Request;
+    /// use roundtrip::client::Next;
+    ///
+    /// let client = Client::builder()
+    ///     .wrap(async |request: Request, next: Next| {
+    ///         let url = request.url().cloned();
+    ///         let response = next.run(request).await?;
+    ///         println!("{url:?}: {}", response.status_code());
+    ///         Ok(response)
+    ///     })
+    ///     .build();
+    /// # let _ = client;
+    /// ```
+    pub fn wrap<F>(self, around: F) -> Self
+    where
+        F: AsyncFn(Request, Next) -> Result<Response> + Send + Sync + 'static,
+    {
+        let around = Arc::new(around);
+        self.middleware(move |next| {
+            let around = Arc::clone(&around);
+            async move |request: Request| around(request, next.clone()).await
+        })
+    }
+
+    /// Sends requests again that may do better a moment later, by this policy: middleware, as
+    /// [`middleware::retry`](crate::client::middleware::retry()).
+    pub fn retry(self, policy: RetryPolicy) -> Self {
+        self.middleware(middleware::retry(policy))
+    }
+
+    /// Sends requests by something else than connections of its own: `make` is called once per
+    /// core. Middleware stands around it; time-outs, pool and limits of connections do not count.
+    /// For tests: [`Client::fake`].
+    pub fn transport<R: RoundTrip + 'static>(
+        mut self,
+        make: impl Fn() -> R + Send + Sync + 'static,
+    ) -> Self {
+        self.around.set_base(make);
+        self
     }
 
     /// Whether codings are asked for and decoded: `gzip`, `br` and `zstd`, as far as these features

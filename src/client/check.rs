@@ -17,7 +17,9 @@ use crate::runtime::Core;
 pub(crate) fn check(core: &Rc<Core>) {
     if let Some(transports) = core.find_local::<Transports>() {
         for entry in transports.all.borrow().iter() {
-            entry.transport.check();
+            if let Some(transport) = entry.chain.transport() {
+                transport.check();
+            }
         }
     }
 }

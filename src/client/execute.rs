@@ -1,28 +1,17 @@
 //! What a client does around its transport, for one request: its chain of redirects.
 //!
 //! ```text
-//!   request ─► prepare ─► transport ─► response ─► redirect? ── no ──► the caller
-//!                ▲        (retries)                   │
-//!                └────────── next request ◄───────────┘
+//!   request ─► prepare ─► chain ─► response ─► redirect? ── no ──► the caller
+//!                ▲   (middleware, transport)      │
+//!                └────────── next request ◄───────┘
 //! ```
 
-use std::future::Future;
-use std::future::poll_fn;
-use std::pin::Pin;
-use std::pin::pin;
-use std::task::Poll;
-use std::time::Duration;
-
 use crate::client::Client;
-use crate::client::InFlight;
 use crate::client::RequestOptions;
 #[cfg(feature = "cookies")]
 use crate::client::cookies::ChainCookies;
 use crate::client::credentials;
-use crate::client::failure::own_connect_timeout;
 use crate::client::failure::redacted;
-use crate::client::failure::total_timeout;
-use crate::client::options::TotalTime;
 use crate::client::redirect;
 use crate::error::Error;
 use crate::error::ErrorKind;
@@ -30,7 +19,6 @@ use crate::error::Phase;
 use crate::error::Result;
 use crate::http::request::Request;
 use crate::http::response::Response;
-use crate::runtime;
 use crate::runtime::Core;
 
 impl Client {
@@ -40,12 +28,10 @@ impl Client {
         mut options: RequestOptions,
     ) -> Result<Response> {
         let core = Core::try_current()?;
-        let transport = self.transport(&core);
+        let chain = self.chain(&core);
         options.begin(core.now(), self.config.timeout);
         self.add_defaults(&mut request)?;
-        let total = options.total;
         let may_decode = self.config.decompression.ask(&mut request);
-        let connect = options.own_connect_timeout();
         let mut redirects_count = 0;
         #[cfg(feature = "cookies")]
         let mut cookies = ChainCookies::begin(self.config.jar.as_ref(), &request);
@@ -59,14 +45,12 @@ impl Client {
             let method = request.method().clone();
             let is_replayable = request.body().is_replayable();
             let follows = self.config.redirects_max > 0;
-            let mut in_flight = transport.send_with(request, options.clone(), follows);
+            let sending = chain.send(request, &options, follows);
             let for_url = |error: Error| match &url {
                 Some(url) if error.url().is_none() => error.for_url(redacted(url)),
                 _ => error,
             };
-            let mut response = within(&mut in_flight, total, connect)
-                .await
-                .map_err(for_url)?;
+            let (mut response, mut sent) = sending.await.map_err(for_url)?;
             #[cfg(feature = "cookies")]
             if let Some(cookies) = &mut cookies {
                 cookies.take(&response, core.wall_seconds());
@@ -76,7 +60,7 @@ impl Client {
                 let status = response.status_code();
                 let redirect = redirect::decide(&method, url, status, location).map_err(for_url)?;
                 let next = redirect.filter(|to| is_replayable || !to.keeps_body);
-                if let (Some(redirect), Some(mut again)) = (next, in_flight.take_request()) {
+                if let (Some(redirect), Some(mut again)) = (next, sent.take_request()) {
                     redirects_count += 1;
                     if redirects_count > self.config.redirects_max {
                         return Err(for_url(too_many_redirects(self.config.redirects_max)));
@@ -128,38 +112,6 @@ impl Client {
             assert!(added.is_ok(), "the User-Agent was checked");
         }
     }
-}
-
-/// Waits for the response head, no longer than the caller's time for everything, and for a connection
-/// no longer than the caller's time for that.
-async fn within(
-    in_flight: &mut InFlight,
-    total: Option<TotalTime>,
-    connect: Option<Duration>,
-) -> Result<Response> {
-    if let Some(limit) = connect {
-        // The time for everything may be over before: then that is what is told, below.
-        let now = Core::try_current()?.now();
-        let left = total.map_or(limit, |total| limit.min(total.deadline - now));
-        let connected = runtime::timeout(left, poll_fn(|cx| in_flight.poll_connected(cx))).await;
-        if connected.is_err() && left == limit {
-            return Err(own_connect_timeout(limit, in_flight.phase()));
-        }
-    }
-    let Some(total) = total else {
-        return in_flight.await;
-    };
-    let mut sleep = pin!(runtime::sleep_until(total.deadline));
-    poll_fn(|cx| {
-        if let Poll::Ready(outcome) = Pin::new(&mut *in_flight).poll(cx) {
-            return Poll::Ready(outcome);
-        }
-        if sleep.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Err(total_timeout(total.timeout, in_flight.phase())));
-        }
-        Poll::Pending
-    })
-    .await
 }
 
 fn too_many_redirects(max: usize) -> Error {

@@ -2,9 +2,12 @@
 //!
 //! ```text
 //!   Client ── configuration and an id: Clone + Send + Sync
-//!     │  redirects, time for everything, User-Agent, credentials of the URL
+//!     │  redirects, time for everything, User-Agent, credentials of the URL, decompression
 //!     ▼
-//!   Transport ── one per core and client: pool, dials, retries       (RoundTrip: the seam)
+//!   middleware ── logging, retries, … : sees each request as it is sent  (RoundTrip: the seam)
+//!     │
+//!     ▼
+//!   Transport ── one per core and client: pool, dials               (a RoundTrip too)
 //!     │
 //!     ▼
 //!   connection ── one exchange at a time (http::fetch) over net
@@ -31,6 +34,7 @@
 
 pub mod blocking;
 mod builder;
+mod chain;
 #[cfg(feature = "simulation")]
 mod check;
 mod connection;
@@ -46,6 +50,7 @@ mod execute;
 mod failure;
 #[cfg(feature = "cookies")]
 pub mod jar;
+pub mod middleware;
 pub mod multipart;
 pub mod observe;
 mod options;
@@ -54,6 +59,7 @@ pub mod proxy;
 mod redirect;
 mod request;
 mod resolve;
+mod round_trip;
 pub mod route;
 mod transport;
 mod tunnel;
@@ -69,6 +75,7 @@ use ::http::Method;
 use url::Url;
 
 use crate::client::builder::Config;
+use crate::client::chain::Chain;
 use crate::client::request::into_url;
 use crate::error::Error;
 use crate::error::Result;
@@ -81,12 +88,14 @@ pub use crate::client::builder::ClientBuilder;
 pub(crate) use crate::client::check::check;
 pub use crate::client::dial::DialOptions;
 pub use crate::client::exchange::InFlight;
+pub use crate::client::middleware::RetryPolicy;
 pub use crate::client::options::RequestOptions;
 pub use crate::client::options::TransportOptions;
 pub use crate::client::request::RequestBuilder;
 pub use crate::client::request::into_url::IntoUrl;
 pub use crate::client::resolve::Resolver;
-pub use crate::client::transport::RoundTrip;
+pub use crate::client::round_trip::Next;
+pub use crate::client::round_trip::RoundTrip;
 pub use crate::client::transport::Transport;
 pub use crate::client::transport::TransportStats;
 
@@ -176,17 +185,49 @@ impl Client {
         self.execute(request, options).await
     }
 
+    /// A client for tests, without a network: what `answer` makes of a request is its response.
+    /// All that is above the connections is as ever: redirects, time-outs, decompression.
+    ///
+    /// ```
+    /// use roundtrip::Client;
+    /// use roundtrip::Request;
+    /// use roundtrip::Response;
+    ///
+    /// let client = Client::fake(async |request: Request| {
+    ///     Ok(Response::new().body(format!("{} {}", request.method(), request.target())))
+    /// });
+    /// let text = roundtrip::block_on(async {
+    ///     client.get("http://any.example/path?query").send().await?.text().await
+    /// })?;
+    /// assert_eq!(text, "GET /path?query");
+    /// # Ok::<(), roundtrip::Error>(())
+    /// ```
+    ///
+    /// With other settings: [`ClientBuilder::transport`].
+    pub fn fake<F>(answer: F) -> Client
+    where
+        F: AsyncFn(Request) -> Result<Response> + Send + Sync + 'static,
+    {
+        let answer = Arc::new(answer);
+        let make = move || {
+            let answer = Arc::clone(&answer);
+            async move |request: Request| answer(request).await
+        };
+        ClientBuilder::new().transport(make).build()
+    }
+
     /// Counts of this client's connections on this thread's core; `None` when there were none.
     pub fn stats(&self) -> Option<TransportStats> {
         let core = Core::current()?;
-        let transport = core.find_local::<Transports>()?.find(self.config.id)?;
-        Some(transport.stats())
+        let chain = core.find_local::<Transports>()?.find(self.config.id)?;
+        Some(chain.transport()?.stats())
     }
 
     /// Closes this client's connections that rest on this thread's core.
     pub fn close_idle(&self) {
         let transports = Core::current().and_then(|core| core.find_local::<Transports>());
-        if let Some(transport) = transports.and_then(|all| all.find(self.config.id)) {
+        let chain = transports.and_then(|all| all.find(self.config.id));
+        if let Some(transport) = chain.as_ref().and_then(Chain::transport) {
             transport.close_idle();
         }
     }
@@ -196,14 +237,14 @@ impl Client {
         into_url::resolve(url, self.config.base_url.as_ref())
     }
 
-    fn transport(&self, core: &Rc<Core>) -> Transport {
+    fn chain(&self, core: &Rc<Core>) -> Chain {
         let transports = core.local(|_| Rc::new(Transports::default()));
-        if let Some(transport) = transports.find(self.config.id) {
-            return transport;
+        if let Some(chain) = transports.find(self.config.id) {
+            return chain;
         }
-        let transport = Transport::on(core, self.config.transport.clone());
-        transports.add(&self.config, transport.clone());
-        transport
+        let chain = Chain::on(core, &self.config.transport, &self.config.around);
+        transports.add(&self.config, chain.clone());
+        chain
     }
 }
 
@@ -248,25 +289,25 @@ struct Transports {
 struct Entry {
     id: u64,
     client: Weak<Config>,
-    transport: Transport,
+    chain: Chain,
 }
 
 impl Transports {
-    fn find(&self, id: u64) -> Option<Transport> {
+    fn find(&self, id: u64) -> Option<Chain> {
         let all = self.all.borrow();
         let entry = all.iter().find(|entry| entry.id == id)?;
-        Some(entry.transport.clone())
+        Some(entry.chain.clone())
     }
 
     /// Adds one, and drops those whose clients are gone.
-    fn add(&self, config: &Arc<Config>, transport: Transport) {
+    fn add(&self, config: &Arc<Config>, chain: Chain) {
         let is_gone = |entry: &mut Entry| entry.client.strong_count() == 0;
         let gone: Vec<Entry> = self.all.borrow_mut().extract_if(.., is_gone).collect();
         drop(gone);
         self.all.borrow_mut().push(Entry {
             id: config.id,
             client: Arc::downgrade(config),
-            transport,
+            chain,
         });
     }
 

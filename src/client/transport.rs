@@ -10,7 +10,6 @@
 
 use std::cell::Cell;
 use std::cell::RefCell;
-use std::future::Future;
 use std::rc::Rc;
 use std::rc::Weak;
 
@@ -19,6 +18,7 @@ use bytes::Bytes;
 use bytes::BytesMut;
 use url::Url;
 
+use crate::client::chain;
 use crate::client::connection::Connection;
 use crate::client::connection::Slot;
 use crate::client::dial;
@@ -39,6 +39,7 @@ use crate::client::pool::OriginRef;
 use crate::client::pool::Pool;
 use crate::client::pool::PoolStats;
 use crate::client::pool::WaiterKey;
+use crate::client::round_trip::RoundTrip;
 use crate::client::route::pooled_by;
 use crate::error::Error;
 use crate::error::ErrorKind;
@@ -52,14 +53,6 @@ use crate::net::Net;
 use crate::runtime;
 use crate::runtime::Core;
 use crate::runtime::Instant;
-
-/// The seam of the client: anything that turns a request into a response. What wraps one (logging,
-/// authentication, a fake for tests) is one itself. The future is polled on one thread and need
-/// not be `Send`.
-pub trait RoundTrip {
-    /// Sends one request, without following redirects. A status is not an error.
-    fn round_trip(&self, request: Request) -> impl Future<Output = Result<Response>>;
-}
 
 /// Connections of one core, pooled: one request in, one response out. Cheap to clone; clones share
 /// the pool. Dropped with its last clone, it closes what rests.
@@ -220,8 +213,14 @@ impl Transport {
 }
 
 impl RoundTrip for Transport {
-    fn round_trip(&self, request: Request) -> impl Future<Output = Result<Response>> {
-        self.send(request)
+    async fn round_trip(&self, mut request: Request) -> Result<Response> {
+        let mut options = RequestOptions::take_from(&mut request);
+        options.begin(self.owner.shared.now(), None);
+        chain::head_of(
+            &mut self.send_with(request, options.clone(), false),
+            &options,
+        )
+        .await
     }
 }
 

@@ -476,7 +476,7 @@ impl Request {
     }
 
     /// A second request with the same head and, where that is possible without reading it, the
-    /// same body; `None` where it is not. Extensions and parameters are left out.
+    /// same body, and clones of its extensions; `None` where it is not. Parameters are left out.
     pub fn try_clone(&self) -> Option<Request> {
         let inner = self.inner();
         let body = inner.body.try_clone()?;
@@ -487,6 +487,7 @@ impl Request {
         copy.headers = inner.headers.clone();
         copy.body = body;
         copy.url = inner.url.clone();
+        copy.extensions = inner.extensions.clone();
         copy.addresses = Addresses::Known {
             peer: self.peer_addr(),
             local: self.local_addr(),

@@ -12,8 +12,11 @@ mod exchanges;
 mod expectations;
 mod failures;
 mod hostile;
+mod middleware;
 mod observers;
 mod peer;
 mod pool;
 mod redirects;
+#[cfg(feature = "simulation")]
+mod retry;
 mod upgrades;
