@@ -86,6 +86,8 @@ pub(super) struct Connection {
     /// True exactly when a byte of the request under way was taken by our kernel; known when the
     /// connection has ended.
     has_sent: bool,
+    /// True exactly when it ended since nothing of what waited could be sent for too long.
+    is_write_late: bool,
     /// Why it is not used again, where its exchange does not tell.
     close_reason: Option<CloseReason>,
 }
@@ -190,6 +192,7 @@ impl Connection {
             made,
             exchanges_count: 0,
             has_sent: true,
+            is_write_late: false,
             close_reason: None,
         }
     }
@@ -561,6 +564,7 @@ impl Protocol for Connection {
 
     fn on_closing(&mut self, io: &Io) {
         self.has_sent = io.has_sent();
+        self.is_write_late = io.is_write_late();
     }
 
     fn on_closed(&mut self, cause: Option<io::Error>) {
@@ -574,7 +578,7 @@ impl Protocol for Connection {
             State::Failed(active, failure) => self.decide(active, failure),
             State::Active(active) => {
                 let failure = match cause {
-                    Some(cause) if active.is_late_write(&cause) => {
+                    Some(_) if self.is_write_late => {
                         Failure::WriteTimeout(self.shared.options().write_timeout)
                     }
                     // The core ends, and takes its connections with it.

@@ -38,6 +38,8 @@ struct State {
     request: Option<Request>,
     options: RequestOptions,
     began: Instant,
+    /// What the connection that sends it is doing, where that is not to wait for the head.
+    phase: Option<Phase>,
     /// True exactly when the caller waits for a connection, and no further yet.
     wants_connection: bool,
     /// True exactly when the caller may follow a redirect and wants its request back then.
@@ -192,11 +194,17 @@ impl Exchange {
         }
     }
 
+    /// Notes what the connection that sends it is doing.
+    pub(super) fn set_phase(&self, phase: Phase) {
+        self.state.borrow_mut().phase = Some(phase);
+    }
+
     fn phase(&self) -> Phase {
-        match &self.state.borrow().place {
+        let state = self.state.borrow();
+        match &state.place {
             Place::Queued(_) => Phase::Pool,
             Place::New | Place::Dialing(_) => Phase::Connect,
-            _ => Phase::ResponseHead,
+            _ => state.phase.unwrap_or(Phase::ResponseHead),
         }
     }
 

@@ -373,6 +373,7 @@ impl Net {
         let Some(endpoint) = &mut connection.endpoint else {
             return;
         };
+        endpoint.io.is_write_late |= send_is_late;
         let has_lingered = matches!(
             connection.close,
             Closing::Lingering { deadline, .. } if deadline <= now

@@ -136,6 +136,7 @@ pub struct Io {
     pub output: Output,
     /// Bytes handed to the kernel and not yet confirmed.
     pub(super) in_flight_bytes: u64,
+    pub(super) is_write_late: bool,
     pub(super) deadline: Instant,
     pub(super) now: Instant,
     pub(super) wall_seconds: u64,
@@ -193,6 +194,7 @@ impl Io {
         Io {
             output: Output::new(),
             in_flight_bytes: 0,
+            is_write_late: false,
             deadline: Instant::NEVER,
             now,
             wall_seconds,
@@ -322,6 +324,11 @@ impl Io {
     /// early has to be a reset then.
     pub fn set_resets(&mut self, resets: bool) {
         self.resets = resets;
+    }
+
+    /// True exactly when the connection ends since the peer took nothing for the write time-out.
+    pub fn is_write_late(&self) -> bool {
+        self.is_write_late
     }
 
     /// True exactly when our kernel took a byte of output since [`Io::clear_has_sent`].

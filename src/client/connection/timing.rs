@@ -6,7 +6,6 @@
 //!   beside all of them: the caller's time for everything
 //! ```
 
-use std::io;
 use std::time::Duration;
 
 use crate::client::connection::Active;
@@ -76,8 +75,11 @@ impl Active {
         // A head that trickles in makes no progress: its time runs from the end of the request.
         let has_progress = has_progress && waits_for != WaitsFor::Head;
         if waits_for != self.waits_for || has_progress {
-            self.waits_for = waits_for;
             self.since = io.now();
+        }
+        if waits_for != self.waits_for {
+            self.waits_for = waits_for;
+            self.exchange.set_phase(self.phase());
         }
         if waits_for == WaitsFor::Write {
             // Without this the end of the send would not be seen, and the head's time not begin.
@@ -98,6 +100,15 @@ impl Active {
             return Some(Failure::Total(total.timeout, phase));
         }
         let timeout = self.timeout(shared)?;
+        if self.waits_for == WaitsFor::Head {
+            // The time begins when the last byte of the request is sent. Nearly always that was at
+            // once, so that it is asked for here alone.
+            let sent_at = match io.pending_bytes() {
+                0 => io.sent_at(),
+                _ => now,
+            };
+            self.since = self.since.max(sent_at);
+        }
         if self.since + timeout > now {
             return None;
         }
@@ -111,10 +122,5 @@ impl Active {
             WaitsFor::Body => Some(Failure::BodyTimeout(timeout)),
             WaitsFor::Write | WaitsFor::RequestBody | WaitsFor::Reader => None,
         }
-    }
-
-    /// True when the connection ended since nothing could be sent for too long.
-    pub(super) fn is_late_write(&self, cause: &io::Error) -> bool {
-        self.waits_for == WaitsFor::Write && cause.kind() == io::ErrorKind::TimedOut
     }
 }

@@ -103,7 +103,7 @@ impl Connection {
             options,
             upload,
             download: Download::Head,
-            waits_for: WaitsFor::Write,
+            waits_for: WaitsFor::Head,
             since: io.now(),
         };
         active.tell(|| Event::Got {
