@@ -15,6 +15,7 @@ use crate::error::Phase;
 use crate::http::fetch::FetchError;
 use crate::http::fetch::SendError;
 use crate::http::framing::CloseReason;
+use crate::limits::HEADER_COUNT_MAX;
 
 /// Why an exchange ended without its response, or within the body of it.
 #[derive(Debug)]
@@ -119,6 +120,7 @@ pub(super) fn total_timeout(after: Duration, phase: Phase) -> Error {
         Phase::Pool => "waiting for a connection",
         Phase::Resolve | Phase::Connect => "connecting",
         Phase::Send => "sending the request",
+        Phase::RequestBody => "waiting for the request body",
         Phase::ResponseBody => "receiving the response body",
         _ => "waiting for the response head",
     };
@@ -159,7 +161,17 @@ fn of_response(error: FetchError) -> Error {
         FetchError::Chunk(error) if error.is_limit => ErrorKind::Limit,
         _ => ErrorKind::Protocol,
     };
-    Error::new(kind, error.to_string())
+    let text = match error {
+        FetchError::Head(error) if error.is_limit() => format!(
+            "the response head is too large: {error} (response_head_bytes_max, and \
+             {HEADER_COUNT_MAX} fields)"
+        ),
+        FetchError::Chunk(error) if error.is_limit => {
+            format!("the response body is over a limit: {error}")
+        }
+        error => error.to_string(),
+    };
+    Error::new(kind, text)
 }
 
 #[cfg(test)]
