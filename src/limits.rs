@@ -348,8 +348,11 @@ pub const RETRY_BUDGET_PER_SECOND: u32 = 1;
 pub const RETRY_BUDGET_SAVED_MAX: u32 = 100;
 /// Bytes of a URL in the log of a client; the rest is cut.
 pub const LOG_URL_BYTES_MAX: usize = 2 * 1024;
-/// Redirects followed before giving up.
-pub const REDIRECTS_MAX: usize = 10;
+/// Redirects followed before giving up: ten requests altogether, as in net/http.
+pub const REDIRECTS_MAX: usize = 9;
+/// Bytes of the body of a redirect that the next request waits for, to have the same connection; net/http
+/// reads as many.
+pub const REDIRECT_BODY_BYTES_MAX: u64 = 2 * 1024;
 /// For a proxy to make a tunnel: it connects to the origin meanwhile (net/http's cap).
 pub const PROXY_TIMEOUT: Duration = Duration::from_secs(60);
 /// Bytes of one receive while a proxy makes a tunnel: its answers are a few lines.

@@ -170,6 +170,11 @@ impl Response {
         self.response.url()
     }
 
+    /// The redirects that were followed on the way here, in order.
+    pub fn history(&self) -> &[response::Hop] {
+        self.response.history()
+    }
+
     /// An error where the status is 4xx or 5xx.
     ///
     /// # Errors

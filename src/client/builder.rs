@@ -23,6 +23,9 @@ use crate::client::middleware::RetryPolicy;
 use crate::client::observe::Event;
 use crate::client::observe::Observer;
 use crate::client::options::TransportOptions;
+use crate::client::policy::RedirectAction;
+use crate::client::policy::RedirectAttempt;
+use crate::client::policy::RedirectPolicy;
 use crate::client::proxy::Proxies;
 use crate::client::proxy::Proxy;
 use crate::client::round_trip::Next;
@@ -43,6 +46,7 @@ pub(super) struct Config {
     pub(super) transport: TransportOptions,
     pub(super) timeout: Option<Duration>,
     pub(super) redirects_max: usize,
+    pub(super) redirect_policy: Option<RedirectPolicy>,
     pub(super) user_agent: Option<Box<str>>,
     pub(super) decompression: Decompression,
     /// Added to requests that have not these fields.
@@ -64,6 +68,7 @@ pub struct ClientBuilder<C = Client> {
     pub(super) transport: TransportOptions,
     timeout: Option<Duration>,
     redirects_max: usize,
+    redirect_policy: Option<RedirectPolicy>,
     user_agent: Option<Box<str>>,
     decompression: Decompression,
     default_headers: Headers,
@@ -90,6 +95,7 @@ impl<C> ClientBuilder<C> {
             },
             timeout: None,
             redirects_max: REDIRECTS_MAX,
+            redirect_policy: None,
             user_agent: Some(concat!("roundtrip/", env!("CARGO_PKG_VERSION")).into()),
             decompression: Decompression::default(),
             default_headers: Headers::new(),
@@ -113,6 +119,7 @@ impl<C> ClientBuilder<C> {
             transport: self.transport,
             timeout: self.timeout,
             redirects_max: self.redirects_max,
+            redirect_policy: self.redirect_policy,
             user_agent: self.user_agent,
             decompression: self.decompression,
             default_headers: self.default_headers,
@@ -192,9 +199,35 @@ impl<C> ClientBuilder<C> {
         self
     }
 
-    /// Redirects that are followed; 10 by default. 0 returns them as they come.
+    /// Redirects that are followed; 9 by default, which is ten requests, as in net/http. One more is
+    /// an error of kind `Limit`; 0 returns redirects as they come. A request may set its own.
     pub fn redirects_max(mut self, count: usize) -> Self {
         self.redirects_max = count;
+        self
+    }
+
+    /// Calls `decide` for each redirect that could be followed, before it is. It runs between two
+    /// steps of the core, and [`redirects_max`](Self::redirects_max) holds as well; where that is 0,
+    /// nobody is asked.
+    ///
+    /// ```
+    /// use roundtrip::Client;
+    /// use roundtrip::client::RedirectAction;
+    ///
+    /// // Nothing leads away from where we wanted to go.
+    /// let client = Client::builder()
+    ///     .redirect_policy(|attempt| match attempt.leaves_origin() {
+    ///         true => RedirectAction::Stop,
+    ///         false => RedirectAction::Follow,
+    ///     })
+    ///     .build();
+    /// # drop(client);
+    /// ```
+    pub fn redirect_policy(
+        mut self,
+        decide: impl Fn(&RedirectAttempt<'_>) -> RedirectAction + Send + Sync + 'static,
+    ) -> Self {
+        self.redirect_policy = Some(RedirectPolicy::new(decide));
         self
     }
 

@@ -10,12 +10,10 @@ use crate::client::Client;
 use crate::client::RequestOptions;
 #[cfg(feature = "cookies")]
 use crate::client::cookies::ChainCookies;
-use crate::client::credentials;
 use crate::client::failure::redacted;
 use crate::client::redirect;
+use crate::client::redirect::Trail;
 use crate::error::Error;
-use crate::error::ErrorKind;
-use crate::error::Phase;
 use crate::error::Result;
 use crate::http::request::Request;
 use crate::http::response::Response;
@@ -32,11 +30,12 @@ impl Client {
         options.begin(core.now(), self.config.timeout);
         self.add_defaults(&mut request)?;
         let may_decode = self.config.decompression.ask(&mut request);
-        let mut redirects_count = 0;
+        let redirects_max = options.redirects_max_or(self.config.redirects_max);
+        let mut trail = Trail::new(redirects_max, self.config.redirect_policy.as_ref());
         #[cfg(feature = "cookies")]
         let mut cookies = ChainCookies::begin(self.config.jar.as_ref(), &request);
         loop {
-            self.prepare(&mut request);
+            self.prepare(&mut request, &mut trail);
             #[cfg(feature = "cookies")]
             if let Some(cookies) = &mut cookies {
                 cookies.add(&mut request, core.wall_seconds());
@@ -44,8 +43,7 @@ impl Client {
             let url = request.url().cloned();
             let method = request.method().clone();
             let is_replayable = request.body().is_replayable();
-            let follows = self.config.redirects_max > 0;
-            let sending = chain.send(request, &options, follows);
+            let sending = chain.send(request, &options, trail.follows());
             let for_url = |error: Error| match &url {
                 Some(url) if error.url().is_none() => error.for_url(redacted(url)),
                 _ => error,
@@ -55,26 +53,26 @@ impl Client {
             if let Some(cookies) = &mut cookies {
                 cookies.take(&response, core.wall_seconds());
             }
-            if let (true, Some(url)) = (follows, &url) {
-                let location = response.headers().get_bytes("location");
-                let status = response.status_code();
-                let redirect = redirect::decide(&method, url, status, location).map_err(for_url)?;
-                let next = redirect.filter(|to| is_replayable || !to.keeps_body);
-                if let (Some(redirect), Some(mut again)) = (next, sent.take_request()) {
-                    redirects_count += 1;
-                    if redirects_count > self.config.redirects_max {
-                        return Err(for_url(too_many_redirects(self.config.redirects_max)));
-                    }
-                    #[cfg(feature = "cookies")]
-                    if let (true, Some(cookies)) = (redirect.leaves, &mut cookies) {
-                        cookies.leave();
-                    }
-                    redirect::follow(&mut again, redirect);
-                    request = again;
-                    continue;
+            if let (true, Some(url)) = (trail.follows(), &url)
+                && let Some(redirect) = trail
+                    .next(&method, url, &response, is_replayable)
+                    .map_err(for_url)?
+                && let Some(mut again) = sent.take_request()
+            {
+                let (leaves, status) = (redirect.leaves, response.status_code());
+                trail.follow(&mut again, redirect, status);
+                request = again;
+                #[cfg(feature = "cookies")]
+                if let (true, Some(cookies)) = (leaves, &mut cookies) {
+                    cookies.leave();
                 }
+                if !leaves {
+                    redirect::finish(response).await;
+                }
+                continue;
             }
             response.set_url(url);
+            response.set_history(trail.into_history());
             if may_decode {
                 self.config.decompression.decode(&mut response);
             }
@@ -102,8 +100,8 @@ impl Client {
     }
 
     /// What every request of this client gets.
-    fn prepare(&self, request: &mut Request) {
-        credentials::from_url(request);
+    fn prepare(&self, request: &mut Request, trail: &mut Trail<'_>) {
+        trail.authorize(request);
         if let Some(agent) = &self.config.user_agent
             && !request.headers().contains("user-agent")
         {
@@ -112,12 +110,4 @@ impl Client {
             assert!(added.is_ok(), "the User-Agent was checked");
         }
     }
-}
-
-fn too_many_redirects(max: usize) -> Error {
-    Error::new(
-        ErrorKind::Limit,
-        format!("more than {max} redirects (redirects_max)"),
-    )
-    .in_phase(Phase::ResponseHead)
 }

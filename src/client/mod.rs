@@ -54,6 +54,7 @@ pub mod middleware;
 pub mod multipart;
 pub mod observe;
 mod options;
+mod policy;
 pub mod pool;
 pub mod proxy;
 mod redirect;
@@ -91,6 +92,8 @@ pub use crate::client::exchange::InFlight;
 pub use crate::client::middleware::RetryPolicy;
 pub use crate::client::options::RequestOptions;
 pub use crate::client::options::TransportOptions;
+pub use crate::client::policy::RedirectAction;
+pub use crate::client::policy::RedirectAttempt;
 pub use crate::client::request::RequestBuilder;
 pub use crate::client::request::into_url::IntoUrl;
 pub use crate::client::resolve::Resolver;
@@ -108,7 +111,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// With the defaults: up to 10 redirects, no time-out for everything, 10 s to connect, 60 s
+    /// With the defaults: up to 9 redirects, no time-out for everything, 10 s to connect, 60 s
     /// to the response head, 30 s without progress.
     pub fn new() -> Client {
         ClientBuilder::new().build()

@@ -105,6 +105,7 @@ struct Rare {
     body_timeout: Option<Duration>,
     observer: Option<Observer>,
     on_informational: Option<OnInformational>,
+    redirects_max: Option<usize>,
     via: Option<Via>,
     proxies: Option<Proxies>,
 }
@@ -147,6 +148,13 @@ impl RequestOptions {
     #[must_use]
     pub fn body_timeout(mut self, timeout: Duration) -> RequestOptions {
         self.rare_mut().body_timeout = Some(timeout);
+        self
+    }
+
+    /// With so many redirects that are followed; 0 returns them as they come.
+    #[must_use]
+    pub fn redirects_max(mut self, count: usize) -> RequestOptions {
+        self.rare_mut().redirects_max = Some(count);
         self
     }
 
@@ -221,6 +229,11 @@ impl RequestOptions {
             .rare
             .as_ref()
             .and_then(|rare| rare.response_head_timeout);
+        own.unwrap_or(default)
+    }
+
+    pub(super) fn redirects_max_or(&self, default: usize) -> usize {
+        let own = self.rare.as_ref().and_then(|rare| rare.redirects_max);
         own.unwrap_or(default)
     }
 

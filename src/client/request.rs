@@ -173,6 +173,12 @@ impl<C> RequestBuilder<C> {
         self.with_options(|options| options.on_informational(OnInformational::new(hook)))
     }
 
+    /// Redirects that are followed for this request; the client's without this. 0 returns them as they
+    /// come.
+    pub fn redirects_max(self, count: usize) -> Self {
+        self.with_options(|options| options.redirects_max(count))
+    }
+
     /// The time to get a connection: for one of others in the pool, or for looking up and connecting.
     pub fn connect_timeout(self, timeout: Duration) -> Self {
         self.with_options(|options| options.connect_timeout(timeout))

@@ -72,6 +72,33 @@ struct Rare {
     error: Option<Error>,
     /// True exactly when the body is decoded while it is read.
     is_decompressed: bool,
+    history: Vec<Hop>,
+}
+
+/// A redirect that was followed on the way to a response: what it answered, and which URL it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hop {
+    status: StatusCode,
+    url: Url,
+}
+
+impl Hop {
+    /// A redirect with this status from this URL, whose password is left out.
+    pub fn new(status: StatusCode, mut url: Url) -> Hop {
+        // Fails for URLs that cannot have one, and these have none.
+        let _ = url.set_password(None);
+        Hop { status, url }
+    }
+
+    /// What was answered: 301, 302, 303, 307 or 308.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// Which URL answered, without a password.
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
 }
 
 /// What a response does beside being sent, or instead.
@@ -366,6 +393,28 @@ impl Response {
         self.inner_mut().url = url;
     }
 
+    /// The redirects that were followed on the way here, in order; of a client's response.
+    ///
+    /// ```no_run
+    /// # async fn example(client: roundtrip::Client) -> roundtrip::Result<()> {
+    /// let response = client.get("http://127.0.0.1:8080/old").send().await?;
+    /// for hop in response.history() {
+    ///     println!("{} {}", hop.status(), hop.url());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn history(&self) -> &[Hop] {
+        self.rare().map_or(&[], |rare| &rare.history)
+    }
+
+    /// Sets the redirects that were followed; nothing is allocated for none.
+    pub fn set_history(&mut self, history: Vec<Hop>) {
+        if !history.is_empty() || self.rare().is_some() {
+            self.inner_mut().rare().history = history;
+        }
+    }
+
     /// The address of the server, or proxy, that answered; of a client's response, `None` on a Unix
     /// socket.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
@@ -623,6 +672,24 @@ mod tests {
         assert!(line.contains("502") && line.contains("user@h"), "{line}");
         assert!(!line.contains("secret"));
         assert!(Response::new().error_for_status().is_ok());
+    }
+
+    #[test]
+    fn the_history_hides_passwords() {
+        let mut response = Response::new();
+        response.set_history(Vec::new());
+        assert!(response.history().is_empty() && response.rare().is_none());
+        let url = Url::parse("http://me:secret@h/a").unwrap();
+        response.set_history(vec![Hop::new(StatusCode::FOUND, url)]);
+        let [hop] = response.history() else {
+            panic!("one redirect");
+        };
+        assert_eq!(
+            (hop.status(), hop.url().as_str()),
+            (StatusCode::FOUND, "http://me@h/a")
+        );
+        response.set_history(Vec::new());
+        assert!(response.history().is_empty());
     }
 
     #[test]
