@@ -250,6 +250,128 @@ fn credentials_are_sent_and_not_shown() {
 }
 
 #[test]
+fn forms_with_files() {
+    let folder = folder();
+    let file = folder.path().join("a.txt");
+    let peer = Peer::answering(&["HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"]);
+    let output = process::run(roundtrip().args([
+        "get",
+        "-F",
+        "plain=a;b",
+        "-F",
+        &format!("file=@{};type=text/x-letter", file.display()),
+        &peer.url("/"),
+    ]));
+    assert!(output.status.success(), "{output:?}");
+    let seen = &peer.requests()[0];
+    assert!(seen.starts_with("POST / HTTP/1.1\r\n"), "{seen}");
+    for part in [
+        "multipart/form-data; boundary=",
+        "name=\"plain\"",
+        "\r\n\r\na;b\r\n",
+        "name=\"file\"; filename=\"a.txt\"",
+        "Content-Type: text/x-letter",
+        "the letter a\n",
+    ] {
+        assert!(seen.contains(part), "`{part}` is missing: {seen}");
+    }
+}
+
+#[test]
+fn cookies_are_sent_kept_and_written() {
+    let folder = folder();
+    let file = folder.path().join("cookies");
+    let answer = "HTTP/1.1 200 OK\r\nSet-Cookie: a=1; Path=/\r\nContent-Length: 0\r\n\r\n";
+    let peer = Peer::answering(&[answer, answer]);
+    let urls = [peer.url("/"), peer.url("/")];
+    let mut command = roundtrip();
+    command
+        .args(["get", "-b", "own=2", "-c"])
+        .arg(&file)
+        .args(urls);
+    assert!(process::run(&mut command).status.success());
+    let seen = peer.requests();
+    assert!(seen[0].contains("\r\nCookie: own=2\r\n"), "{}", seen[0]);
+    assert!(
+        seen[1].contains("\r\nCookie: own=2; a=1\r\n"),
+        "{}",
+        seen[1]
+    );
+    let peer = Peer::answering(&[answer]);
+    let text = fs::read_to_string(&file).expect("the cookies");
+    assert!(text.contains("127.0.0.1"), "{text}");
+    let output = process::run(
+        roundtrip()
+            .args(["get", "-b"])
+            .arg(&file)
+            .arg(peer.url("/")),
+    );
+    assert!(output.status.success(), "{output:?}");
+    let seen = &peer.requests()[0];
+    assert!(seen.contains("\r\nCookie: a=1\r\n"), "{seen}");
+}
+
+#[test]
+fn other_ways_to_connect() {
+    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    // A name that is given.
+    let peer = Peer::answering(&[answer]);
+    let port = peer.address.rsplit_once(':').expect("a port").1.to_owned();
+    let resolve = format!("a.example:{port}:127.0.0.1");
+    let url = format!("http://a.example:{port}/");
+    assert_eq!(
+        process::text(roundtrip().args(["get", "--resolve", &resolve, &url])),
+        "ok"
+    );
+    let seen = &peer.requests()[0];
+    assert!(
+        seen.contains(&format!("\r\nHost: a.example:{port}\r\n")),
+        "{seen}"
+    );
+
+    // A proxy.
+    let peer = Peer::answering(&[answer]);
+    let proxy = format!("http://me:secret@{}", peer.address);
+    let said = process::text(roundtrip().args(["get", "-x", &proxy, "a.example/path"]));
+    assert_eq!(said, "ok");
+    let seen = &peer.requests()[0];
+    assert!(
+        seen.starts_with("GET http://a.example/path HTTP/1.1\r\n"),
+        "{seen}"
+    );
+    assert!(
+        seen.contains("\r\nProxy-Authorization: Basic bWU6c2VjcmV0\r\n"),
+        "{seen}"
+    );
+
+    // A Unix socket.
+    let folder = folder();
+    let path = folder.path().join("socket");
+    let listener = std::os::unix::net::UnixListener::bind(&path).expect("a socket");
+    let thread = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a connection");
+        let mut seen = [0; 1024];
+        let len = stream.read(&mut seen).expect("a request");
+        stream.write_all(answer.as_bytes()).expect("the answer");
+        String::from_utf8_lossy(&seen[..len]).into_owned()
+    });
+    let mut command = roundtrip();
+    command
+        .args(["get", "--unix-socket"])
+        .arg(&path)
+        .arg("http://service/");
+    assert_eq!(process::text(&mut command), "ok");
+    assert!(
+        thread
+            .join()
+            .expect("the peer")
+            .contains("\r\nHost: service\r\n")
+    );
+    let output = process::run(roundtrip().args(["get", "--resolve", "nonsense", "a.example"]));
+    assert_one_line(&output, &["--resolve", "HOST:PORT:ADDRESS"]);
+}
+
+#[test]
 fn several_at_once() {
     let folder = folder();
     fs::write(folder.path().join("b.txt"), "the letter b\n").expect("a file");

@@ -6,6 +6,8 @@
 //!                                             └─► head? ─► body ─► Output ─► -w
 //! ```
 
+mod connect;
+mod form;
 mod output;
 mod plan;
 mod trace;
@@ -13,14 +15,17 @@ mod transfer;
 mod write_out;
 
 use std::cell::Cell;
+use std::fs::File;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
+use std::time::SystemTime;
 
 use clap::Args;
 use roundtrip::Client;
 use roundtrip::Error;
 use roundtrip::Result;
+use roundtrip::client::jar::Jar;
 use roundtrip::error::ErrorKind;
 use roundtrip::runtime;
 
@@ -48,6 +53,8 @@ pub struct Arguments {
     fields: Vec<String>,
     #[command(flatten)]
     content: plan::Content,
+    #[command(flatten)]
+    way: connect::Way,
     /// A name and password, `NAME:PASSWORD`, for the server (Basic).
     #[arg(short = 'u', long = "user", value_name = "USER")]
     user: Option<String>,
@@ -87,9 +94,12 @@ pub struct Arguments {
     /// Give up on a URL after so many seconds.
     #[arg(short = 'm', long = "max-time", value_name = "SECONDS", value_parser = seconds)]
     timeout: Option<Duration>,
-    /// Give up connecting after so many seconds.
-    #[arg(long = "connect-timeout", value_name = "SECONDS", value_parser = seconds)]
-    connect_timeout: Option<Duration>,
+    /// Send these cookies, `NAME=VALUE; …`, or those of a file in Netscape's format.
+    #[arg(short = 'b', long = "cookie", value_name = "DATA|FILE")]
+    cookie: Option<String>,
+    /// Keep cookies, and write them to a file at the end; `-`: standard output.
+    #[arg(short = 'c', long = "cookie-jar", value_name = "FILE")]
+    cookie_jar: Option<String>,
     /// No progress bar, and no error text.
     #[arg(short = 's', long = "silent")]
     silent: bool,
@@ -103,9 +113,10 @@ fn seconds(text: &str) -> Result<Duration, String> {
 /// Fetches the URLs. The exit code is 0 only if every one was answered with a status below 400, and
 /// its body arrived whole.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let jar = jar(arguments)?;
     let job = Rc::new(Job {
         plan: Plan::new(arguments)?,
-        client: client(arguments)?,
+        client: client(arguments, jar.clone())?,
         outputs: arguments.outputs.clone(),
         format: arguments
             .write_out
@@ -131,6 +142,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
             .collect();
         for worker in workers {
             worker.await?;
+        }
+        if let (Some(jar), Some(name)) = (&jar, &arguments.cookie_jar) {
+            save(jar, name)?;
         }
         Ok(match job.has_failed.get() {
             true => ExitCode::FAILURE,
@@ -175,7 +189,37 @@ impl Job {
     }
 }
 
-fn client(arguments: &Arguments) -> Result<Client> {
+/// The jar, where cookies are read or kept.
+fn jar(arguments: &Arguments) -> Result<Option<Jar>> {
+    let file = arguments
+        .cookie
+        .as_deref()
+        .filter(|text| !text.contains('='));
+    if file.is_none() && arguments.cookie_jar.is_none() {
+        return Ok(None);
+    }
+    let jar = Jar::new();
+    if let Some(name) = file {
+        let file = File::open(name).map_err(|error| unreadable(name, error))?;
+        jar.load(file, wall_seconds())?;
+    }
+    Ok(Some(jar))
+}
+
+fn save(jar: &Jar, name: &str) -> Result<()> {
+    if name == "-" {
+        return jar.save_all(std::io::stdout(), wall_seconds());
+    }
+    let file = File::create(name).map_err(|error| unwritable(name, error))?;
+    jar.save_all(file, wall_seconds())
+}
+
+fn wall_seconds() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}
+
+fn client(arguments: &Arguments, jar: Option<Jar>) -> Result<Client> {
     let redirects_max = match arguments.follow {
         true => roundtrip::limits::REDIRECTS_MAX,
         false => 0,
@@ -183,8 +227,9 @@ fn client(arguments: &Arguments) -> Result<Client> {
     let mut builder = Client::builder()
         .redirects_max(redirects_max)
         .decompress(arguments.compressed);
-    if let Some(timeout) = arguments.connect_timeout {
-        builder = builder.connect_timeout(timeout);
+    builder = arguments.way.apply(builder)?;
+    if let Some(jar) = jar {
+        builder = builder.cookies(jar);
     }
     // Ours is among the fields of the plan, where it can be removed.
     Ok(builder.user_agent("")?.build())

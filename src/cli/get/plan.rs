@@ -13,9 +13,11 @@ use roundtrip::Body;
 use roundtrip::Client;
 use roundtrip::Result;
 use roundtrip::client::RequestBuilder;
+use roundtrip::client::multipart::Form;
 use roundtrip::runtime;
 
 use crate::cli::get::Arguments;
+use crate::cli::get::form::Field;
 use crate::cli::get::invalid;
 use crate::cli::get::unreadable;
 
@@ -40,6 +42,15 @@ pub struct Content {
         conflicts_with = "data"
     )]
     upload: Option<String>,
+    /// A field of a form: `NAME=VALUE`, `NAME=@FILE`, `NAME=<FILE` for a file's content; behind it
+    /// `;type=MEDIA/TYPE` and `;filename=NAME`.
+    #[arg(
+        short = 'F',
+        long = "form",
+        value_name = "NAME=CONTENT",
+        conflicts_with_all = ["data", "data_binary", "upload"]
+    )]
+    form: Vec<String>,
 }
 
 /// What every request has in common.
@@ -58,6 +69,7 @@ enum Data {
     File(Arc<File>, u64),
     /// Standard input, as it comes: for one URL.
     Stdin,
+    Form(Vec<Field>),
 }
 
 impl Plan {
@@ -67,6 +79,10 @@ impl Plan {
         let data = match (&content.data_binary, &content.upload) {
             (Some(text), _) => Some(Data::binary(text)?),
             (None, Some(name)) => Some(Data::upload(name)?),
+            (None, None) if !content.form.is_empty() => {
+                let fields = content.form.iter().map(|text| Field::new(text));
+                Some(Data::Form(fields.collect::<Result<_>>()?))
+            }
             (None, None) if content.data.is_empty() => None,
             (None, None) => Some(Data::form(&content.data)?),
         };
@@ -88,9 +104,13 @@ impl Plan {
                 concat!("roundtrip/", env!("CARGO_PKG_VERSION")).to_owned(),
             ),
         ];
-        if data.is_some() && content.upload.is_none() {
+        if matches!(data, Some(Data::Bytes(_) | Data::File(..))) && content.upload.is_none() {
             let form = "application/x-www-form-urlencoded".to_owned();
             fields.push(("Content-Type".to_owned(), form));
+        }
+        let cookies = arguments.cookie.as_deref();
+        if let Some(cookies) = cookies.filter(|text| text.contains('=')) {
+            fields.push(("Cookie".to_owned(), cookies.to_owned()));
         }
         set_fields(&mut fields, &arguments.fields)?;
         let file_name = content.upload.as_deref().map(Path::new);
@@ -126,7 +146,20 @@ impl Plan {
             request = request.basic_auth(user, password);
         }
         match &self.data {
-            Some(data) => request.body(data.to_body()),
+            Some(Data::Form(fields)) => {
+                let form = fields.iter();
+                request.multipart(form.fold(Form::new(), |form, field| field.add_to(form)))
+            }
+            Some(Data::Bytes(bytes)) => request.body(bytes.clone()),
+            Some(Data::File(file, length)) => {
+                request.body(Body::file(Arc::clone(file), 0..*length))
+            }
+            Some(Data::Stdin) => request.body(Body::produce(async |sender| {
+                while let Some(bytes) = runtime::blocking(read_some).await?? {
+                    sender.send(bytes.into()).await?;
+                }
+                Ok(())
+            })),
             None => request,
         }
     }
@@ -198,19 +231,6 @@ impl Data {
         }
         Ok(Data::Bytes(all))
     }
-
-    fn to_body(&self) -> Body {
-        match self {
-            Data::Bytes(bytes) => Body::from(bytes.clone()),
-            Data::File(file, length) => Body::file(Arc::clone(file), 0..*length),
-            Data::Stdin => Body::produce(async |sender| {
-                while let Some(bytes) = runtime::blocking(read_some).await?? {
-                    sender.send(bytes.into()).await?;
-                }
-                Ok(())
-            }),
-        }
-    }
 }
 
 /// What comes next on standard input; `None` at its end.
@@ -225,7 +245,7 @@ fn read_some() -> Result<Option<Vec<u8>>> {
 }
 
 /// A whole file, or standard input.
-fn read(name: &str) -> Result<Vec<u8>> {
+pub fn read(name: &str) -> Result<Vec<u8>> {
     if name != "-" {
         return std::fs::read(name).map_err(|error| unreadable(name, error));
     }
