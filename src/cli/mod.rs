@@ -22,7 +22,7 @@ enum Command {
     /// Serve the files of a directory.
     Serve(serve::Arguments),
     /// Fetch URLs through one client.
-    Get(get::Arguments),
+    Get(Box<get::Arguments>),
     /// Say what this system's io_uring offers, or why there is none and what to do.
     Doctor,
 }

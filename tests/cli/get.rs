@@ -372,6 +372,21 @@ fn other_ways_to_connect() {
 }
 
 #[test]
+fn tries_again_when_asked() {
+    let busy = "HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n";
+    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    let peer = Peer::answering(&[busy, answer]);
+    assert_eq!(
+        process::text(roundtrip().args(["get", "--retry", "1", &peer.url("/")])),
+        "ok"
+    );
+    peer.requests();
+    let peer = Peer::answering(&[busy]);
+    let output = process::run(roundtrip().args(["get", &peer.url("/")]));
+    assert_one_line(&output, &["503"]);
+}
+
+#[test]
 fn several_at_once() {
     let folder = folder();
     fs::write(folder.path().join("b.txt"), "the letter b\n").expect("a file");

@@ -26,6 +26,7 @@ use roundtrip::Client;
 use roundtrip::Error;
 use roundtrip::Result;
 use roundtrip::client::jar::Jar;
+use roundtrip::client::middleware::RetryPolicy;
 use roundtrip::error::ErrorKind;
 use roundtrip::runtime;
 
@@ -35,6 +36,12 @@ use crate::cli::get::plan::Plan;
 use crate::cli::get::trace::Trace;
 use crate::cli::get::transfer::Transfer;
 use crate::cli::get::write_out::Format;
+
+/// How long to wait before the second try; then twice as long each time, up to the most.
+const RETRY_DELAY_FIRST: Duration = Duration::from_secs(1);
+const RETRY_DELAY_MAX: Duration = Duration::from_secs(600);
+/// Who types the command says how often: no budget beyond that is kept.
+const RETRIES_PER_SECOND: u32 = 1_000;
 
 /// Fetches URLs.
 #[derive(Args)]
@@ -91,6 +98,10 @@ pub struct Arguments {
         value_parser = clap::value_parser!(u16).range(1..=1_000)
     )]
     parallel_max: u16,
+    /// Try again so many times where that may help and does no harm: no connection, one that was lost,
+    /// 429, 502, 503, 504. Waits up to 1 s, then up to 2 s, 4 s …, or as long as the server says.
+    #[arg(long = "retry", value_name = "COUNT")]
+    retries: Option<u32>,
     /// Give up on a URL after so many seconds.
     #[arg(short = 'm', long = "max-time", value_name = "SECONDS", value_parser = seconds)]
     timeout: Option<Duration>,
@@ -228,6 +239,14 @@ fn client(arguments: &Arguments, jar: Option<Jar>) -> Result<Client> {
         .redirects_max(redirects_max)
         .decompress(arguments.compressed);
     builder = arguments.way.apply(builder)?;
+    if let Some(count) = arguments.retries {
+        let policy = RetryPolicy::new()
+            .attempts_max(count.saturating_add(1))
+            .delays(RETRY_DELAY_FIRST, RETRY_DELAY_MAX)
+            .retry_after_max(RETRY_DELAY_MAX)
+            .budget(100, RETRIES_PER_SECOND);
+        builder = builder.retry(policy);
+    }
     if let Some(jar) = jar {
         builder = builder.cookies(jar);
     }
