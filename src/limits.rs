@@ -308,6 +308,12 @@ pub const RESPONSE_AHEAD_BYTES_MAX: usize = 256 * 1024;
 pub const RESPONSE_COPY_BYTES: usize = 16 * 1024;
 /// Exchanges kept for reuse by one core.
 pub const FREE_EXCHANGES_MAX: usize = 1_024;
+/// Requests of one spawned client whose exchange has not ended. More than a process has ports for
+/// one server (28,232), so that who meets it has lost control; at about 2 KiB each, 64 MiB.
+pub const SPAWNED_REQUESTS_MAX: usize = 32_768;
+/// Bytes of a body that wait between the thread of a spawned client and another thread; as many
+/// more may have been taken over and not read.
+pub const SPAWNED_BODY_BYTES_MAX: usize = 256 * 1024;
 /// How long the rest of a dropped response body may take to arrive for the connection to be kept.
 pub const RESPONSE_DRAIN_TIMEOUT: Duration = Duration::from_millis(50);
 /// Decoded bytes that one body makes of one received byte, beyond [`DECOMPRESSED_FREE_BYTES`]. Text

@@ -30,6 +30,7 @@ use crate::client::proxy::Proxies;
 use crate::client::proxy::Proxy;
 use crate::client::round_trip::Next;
 use crate::client::round_trip::RoundTrip;
+use crate::client::spawned;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Result;
@@ -82,6 +83,15 @@ impl ClientBuilder {
     /// The defaults.
     pub fn new() -> ClientBuilder {
         ClientBuilder::with_defaults()
+    }
+
+    /// The client on a thread of its own; see [`spawned`].
+    ///
+    /// # Errors
+    ///
+    /// There is no thread to be had, or no io_uring; the text holds the remedy.
+    pub fn spawned(self) -> Result<spawned::Client> {
+        spawned::Client::start(self.build())
     }
 }
 

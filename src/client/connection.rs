@@ -232,6 +232,7 @@ impl Connection {
 
     /// The response is complete: the next request, or the end.
     fn finish(&mut self, io: &mut Io) -> Step {
+        io.set_resets(false);
         if let State::Active(active) = &mut self.state
             && !self.fetch.is_sent()
             && let Err(failure) = active.pump_upload(io, &mut self.fetch)

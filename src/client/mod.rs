@@ -30,7 +30,7 @@
 //! reads is not received. A body that is dropped is read and dropped in the background within 256
 //! KiB and 50 ms, so that the connection is used again, and the connection closed beyond that.
 //!
-//! Without a runtime: [`blocking`].
+//! Without a runtime: [`blocking`]. With another one, or one pool for many threads: [`spawned`].
 
 pub mod blocking;
 mod builder;
@@ -62,6 +62,7 @@ mod request;
 mod resolve;
 mod round_trip;
 pub mod route;
+pub mod spawned;
 mod transport;
 mod tunnel;
 
@@ -120,6 +121,16 @@ impl Client {
     /// With other settings.
     pub fn builder() -> ClientBuilder {
         ClientBuilder::new()
+    }
+
+    /// With the defaults, on a thread of its own: for other executors, and for sharing one pool among
+    /// threads. See [`spawned`].
+    ///
+    /// # Errors
+    ///
+    /// There is no thread to be had, or no io_uring; the text holds the remedy.
+    pub fn spawned() -> Result<spawned::Client> {
+        ClientBuilder::new().spawned()
     }
 
     pub(in crate::client) fn with_config(config: Config) -> Client {

@@ -6,6 +6,7 @@
 //! ```
 
 mod content;
+pub(super) mod held;
 pub(super) mod into_url;
 
 use std::time::Duration;
@@ -21,23 +22,25 @@ use crate::client::observe::Observer;
 use crate::client::observe::OnInformational;
 use crate::client::proxy::Proxies;
 use crate::client::proxy::Proxy;
+use crate::client::request::held::Builds;
+use crate::client::request::held::Draft;
 use crate::error::Error;
 use crate::error::Result;
 use crate::http::authentication;
-use crate::http::body::Body;
 use crate::http::headers::Headers;
 use crate::http::query::Pair;
 use crate::http::request::Request;
 use crate::http::response::Response;
 
 /// A request that is put together. What is wrong with its parts shows when it is sent. `C` is the
-/// client that sends it, and how: [`Client`] returns a future,
+/// client that sends it, and how: [`Client`] returns a future, and so does
+/// [`spawned::Client`](crate::client::spawned::Client), of which the builder is `Send` as well;
 /// [`blocking::Client`](crate::blocking::Client) the response.
 #[derive(Debug)]
 #[must_use = "a request is sent with send()"]
-pub struct RequestBuilder<C = Client> {
+pub struct RequestBuilder<C: Builds = Client> {
     client: C,
-    request: Result<Request>,
+    request: Result<C::Draft>,
     options: RequestOptions,
 }
 
@@ -52,17 +55,17 @@ impl RequestBuilder {
     }
 }
 
-impl<C> RequestBuilder<C> {
+impl<C: Builds> RequestBuilder<C> {
     pub(super) fn new(client: C, method: Method, url: Result<Url>) -> Self {
         RequestBuilder {
             options: RequestOptions::default(),
             client,
-            request: url.map(|url| Request::new(method, url)),
+            request: url.map(|url| C::Draft::of(Request::new(method, url))),
         }
     }
 
     /// The client, and what it has to send.
-    pub(super) fn into_parts(self) -> Result<(C, Request, RequestOptions)> {
+    pub(super) fn into_parts(self) -> Result<(C, C::Draft, RequestOptions)> {
         Ok((self.client, self.request?, self.options))
     }
 
@@ -134,11 +137,11 @@ impl<C> RequestBuilder<C> {
 
     /// With this body: bytes, text, a file range, a stream. A length that is known is announced,
     /// anything else is sent in chunks.
-    pub fn body(self, body: impl Into<Body>) -> Self {
-        self.change(|request| {
-            request.set_body(body);
-            Ok::<(), Error>(())
-        })
+    pub fn body(mut self, body: impl Into<C::Body>) -> Self {
+        if let Ok(request) = &mut self.request {
+            request.set_body(body.into());
+        }
+        self
     }
 
     /// The time for everything: connecting, redirects, and the body to its last byte.
@@ -244,7 +247,7 @@ impl<C> RequestBuilder<C> {
     ///
     /// The URL or a header field is invalid.
     pub fn build(self) -> Result<Request> {
-        let mut request = self.request?;
+        let mut request = self.request?.into_request();
         if !self.options.is_default() {
             self.options.put_into(&mut request);
         }
@@ -257,9 +260,9 @@ impl<C> RequestBuilder<C> {
         change: impl FnOnce(&mut Request) -> Result<(), E>,
     ) -> Self {
         if let Ok(request) = &mut self.request
-            && let Err(error) = change(request)
+            && let Err(error) = request.change(change)
         {
-            self.request = Err(error.into());
+            self.request = Err(error);
         }
         self
     }
@@ -279,6 +282,7 @@ mod tests {
 
     use super::*;
     use crate::error::ErrorKind;
+    use crate::http::body::Body;
 
     fn post() -> RequestBuilder {
         Client::new().post("http://a.example/")

@@ -142,7 +142,8 @@ pub enum Content {
 }
 
 /// A stream of anything that turns into bytes, behind one pointer.
-trait Chunks {
+pub(crate) trait Chunks {
+    /// The next chunk, which may be empty.
     fn poll_next_chunk(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes>>>;
 }
 
@@ -436,34 +437,7 @@ impl Body {
     /// All of the body, if it is not longer than `limit_bytes`; a longer one is a `Limit` error,
     /// found before anything is read where the length is known.
     pub async fn collect(mut self, limit_bytes: usize) -> Result<Bytes> {
-        let length = self.length();
-        if length.is_some_and(|length| length > limit_bytes as u64) {
-            return Err(over_limit(limit_bytes));
-        }
-        let Some(first) = self.chunk().await else {
-            return Ok(Bytes::new());
-        };
-        let first = first?;
-        if length == Some(first.len() as u64) && first.len() <= limit_bytes {
-            // The end must be seen, since an error may stand there.
-            return match self.chunk().await {
-                None => Ok(first),
-                Some(Err(error)) => Err(error),
-                Some(Ok(_)) => Err(over_limit(limit_bytes)),
-            };
-        }
-        let mut all = BytesMut::with_capacity(length.map_or(0, |length| length as usize));
-        let mut chunk = first;
-        loop {
-            if chunk.len() > limit_bytes - all.len() {
-                return Err(over_limit(limit_bytes));
-            }
-            all.extend_from_slice(&chunk);
-            chunk = match self.chunk().await {
-                None => return Ok(all.freeze()),
-                Some(next) => next?,
-            };
-        }
+        collect(self.length(), limit_bytes, |cx| self.poll_chunk(cx)).await
     }
 
     /// All of the body, up to 2 MiB ([`BODY_COLLECT_BYTES_MAX`]).
@@ -473,14 +447,53 @@ impl Body {
 
     /// All of the body as UTF-8 text, up to 2 MiB ([`BODY_COLLECT_BYTES_MAX`]).
     pub async fn text(self) -> Result<String> {
-        let bytes = self.bytes().await?;
-        String::from_utf8(bytes.into()).map_err(|error| {
-            Error::new(ErrorKind::Protocol, "the body is not UTF-8 text").because(error)
-        })
+        text_of(self.bytes().await?)
     }
 }
 
-fn read_elsewhere() -> Error {
+/// All chunks as one, as [`Body::collect`] does it: of every kind of body.
+pub(crate) async fn collect(
+    length: Option<u64>,
+    limit_bytes: usize,
+    mut poll_chunk: impl FnMut(&mut Context<'_>) -> Poll<Option<Result<Bytes>>>,
+) -> Result<Bytes> {
+    if length.is_some_and(|length| length > limit_bytes as u64) {
+        return Err(over_limit(limit_bytes));
+    }
+    let Some(first) = poll_fn(&mut poll_chunk).await else {
+        return Ok(Bytes::new());
+    };
+    let first = first?;
+    if length == Some(first.len() as u64) && first.len() <= limit_bytes {
+        // The end must be seen, since an error may stand there.
+        return match poll_fn(&mut poll_chunk).await {
+            None => Ok(first),
+            Some(Err(error)) => Err(error),
+            Some(Ok(_)) => Err(over_limit(limit_bytes)),
+        };
+    }
+    let mut all = BytesMut::with_capacity(length.map_or(0, |length| length as usize));
+    let mut chunk = first;
+    loop {
+        if chunk.len() > limit_bytes - all.len() {
+            return Err(over_limit(limit_bytes));
+        }
+        all.extend_from_slice(&chunk);
+        chunk = match poll_fn(&mut poll_chunk).await {
+            None => return Ok(all.freeze()),
+            Some(next) => next?,
+        };
+    }
+}
+
+/// Bytes as text.
+pub(crate) fn text_of(bytes: Bytes) -> Result<String> {
+    String::from_utf8(bytes.into()).map_err(|error| {
+        Error::new(ErrorKind::Protocol, "the body is not UTF-8 text").because(error)
+    })
+}
+
+pub(crate) fn read_elsewhere() -> Error {
     Error::new(
         ErrorKind::Invalid,
         "a file body is read by the connection that sends it; \

@@ -136,7 +136,8 @@ pub fn to_bytes<T: Serialize + ?Sized>(value: &T) -> Result<Bytes> {
     Ok(text.into())
 }
 
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+/// Reads JSON; the error says the rule and the place, and has what stood there as its source.
+pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     serde_json::from_slice(bytes).map_err(|error| {
         let rule = match error.classify() {
             Category::Eof => "the JSON ends early",

@@ -9,6 +9,8 @@
 //! A request is one pointer wide and owns a copy of its head, so it has no lifetime. All of that
 //! memory serves the next request of the thread when it is dropped.
 
+mod parts;
+
 use std::fmt;
 use std::net::SocketAddr;
 
@@ -31,6 +33,8 @@ use crate::http::params::Params;
 use crate::http::recycle::FreeList;
 use crate::http::token;
 use crate::limits::FREE_REQUESTS_MAX;
+
+pub(crate) use crate::http::request::parts::Parts;
 
 /// A request, received or to be sent.
 ///

@@ -295,7 +295,7 @@ impl Response {
     }
 
     /// Sets the status line of a received response.
-    pub(super) fn set_head(&mut self, status: StatusCode, version: Version) {
+    pub(crate) fn set_head(&mut self, status: StatusCode, version: Version) {
         let inner = self.inner_mut();
         inner.status = status;
         inner.version = version;
@@ -386,6 +386,11 @@ impl Response {
     /// The URL that answered, after redirects; of a client's response.
     pub fn url(&self) -> Option<&Url> {
         self.inner().url.as_ref()
+    }
+
+    /// The URL that answered, taken out.
+    pub(crate) fn take_url(&mut self) -> Option<Url> {
+        self.inner_mut().url.take()
     }
 
     /// Sets the URL that answered.

@@ -29,6 +29,7 @@ mod deferred;
 mod executor;
 pub(crate) mod operations;
 mod remote;
+mod thread;
 mod time;
 mod workers;
 
@@ -67,6 +68,7 @@ pub use crate::runtime::executor::spawn;
 pub use crate::runtime::executor::yield_now;
 pub use crate::runtime::remote::Remote;
 pub(crate) use crate::runtime::remote::WakeTarget;
+pub use crate::runtime::thread::CoreThread;
 pub use crate::runtime::time::Sleep;
 pub use crate::runtime::time::sleep;
 pub use crate::runtime::time::sleep_until;

@@ -299,6 +299,24 @@ fn what_takes_too_long_to_drain_is_closed() {
 }
 
 #[test]
+fn a_peer_that_waits_for_room_hears_that_nobody_reads() {
+    const PEERS: usize = 12;
+    let peer = Peer::answering(|_| ok(vec![7; 9_000_000]));
+    for _ in 0..PEERS {
+        // The core ends with a body half read, and nothing unread in the kernel, as it may be.
+        run(async {
+            let mut response = Client::new().get(peer.url("/")).send().await?;
+            response.body_mut().chunk().await.unwrap()
+        });
+    }
+    // An end alone would leave it at probing a window that is closed, for a minute.
+    run(async {
+        until("the ends of all", || peer.ended() == PEERS).await;
+        Ok(())
+    });
+}
+
+#[test]
 fn a_full_host_makes_requests_wait_in_order() {
     let peer = Peer::answering(|seen| {
         std::thread::sleep(Duration::from_millis(5));

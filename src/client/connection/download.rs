@@ -173,6 +173,9 @@ impl Active {
             return;
         };
         sender.set_notify(io.waker().clone());
+        // The peer may wait for room that we do not make any more: to its probes an end is answered
+        // like a reader that is slow, for a minute. Only a reset says that nobody reads.
+        io.set_resets(true);
         if sender.queued_bytes() >= RESPONSE_AHEAD_BYTES_MAX {
             io.pause();
             return;

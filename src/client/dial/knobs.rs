@@ -16,6 +16,7 @@ use crate::client::RequestBuilder;
 use crate::client::Resolver;
 use crate::client::dial::ConnectTarget;
 use crate::client::dial::Connector;
+use crate::client::request::held::Builds;
 use crate::client::route::Via;
 use crate::error::Result;
 
@@ -168,7 +169,7 @@ impl<C> ClientBuilder<C> {
     }
 }
 
-impl<C> RequestBuilder<C> {
+impl<C: Builds> RequestBuilder<C> {
     /// Sends the request to the Unix socket at `path` (curl's `--unix-socket`), whatever the host of
     /// its URL: that is what the request names. Redirects stay there.
     ///

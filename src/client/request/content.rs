@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use crate::client::multipart::Form;
 use crate::client::request::RequestBuilder;
+use crate::client::request::held::Builds;
 use crate::error::Error;
 use crate::error::Result;
 use crate::fs;
@@ -25,7 +26,7 @@ use crate::http::query::Pair;
 use crate::http::request::Request;
 use crate::runtime::random_number;
 
-impl<C> RequestBuilder<C> {
+impl<C: Builds> RequestBuilder<C> {
     /// With these names and values as its body: pairs of anything that can be displayed, as
     /// `application/x-www-form-urlencoded`, unless the request has a `Content-Type`.
     ///

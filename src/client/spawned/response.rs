@@ -1,0 +1,205 @@
+//! What a spawned client returns: a head that came whole, and a body that comes as it is read.
+//!
+//! ```text
+//!   client's thread: response ─► Head ──► Response ─┬─ status, fields, URL, times
+//!                                chunks ─► Body ────┘   chunk · bytes · text · json · reader
+//! ```
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use ::http::StatusCode;
+use ::http::Version;
+use bytes::Bytes;
+#[cfg(feature = "json")]
+use serde::de::DeserializeOwned;
+use url::Url;
+
+use crate::client::spawned::Body;
+use crate::error::Result;
+use crate::http::body;
+use crate::http::headers::Headers;
+use crate::http::response;
+use crate::http::timings::Timings;
+
+/// A response of a [spawned client](crate::client::spawned::Client); `Send` and `Sync`.
+pub struct Response {
+    head: Head,
+    body: Body,
+}
+
+/// All of a response but its body.
+pub(super) struct Head {
+    status: StatusCode,
+    version: Version,
+    headers: Headers,
+    url: Option<Url>,
+    peer_addr: Option<SocketAddr>,
+    timings: Timings,
+    is_decompressed: bool,
+    /// Bytes of the body, where that is known.
+    length: Option<u64>,
+}
+
+impl Head {
+    /// Takes a response apart.
+    pub(super) fn of(mut response: response::Response) -> (Head, body::Body) {
+        let body = response.take_body();
+        let head = Head {
+            status: response.status_code(),
+            version: response.version(),
+            headers: std::mem::take(response.headers_mut()),
+            url: response.take_url(),
+            peer_addr: response.peer_addr(),
+            timings: response.timings(),
+            is_decompressed: response.is_decompressed(),
+            length: body.length(),
+        };
+        (head, body)
+    }
+
+    pub(super) fn length(&self) -> Option<u64> {
+        self.length
+    }
+}
+
+impl Response {
+    pub(super) fn new(head: Head, body: Body) -> Response {
+        Response { head, body }
+    }
+
+    /// The status.
+    pub fn status_code(&self) -> StatusCode {
+        self.head.status
+    }
+
+    /// HTTP/1.0 or HTTP/1.1.
+    pub fn version(&self) -> Version {
+        self.head.version
+    }
+
+    /// The header fields.
+    pub fn headers(&self) -> &Headers {
+        &self.head.headers
+    }
+
+    /// The header fields, to be changed.
+    pub fn headers_mut(&mut self) -> &mut Headers {
+        &mut self.head.headers
+    }
+
+    /// The URL that answered, after redirects.
+    pub fn url(&self) -> Option<&Url> {
+        self.head.url.as_ref()
+    }
+
+    /// The address of the server, or proxy, that answered; `None` on a Unix socket.
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.head.peer_addr
+    }
+
+    /// How long the parts of the exchange took, up to the head, as the client's thread saw it.
+    pub fn timings(&self) -> Timings {
+        self.head.timings
+    }
+
+    /// True when the body came in a content coding that the client asked for on its own, and is
+    /// decoded on the client's thread: `Content-Encoding` and `Content-Length` were taken out.
+    pub fn is_decompressed(&self) -> bool {
+        self.head.is_decompressed
+    }
+
+    /// An error where the status is 4xx or 5xx.
+    ///
+    /// # Errors
+    ///
+    /// The status is one; of kind `Status`.
+    pub fn error_for_status(self) -> Result<Response> {
+        if self.head.status.is_client_error() || self.head.status.is_server_error() {
+            let mut answer = response::Response::new().status(self.head.status);
+            answer.set_url(self.head.url.clone());
+            answer.error_for_status()?;
+        }
+        Ok(self)
+    }
+
+    /// The body.
+    pub fn body_ref(&self) -> &Body {
+        &self.body
+    }
+
+    /// The body, to be read.
+    pub fn body_mut(&mut self) -> &mut Body {
+        &mut self.body
+    }
+
+    /// The body; the rest of the response is dropped.
+    pub fn into_body(self) -> Body {
+        self.body
+    }
+
+    /// The next piece of the body, never empty; `None` at its end.
+    ///
+    /// # Errors
+    ///
+    /// The body cannot be completed.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
+        self.body.chunk().await.transpose()
+    }
+
+    /// All of the body, up to 2 MiB; see [`Body::bytes`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`Body::collect`].
+    pub async fn bytes(self) -> Result<Bytes> {
+        self.body.bytes().await
+    }
+
+    /// All of the body as UTF-8 text, up to 2 MiB; see [`Body::text`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`Body::text`].
+    pub async fn text(self) -> Result<String> {
+        self.body.text().await
+    }
+
+    /// All of the body as JSON, up to 2 MiB; see [`Body::json`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`Body::json`].
+    #[cfg(feature = "json")]
+    pub async fn json<T: DeserializeOwned>(self) -> Result<T> {
+        self.body.json().await
+    }
+}
+
+/// For a handler, or other code of one core.
+impl From<Response> for response::Response {
+    fn from(response: Response) -> response::Response {
+        let Response { head, body } = response;
+        let mut own = response::Response::new();
+        own.set_head(head.status, head.version);
+        *own.headers_mut() = head.headers;
+        own.set_url(head.url);
+        own.set_exchange(head.peer_addr, head.timings);
+        if head.is_decompressed {
+            own.set_decompressed();
+        }
+        own.set_body(body);
+        own
+    }
+}
+
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Response")
+            .field("status", &self.head.status)
+            .field("version", &self.head.version)
+            .field("headers", &self.head.headers)
+            .field("body", &self.body)
+            .finish()
+    }
+}
