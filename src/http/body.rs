@@ -505,8 +505,8 @@ fn over_limit(limit_bytes: usize) -> Error {
     Error::new(
         ErrorKind::Limit,
         format!(
-            "the body is longer than {limit_bytes} bytes; \
-             Body::collect takes another limit, Body::chunk needs none"
+            "the body is longer than {limit_bytes} bytes; Body::collect, bytes_within, text_within \
+             and json_within take another limit, chunk needs none"
         ),
     )
     .answered(StatusCode::PAYLOAD_TOO_LARGE)

@@ -110,6 +110,15 @@ impl Response {
     pub async fn json<T: DeserializeOwned>(self) -> Result<T> {
         self.into_body().json().await
     }
+
+    /// As [`Response::json`], of up to `limit_bytes`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Body::json`].
+    pub async fn json_within<T: DeserializeOwned>(self, limit_bytes: usize) -> Result<T> {
+        parse(&self.bytes_within(limit_bytes).await?)
+    }
 }
 
 impl Event {
@@ -246,6 +255,9 @@ mod tests {
         assert_eq!(ready(body().json::<Value>()).unwrap()["a"][0], true);
         let response = Response::new().body(body());
         assert_eq!(ready(response.json::<Value>()).unwrap()["a"][0], true);
+        let within = |limit| ready(Response::new().body(body()).json_within::<Value>(limit));
+        assert_eq!(within(13).unwrap()["a"][0], true);
+        assert!(within(12).unwrap_err().is_limit());
         let event = Event::new().json(&["a\nb", "ä"]).unwrap();
         assert_eq!(event.into_bytes().unwrap(), "data: [\"a\\nb\",\"ä\"]\n\n");
         let pairs = [((1, 2), 3)]

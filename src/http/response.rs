@@ -7,12 +7,13 @@
 //!       .body(…)               length and coding follow from the body alone
 //! ```
 
+mod reading;
+
 use std::fmt;
 use std::net::SocketAddr;
 
 use ::http::StatusCode;
 use ::http::Version;
-use bytes::Bytes;
 use url::Url;
 
 use crate::error::Error;
@@ -485,27 +486,40 @@ impl Response {
         }
     }
 
-    /// An error of kind `Status` where the status is 4xx or 5xx.
+    /// The response, or an error of kind `Status` where the status is 4xx or 5xx.
+    ///
+    /// # Errors
+    ///
+    /// The status is one.
     pub fn error_for_status(self) -> Result<Response> {
+        match self.status_error() {
+            None => Ok(self),
+            Some(error) => Err(error),
+        }
+    }
+
+    /// As [`Response::error_for_status`], of a response whose body says more.
+    ///
+    /// # Errors
+    ///
+    /// The status is one.
+    pub fn error_for_status_ref(&self) -> Result<&Response> {
+        match self.status_error() {
+            None => Ok(self),
+            Some(error) => Err(error),
+        }
+    }
+
+    fn status_error(&self) -> Option<Error> {
         let status = self.status_code();
         if !status.is_client_error() && !status.is_server_error() {
-            return Ok(self);
+            return None;
         }
         let error = Error::new(ErrorKind::Status, format!("the server answered {status}"));
-        Err(match self.url() {
+        Some(match self.url() {
             Some(url) => error.for_url(without_password(url)),
             None => error,
         })
-    }
-
-    /// All of the body, up to 2 MiB; see [`Body::bytes`].
-    pub async fn bytes(self) -> Result<Bytes> {
-        self.into_body().bytes().await
-    }
-
-    /// All of the body as UTF-8 text, up to 2 MiB; see [`Body::text`].
-    pub async fn text(self) -> Result<String> {
-        self.into_body().text().await
     }
 
     #[inline]
@@ -676,6 +690,10 @@ mod tests {
         let line = error.to_string();
         assert!(line.contains("502") && line.contains("user@h"), "{line}");
         assert!(!line.contains("secret"));
+        let response = Response::new().status(StatusCode::NOT_FOUND).body("why");
+        assert!(response.error_for_status_ref().is_err());
+        assert_eq!(response.body_ref().length(), Some(3));
+        assert!(Response::new().error_for_status_ref().is_ok());
         assert!(Response::new().error_for_status().is_ok());
     }
 
