@@ -69,6 +69,8 @@ pub struct Core {
     /// Completions of the last turn: the size of the batch that is being answered.
     batch: Cell<usize>,
     stopping: Cell<bool>,
+    /// True exactly when the loop has run, and nobody turns now.
+    is_at_rest: Cell<bool>,
     scratch: RefCell<Scratch>,
 }
 
@@ -78,6 +80,7 @@ struct Scratch {
     cqes: Vec<Cqe>,
     expired: Vec<(OwnerId, u64)>,
     messages: Vec<Message>,
+    owners: Vec<Rc<dyn Owner>>,
 }
 
 /// The key of the mailbox's own operation.
@@ -101,6 +104,7 @@ impl Core {
             wall_seconds: Cell::new(clock::wall_seconds()),
             batch: Cell::new(0),
             stopping: Cell::new(false),
+            is_at_rest: Cell::new(false),
             scratch: RefCell::new(Scratch::default()),
         });
         core.listen_to_remote(Box::new(0));
@@ -110,9 +114,15 @@ impl Core {
     /// Runs turns until `done` says so or [`Core::stop`] was called. `done` is asked after each
     /// turn; `pending` says whether it has work, so that the turn does not sleep.
     pub(super) fn run(self: &Rc<Self>, mut done: impl FnMut() -> bool, pending: &Cell<bool>) {
-        let mut owners = Vec::new();
+        let mut owners = mem::take(&mut self.scratch.borrow_mut().owners);
         // Nobody turned since the last call; deadlines made from here on must not begin then.
         self.read_clock();
+        if self.is_at_rest.replace(false) {
+            // And what came meanwhile came before deadlines that have passed since.
+            self.refresh(&mut owners);
+            self.enter(true);
+            self.dispatch(&owners);
+        }
         while !done() && !self.stopping.get() {
             self.refresh(&mut owners);
             self.take_messages();
@@ -122,6 +132,8 @@ impl Core {
             self.enter(pending.get());
             self.dispatch(&owners);
         }
+        self.is_at_rest.set(true);
+        self.scratch.borrow_mut().owners = owners;
     }
 
     /// Ends the loop after this turn.
@@ -341,6 +353,7 @@ impl Core {
         }
         drop(ended);
         drop(owners);
+        drop(mem::take(&mut self.scratch.borrow_mut().owners));
         drop(self.owners.take());
     }
 }

@@ -8,6 +8,7 @@
 
 use std::any::Any;
 use std::cell::Cell;
+use std::cell::OnceCell;
 use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
@@ -42,6 +43,9 @@ pub(super) struct Executor {
     generation: Cell<u32>,
     /// True exactly when the main future's waker fired since it was last polled.
     main_woken: Rc<Cell<bool>>,
+    /// Made once: futures of `block_on` come one after the other, and are woken once too often
+    /// rather than never.
+    main: OnceCell<(Arc<WakeTarget>, Waker)>,
     id: Cell<OwnerId>,
 }
 
@@ -62,6 +66,7 @@ impl Executor {
                 tasks: RefCell::new(Slab::new()),
                 generation: Cell::new(0),
                 main_woken: Rc::new(Cell::new(true)),
+                main: OnceCell::new(),
                 id: Cell::new(OwnerId(0)),
             });
             executor
@@ -76,8 +81,13 @@ impl Executor {
         &self.main_woken
     }
 
-    pub(super) fn main_target(&self, core: &Core) -> Arc<WakeTarget> {
-        core.remote().waker_target(self.id.get(), MAIN)
+    /// How the future of `block_on` is woken.
+    pub(super) fn main(&self, core: &Core) -> &(Arc<WakeTarget>, Waker) {
+        self.main.get_or_init(|| {
+            let target = core.remote().waker_target(self.id.get(), MAIN);
+            let waker = target.waker();
+            (target, waker)
+        })
     }
 
     fn spawn(&self, core: &Core, future: LocalFuture) -> u64 {

@@ -148,8 +148,7 @@ impl Runtime {
     ) -> Result<F::Output, Error> {
         self.enter(|| {
             let executor = Executor::of(&self.core);
-            let target = executor.main_target(&self.core);
-            let waker = target.waker();
+            let (target, waker) = executor.main(&self.core);
             let woken = Rc::clone(executor.main_woken());
             woken.set(true);
             let mut future = pin!(future);
@@ -158,7 +157,7 @@ impl Runtime {
                 after_turn(&self.core);
                 if woken.take() {
                     target.begin();
-                    let context = &mut Context::from_waker(&waker);
+                    let context = &mut Context::from_waker(waker);
                     if let Poll::Ready(value) = future.as_mut().poll(context) {
                         output = Some(value);
                         return true;
