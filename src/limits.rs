@@ -306,6 +306,8 @@ pub const LARGE_BODY_BYTES: u64 = 64 * 1024;
 pub const RESPONSE_AHEAD_BYTES_MAX: usize = 256 * 1024;
 /// Shared memory of one core from which short response bodies are cut.
 pub const RESPONSE_COPY_BYTES: usize = 16 * 1024;
+/// Bytes that a request body takes from its reader at once: as much as leaves in a few sends.
+pub const READER_CHUNK_BYTES: usize = 64 * 1024;
 /// Exchanges kept for reuse by one core.
 pub const FREE_EXCHANGES_MAX: usize = 1_024;
 /// Requests of one spawned client whose exchange has not ended. More than a process has ports for

@@ -2,7 +2,8 @@
 //!
 //! Scope: this thread, from `Transport::send` with a request that was made before, over the pool,
 //! the exchange, the send and the receive, to the last byte of the body and the drop of response
-//! and request. The peer runs on another thread and is not counted; making the `Url` is not in it.
+//! and request; or from `Client::get`, to the same end. The peer runs on another thread and is not
+//! counted; making the `Url` is not in it.
 
 use std::io::Read;
 use std::io::Write;
@@ -13,6 +14,7 @@ use http::Method;
 use roundtrip::Client;
 use roundtrip::Request;
 use roundtrip::Result;
+use roundtrip::blocking;
 use roundtrip::client::Next;
 use roundtrip::client::Transport;
 use roundtrip::client::TransportOptions;
@@ -156,4 +158,43 @@ fn a_middleware_allocates_once_beside_the_copy_for_a_redirect() {
     let (without, with) = (count(0), count(10));
     assert!(without <= 2 * measured, "{without} for {measured}");
     assert!(with <= 3 * measured, "{with} for {measured}");
+}
+
+/// Requests of the client without a runtime, whose core this thread keeps.
+fn measured_blocking(response: &'static [u8], read: impl Fn(blocking::Response)) -> u64 {
+    let url = peer(response);
+    let client = blocking::Client::new();
+    let urls = vec![url; WARM_UP + MEASURED];
+    let mut before = 0;
+    for (index, url) in urls.into_iter().enumerate() {
+        if index == WARM_UP {
+            before = allocations();
+        }
+        read(client.get(url).send().unwrap());
+    }
+    allocations() - before
+}
+
+#[test]
+fn the_blocking_client_allocates_twice_beside_the_url_that_it_is_given() {
+    let response = b"HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\nHello, World!";
+    let counted = measured_blocking(response, |response| {
+        assert_eq!(response.bytes().unwrap(), "Hello, World!");
+    });
+    assert!(counted <= 2 * MEASURED as u64, "{counted} for {MEASURED}");
+}
+
+#[test]
+fn the_blocking_client_allocates_no_more_for_a_body_that_is_read_in_pieces() {
+    let response = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
+                     6\r\nHello,\r\n7\r\n World!\r\n0\r\n\r\n";
+    let counted = measured_blocking(response, |mut response| {
+        let mut body = [0; 32];
+        let mut len = 0;
+        while let read @ 1.. = response.read(&mut body[len..]).unwrap() {
+            len += read;
+        }
+        assert_eq!(&body[..len], b"Hello, World!");
+    });
+    assert!(counted <= 2 * MEASURED as u64, "{counted} for {MEASURED}");
 }

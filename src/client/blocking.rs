@@ -1,37 +1,44 @@
 //! The client for threads without a runtime: the same machine, driven by the calling thread.
 //!
 //! ```text
-//!   get(url) ──► this thread's own small core ──► Client ──► Response: text, bytes, io::Read
+//!   get(url) ──► this thread's own small core ──► Client ──► Response: text, bytes, json
+//!                        ▲                                             │
+//!                  io::Read ── body_reader           io::Read, copy_to ┘
 //! ```
 //! Each thread has its own core and thus its own pool; between two calls nobody turns that core, so
 //! that a request first takes note of what has happened to its connections. No hidden thread runs.
+//! A response belongs to the thread that asked for it:
+//!
+//! ```compile_fail
+//! let response = roundtrip::blocking::get("http://127.0.0.1:8080/").unwrap();
+//! std::thread::spawn(move || response.text());
+//! ```
 //!
 //! ```no_run
 //! let text = roundtrip::client::blocking::get("http://127.0.0.1:8080/")?.text()?;
 //! # Ok::<(), roundtrip::Error>(())
 //! ```
 
+mod reader;
+mod response;
+
 use std::cell::RefCell;
 use std::future::Future;
-use std::io;
-use std::io::Read;
 use std::rc::Rc;
 
 use ::http::Method;
-use ::http::StatusCode;
-use bytes::Buf;
-use bytes::Bytes;
-use url::Url;
 
 use crate::client::IntoUrl;
+use crate::client::TransportStats;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Result;
-use crate::http::headers::Headers;
 use crate::http::request::Request;
-use crate::http::response;
 use crate::runtime;
 use crate::runtime::Runtime;
+
+pub use crate::client::blocking::reader::reader;
+pub use crate::client::blocking::response::Response;
 
 thread_local! {
     static RUNTIME: RefCell<Option<Rc<Runtime>>> = const { RefCell::new(None) };
@@ -62,14 +69,6 @@ pub type RequestBuilder = crate::client::RequestBuilder<Client>;
 
 /// Settings of a client of this module.
 pub type ClientBuilder = crate::client::ClientBuilder<Client>;
-
-/// A response whose body is read by the calling thread, as values or as [`Read`].
-#[derive(Debug)]
-pub struct Response {
-    response: response::Response,
-    /// What `read` has not returned yet.
-    unread: Bytes,
-}
 
 impl Client {
     /// With the defaults.
@@ -127,6 +126,25 @@ impl Client {
     pub fn send(&self, request: impl TryInto<Request, Error: Into<Error>>) -> Result<Response> {
         drive(self.client.send(request)).map(Response::new)
     }
+
+    /// Counts of this client's connections on this thread, as they are now; `None` when there were
+    /// none.
+    pub fn stats(&self) -> Option<TransportStats> {
+        on_core(|| self.client.stats())?
+    }
+
+    /// Closes this client's connections that rest on this thread.
+    pub fn close_idle(&self) {
+        on_core(|| self.client.close_idle());
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        if self.client.is_last() {
+            on_core(|| self.client.close_here());
+        }
+    }
 }
 
 impl From<crate::client::Client> for Client {
@@ -147,103 +165,6 @@ impl RequestBuilder {
     }
 }
 
-impl Response {
-    fn new(response: response::Response) -> Response {
-        Response {
-            response,
-            unread: Bytes::new(),
-        }
-    }
-
-    /// The status.
-    pub fn status_code(&self) -> StatusCode {
-        self.response.status_code()
-    }
-
-    /// The header fields.
-    pub fn headers(&self) -> &Headers {
-        self.response.headers()
-    }
-
-    /// The URL that answered, after redirects.
-    pub fn url(&self) -> Option<&Url> {
-        self.response.url()
-    }
-
-    /// The redirects that were followed on the way here, in order.
-    pub fn history(&self) -> &[response::Hop] {
-        self.response.history()
-    }
-
-    /// An error where the status is 4xx or 5xx.
-    ///
-    /// # Errors
-    ///
-    /// The status is one.
-    pub fn error_for_status(self) -> Result<Response> {
-        Ok(Response {
-            response: self.response.error_for_status()?,
-            unread: self.unread,
-        })
-    }
-
-    /// The next piece of the body; `None` at its end.
-    ///
-    /// # Errors
-    ///
-    /// The body cannot be completed.
-    pub fn chunk(&mut self) -> Result<Option<Bytes>> {
-        if !self.unread.is_empty() {
-            return Ok(Some(std::mem::take(&mut self.unread)));
-        }
-        let body = self.response.body_mut();
-        drive(async { body.chunk().await.transpose() })
-    }
-
-    /// All of the body, up to 2 MiB.
-    ///
-    /// # Errors
-    ///
-    /// The body is longer, or cannot be completed.
-    pub fn bytes(self) -> Result<Bytes> {
-        let rest = drive(self.response.bytes())?;
-        if self.unread.is_empty() {
-            return Ok(rest);
-        }
-        Ok([self.unread, rest].concat().into())
-    }
-
-    /// All of the body as UTF-8 text, up to 2 MiB.
-    ///
-    /// # Errors
-    ///
-    /// The body is longer, is no text, or cannot be completed.
-    pub fn text(self) -> Result<String> {
-        String::from_utf8(self.bytes()?.into()).map_err(|error| {
-            Error::new(ErrorKind::Protocol, "the body is not UTF-8 text").because(error)
-        })
-    }
-
-    /// The response without this thread's part: status, fields and body as a handler sees them.
-    pub fn into_inner(self) -> response::Response {
-        self.response
-    }
-}
-
-impl Read for Response {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.unread.is_empty() {
-            match self.chunk()? {
-                Some(chunk) => self.unread = chunk,
-                None => return Ok(0),
-            }
-        }
-        let len = self.unread.len().min(buffer.len());
-        self.unread.copy_to_slice(&mut buffer[..len]);
-        Ok(len)
-    }
-}
-
 /// Runs a future on this thread's core.
 fn drive<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
     // First, also since what is asked first here is taken apart last when the thread ends.
@@ -255,11 +176,27 @@ fn drive<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
     }
     let runtime = runtime()?;
     runtime.block_on(async {
-        // One turn without waiting: what closed since the last call leaves the pool, and the
-        // clock is read.
+        // One turn without waiting: what closed since the last call leaves the pool, and times
+        // that have passed count.
         runtime::yield_now().await;
         future.await
     })?
+}
+
+/// Calls on this thread's core, if it has one, and lets it act on that without waiting. Nothing
+/// happens where the thread runs another core, or ends.
+fn on_core<T>(call: impl FnOnce() -> T) -> Option<T> {
+    if runtime::is_inside() {
+        return None;
+    }
+    let runtime = RUNTIME.try_with(|cell| cell.borrow().clone()).ok()??;
+    let called = runtime.block_on(async {
+        runtime::yield_now().await;
+        let value = call();
+        runtime::yield_now().await;
+        value
+    });
+    called.ok()
 }
 
 fn runtime() -> Result<Rc<Runtime>> {

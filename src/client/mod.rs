@@ -251,6 +251,19 @@ impl Client {
         into_url::resolve(url, self.config.base_url.as_ref())
     }
 
+    /// True when no clone of it is left.
+    fn is_last(&self) -> bool {
+        Arc::strong_count(&self.config) == 1
+    }
+
+    /// Closes what rests on this thread's core, for good.
+    fn close_here(&self) {
+        let transports = Core::current().and_then(|core| core.find_local::<Transports>());
+        if let Some(transports) = transports {
+            transports.remove(self.config.id);
+        }
+    }
+
     fn chain(&self, core: &Rc<Core>) -> Chain {
         let transports = core.local(|_| Rc::new(Transports::default()));
         if let Some(chain) = transports.find(self.config.id) {
@@ -276,12 +289,8 @@ impl RoundTrip for Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
-        if Arc::strong_count(&self.config) > 1 {
-            return;
-        }
-        let transports = Core::current().and_then(|core| core.find_local::<Transports>());
-        if let Some(transports) = transports {
-            transports.remove(self.config.id);
+        if self.is_last() {
+            self.close_here();
         }
     }
 }

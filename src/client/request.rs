@@ -255,7 +255,7 @@ impl<C: Builds> RequestBuilder<C> {
     }
 
     /// Changes the request; the first error is kept.
-    fn change<E: Into<Error>>(
+    pub(super) fn change<E: Into<Error>>(
         mut self,
         change: impl FnOnce(&mut Request) -> Result<(), E>,
     ) -> Self {
