@@ -67,7 +67,7 @@ impl Client {
                     cookies.leave();
                 }
                 if !leaves {
-                    redirect::finish(response).await;
+                    redirect::finish(response, core.now(), options.total).await;
                 }
                 continue;
             }

@@ -17,6 +17,7 @@ use percent_encoding::percent_encode;
 use url::Url;
 
 use crate::client::credentials;
+use crate::client::options::TotalTime;
 use crate::client::policy::RedirectAction;
 use crate::client::policy::RedirectAttempt;
 use crate::client::policy::RedirectPolicy;
@@ -31,6 +32,7 @@ use crate::http::response::Response;
 use crate::limits::REDIRECT_BODY_BYTES_MAX;
 use crate::limits::RESPONSE_DRAIN_TIMEOUT;
 use crate::runtime;
+use crate::runtime::Instant;
 
 /// Fields that prove who asks; they belong to the origin that the caller chose.
 const CREDENTIALS: [&str; 6] = [
@@ -256,8 +258,9 @@ fn referer(from: &Url, to: &Url) -> Option<String> {
 }
 
 /// Reads what is left of a redirect to the same origin, so that its connection serves the next
-/// request: a small body, and not for long. What is left then is drained as ever.
-pub(super) async fn finish(response: Response) {
+/// request: a small body, and not for long, within the caller's time. What is left then is drained as
+/// ever.
+pub(super) async fn finish(response: Response, now: Instant, total: Option<TotalTime>) {
     let mut body = response.into_body();
     let is_small = |length: u64| length <= REDIRECT_BODY_BYTES_MAX;
     if body.is_empty() || !body.length().is_none_or(is_small) {
@@ -272,8 +275,9 @@ pub(super) async fn finish(response: Response) {
             }
         }
     };
+    let left = total.map_or(RESPONSE_DRAIN_TIMEOUT, |total| total.deadline - now);
     // Late or not: the next request takes this connection or another.
-    let _: Result<()> = runtime::timeout(RESPONSE_DRAIN_TIMEOUT, read).await;
+    let _: Result<()> = runtime::timeout(left.min(RESPONSE_DRAIN_TIMEOUT), read).await;
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod drained;
 mod hostile;
 mod origin;
 mod pooled;
+mod redirected;
 mod repeated;
 mod timed;
 mod uploads;
