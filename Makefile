@@ -74,9 +74,10 @@ fuzz: ## fuzz TARGET (default: each in turn) for MINUTES (default: 5): installs 
 			-max_total_time=$$(($(or $(MINUTES),5) * 60)) -max_len=2048 -timeout=10; \
 	done
 
-interop: ## tests against curl, wrk, ab, h2load, HAProxy, Python, Node: installs what is missing
+interop: ## tests against curl, wrk, HAProxy, Squid, Python, Node and others: installs what is missing
 	.ci/install curl:curl wrk:wrk ab:apache2-utils h2load:nghttp2-client node:nodejs \
-		haproxy:haproxy systemd-socket-activate:systemd
+		haproxy:haproxy systemd-socket-activate:systemd \
+		/usr/sbin/squid:squid tinyproxy:tinyproxy microsocks:microsocks
 	/usr/bin/python3 -c 'import requests' || .ci/install none:python3-requests
 	$(CARGO) build --release --features cli,cookies --example echo
 	$(CARGO) test --release --features cli,cookies --test interop

@@ -4,6 +4,7 @@
 //! ```text
 //!   curl · wrk · ab · h2load · Python requests · Node fetch ──► roundtrip serve, examples/echo
 //!   1 GiB down and up ──► byte for byte, in constant memory
+//!   our client ──► Squid, Tinyproxy, MicroSocks ──► roundtrip serve
 //!   wrk ──► HAProxy ──► two instances that are restarted in turn
 //! ```
 
@@ -14,6 +15,7 @@ mod interop {
     mod forms;
     mod large;
     mod load;
+    mod proxies;
     mod restart;
 }
 mod process;

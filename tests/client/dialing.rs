@@ -33,6 +33,7 @@ fn cores_share_what_is_looked_up() {
     );
     let (theirs, waits_for) = (Arc::clone(&count), Arc::clone(&may_end));
     let client = Client::builder()
+        .no_proxy()
         .resolver(async move |_host: &str, _port: u16| {
             theirs.fetch_add(1, Ordering::SeqCst);
             until("the other cores have asked", || {
@@ -76,6 +77,7 @@ fn names_of_the_system_and_names_set_by_hand() {
         let text = Client::new().get(&url).send().await?.text().await?;
         assert_eq!(text, format!("localhost:{port}"));
         let client = Client::builder()
+            .no_proxy()
             .resolve_to("www.example.com", Some(80), [peer.address()])?
             .build();
         let response = client.get("http://www.example.com/").send().await?;

@@ -125,14 +125,15 @@ fn instance(folder: &Path, port: u16) -> Server {
     Server::start(&mut command)
 }
 
-/// Of two instances and of the proxy. Taken all at once, so that they differ.
-fn free_ports() -> [u16; 3] {
+/// Ports that nobody listens at now: of two instances and of the proxy. Taken all at once, so that
+/// they differ.
+pub fn free_ports() -> [u16; 3] {
     let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     listeners.map(|listener| listener.local_addr().unwrap().port())
 }
 
 /// A program that is ended with the test, however that ends.
-struct Running(Child);
+pub struct Running(pub Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -257,7 +258,8 @@ fn value<'a>(row: &'a [(String, String)], column: &str) -> &'a str {
     found.map_or("", |(_, value)| value)
 }
 
-fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
+/// Waits until something is so, for [`SOON`] at most.
+pub fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
     let begin = Instant::now();
     while !is_so() {
         assert!(begin.elapsed() < SOON, "not within {SOON:?}: {what}");
