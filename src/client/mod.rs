@@ -30,6 +30,8 @@
 //! reads is not received. A body that is dropped is read and dropped in the background within 256
 //! KiB and 50 ms, so that the connection is used again, and the connection closed beyond that.
 //!
+//! Requests go by the [proxies](proxy) of the environment, unless others are set, or none.
+//!
 //! Without a runtime: [`blocking`]. With another one, or one pool for many threads: [`spawned`].
 
 pub mod blocking;
@@ -113,7 +115,8 @@ pub struct Client {
 
 impl Client {
     /// With the defaults: up to 9 redirects, no time-out for everything, 10 s to connect, 60 s
-    /// to the response head, 30 s without progress.
+    /// to the response head, 30 s without progress; by the proxies of the environment
+    /// ([`Proxies::from_environment`](proxy::Proxies::from_environment)).
     pub fn new() -> Client {
         ClientBuilder::new().build()
     }

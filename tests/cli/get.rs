@@ -426,6 +426,40 @@ fn redirects_only_when_asked() {
 }
 
 #[test]
+fn proxies_of_the_environment_and_refusals() {
+    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nhi\n";
+    let get = |arguments: &[&str], variable: &str| {
+        let mut command = roundtrip();
+        command
+            .arg("get")
+            .args(arguments)
+            .env("http_proxy", variable);
+        for name in ["HTTP_PROXY", "NO_PROXY", "REQUEST_METHOD"] {
+            command.env_remove(name);
+        }
+        process::run(&mut command)
+    };
+    let url = "http://a.example/x";
+    let nobody = "http://me:hush@127.0.0.1:1";
+    let peer = Peer::answering(&[answer]);
+    assert_eq!(get(&[url], &peer.url("")).stdout, b"hi\n");
+    peer.requests();
+    let output = get(&["--noproxy", "*", "http://name.invalid/"], nobody);
+    assert_one_line(&output, &["name.invalid"]);
+    // Refused, without the password.
+    let peer = Peer::answering(&["HTTP/1.1 403 x\r\n\r\n"]);
+    let proxy = peer.url("").replace("//", "//me:hush@");
+    let output = get(&["-p", "-x", &proxy, url], "");
+    assert_one_line(
+        &output,
+        &["made no tunnel to a.example:80", "403 Forbidden"],
+    );
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("hush"));
+    assert!(peer.requests()[0].starts_with("CONNECT a.example:80 HTTP/1.1\r\n"));
+    assert_one_line(&get(&["-x", "ftp://me:hush@x", url], ""), &["scheme"]);
+}
+
+#[test]
 fn time_runs_out() {
     // Accepts by its queue, and never answers.
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");

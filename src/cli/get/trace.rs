@@ -58,6 +58,7 @@ fn text(event: &Event<'_>) -> String {
         }
         Event::Connecting { address } => format!("connecting to {address}"),
         Event::Connected { address, .. } => format!("connected to {address}"),
+        Event::Tunneled { proxy, .. } => format!("{proxy} has made a tunnel"),
         Event::ConnectFailed { address, error } => format!("{address} failed: {error}"),
         Event::Got {
             connection,

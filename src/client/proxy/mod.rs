@@ -10,7 +10,7 @@
 //! others, or none. Credentials of a proxy are its URL's; they are sent to the proxy alone, and are
 //! part of what connections are pooled by.
 //!
-//! The handshakes ([`connect`], [`socks`]) are machines of bytes; [`handshake`] runs them over a
+//! The handshakes (`connect`, `socks`) are machines of bytes; `handshake` runs them over a
 //! socket.
 
 mod address;
