@@ -514,6 +514,35 @@ fn the_family_that_nobody_serves_is_no_obstacle() {
 }
 
 #[test]
+fn an_address_that_is_silent_is_given_up_when_another_answers() {
+    let silent = ListenSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let socket = silent.duplicate_descriptor().unwrap();
+    crate::reactor::sys::drop_handshakes(socket.raw());
+    let crate::net::Address::Tcp(first) = *silent.local_addr() else {
+        panic!()
+    };
+    let runtime = Runtime::small().unwrap();
+    runtime
+        .block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+            let addresses = [first, listener.local_addr()];
+            let patience = Duration::from_secs(20);
+            let connected = crate::net::connect(&addresses, patience).await.unwrap();
+            assert_eq!(connected.address, addresses[1]);
+            // The attempt that lost is cancelled: nothing of it stays in flight.
+            let core = Core::current().unwrap();
+            for _ in 0..1_000 {
+                if core.reactor().in_flight() == 1 {
+                    return;
+                }
+                sleep(Duration::from_millis(5)).await;
+            }
+            panic!("{} operations are in flight", core.reactor().in_flight());
+        })
+        .unwrap();
+}
+
+#[test]
 fn connections_come_from_the_address_that_was_chosen() {
     let runtime = Runtime::small().unwrap();
     runtime
