@@ -256,6 +256,7 @@ fn a_response_has_what_the_plain_one_has() {
         assert_eq!(response.version(), ::http::Version::HTTP_11);
         assert_eq!(response.headers().get("x-a"), Some("1"));
         assert_eq!(response.url().unwrap().as_str(), peer.url("/to"));
+        assert_eq!(response.history()[0].url().as_str(), peer.url("/from"));
         assert!(
             peer.url("/")
                 .contains(&response.peer_addr().unwrap().to_string())

@@ -414,6 +414,12 @@ impl Response {
         self.rare().map_or(&[], |rare| &rare.history)
     }
 
+    /// The redirects that were followed, taken out.
+    pub(crate) fn take_history(&mut self) -> Vec<Hop> {
+        let rare = self.inner_mut().rare.as_mut();
+        rare.map_or_else(Vec::new, |rare| std::mem::take(&mut rare.history))
+    }
+
     /// Sets the redirects that were followed; nothing is allocated for none.
     pub fn set_history(&mut self, history: Vec<Hop>) {
         if !history.is_empty() || self.rare().is_some() {
@@ -711,7 +717,7 @@ mod tests {
             (hop.status(), hop.url().as_str()),
             (StatusCode::FOUND, "http://me@h/a")
         );
-        response.set_history(Vec::new());
+        assert_eq!(response.take_history().len(), 1);
         assert!(response.history().is_empty());
     }
 

@@ -20,6 +20,7 @@ use crate::error::Result;
 use crate::http::body;
 use crate::http::headers::Headers;
 use crate::http::response;
+use crate::http::response::Hop;
 use crate::http::timings::Timings;
 
 /// A response of a [spawned client](crate::client::spawned::Client); `Send` and `Sync`.
@@ -34,6 +35,7 @@ pub(super) struct Head {
     version: Version,
     headers: Headers,
     url: Option<Url>,
+    history: Vec<Hop>,
     peer_addr: Option<SocketAddr>,
     timings: Timings,
     is_decompressed: bool,
@@ -50,6 +52,7 @@ impl Head {
             version: response.version(),
             headers: std::mem::take(response.headers_mut()),
             url: response.take_url(),
+            history: response.take_history(),
             peer_addr: response.peer_addr(),
             timings: response.timings(),
             is_decompressed: response.is_decompressed(),
@@ -91,6 +94,11 @@ impl Response {
     /// The URL that answered, after redirects.
     pub fn url(&self) -> Option<&Url> {
         self.head.url.as_ref()
+    }
+
+    /// The redirects that were followed on the way here, in order.
+    pub fn history(&self) -> &[Hop] {
+        &self.head.history
     }
 
     /// The address of the server, or proxy, that answered; `None` on a Unix socket.
@@ -184,6 +192,7 @@ impl From<Response> for response::Response {
         own.set_head(head.status, head.version);
         *own.headers_mut() = head.headers;
         own.set_url(head.url);
+        own.set_history(head.history);
         own.set_exchange(head.peer_addr, head.timings);
         if head.is_decompressed {
             own.set_decompressed();
