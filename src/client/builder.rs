@@ -39,8 +39,8 @@ use crate::http::request::Request;
 use crate::http::response::Response;
 use crate::limits::REDIRECTS_MAX;
 
-/// What a client was built with.
-#[derive(Debug)]
+/// What a client was built with. Each core that uses it has a copy.
+#[derive(Clone, Debug)]
 pub(super) struct Config {
     /// Distinguishes the clients of this process.
     pub(super) id: u64,

@@ -6,7 +6,7 @@
 
 use std::rc::Rc;
 
-use crate::client::Transports;
+use crate::client::local::Locals;
 use crate::runtime::Core;
 
 /// Looks at the pools of a core.
@@ -15,11 +15,11 @@ use crate::runtime::Core;
 ///
 /// Something is not as it has to be.
 pub(crate) fn check(core: &Rc<Core>) {
-    if let Some(transports) = core.find_local::<Transports>() {
-        for entry in transports.all.borrow().iter() {
-            if let Some(transport) = entry.chain.transport() {
+    if let Some(locals) = core.find_local::<Locals>() {
+        locals.for_each(|local| {
+            if let Some(transport) = local.chain.transport() {
                 transport.check();
             }
-        }
+        });
     }
 }

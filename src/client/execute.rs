@@ -6,11 +6,11 @@
 //!                └────────── next request ◄───────┘
 //! ```
 
-use crate::client::Client;
 use crate::client::RequestOptions;
 #[cfg(feature = "cookies")]
 use crate::client::cookies::ChainCookies;
 use crate::client::failure::redacted;
+use crate::client::local::Local;
 use crate::client::redirect;
 use crate::client::redirect::Trail;
 use crate::error::Error;
@@ -19,14 +19,13 @@ use crate::http::request::Request;
 use crate::http::response::Response;
 use crate::runtime::Core;
 
-impl Client {
+impl Local {
     pub(super) async fn execute(
         &self,
         mut request: Request,
         mut options: RequestOptions,
     ) -> Result<Response> {
         let core = Core::try_current()?;
-        let chain = self.chain(&core);
         options.begin(core.now(), self.config.timeout);
         self.add_defaults(&mut request)?;
         let may_decode = self.config.decompression.ask(&mut request);
@@ -43,7 +42,7 @@ impl Client {
             let url = request.url().cloned();
             let method = request.method().clone();
             let is_replayable = request.body().is_replayable();
-            let sending = chain.send(request, &options, trail.follows());
+            let sending = self.chain.send(request, &options, trail.follows());
             let for_url = |error: Error| match &url {
                 Some(url) if error.url().is_none() => error.for_url(redacted(url)),
                 _ => error,

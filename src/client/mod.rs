@@ -52,6 +52,7 @@ mod execute;
 mod failure;
 #[cfg(feature = "cookies")]
 pub mod jar;
+mod local;
 pub mod middleware;
 pub mod multipart;
 pub mod observe;
@@ -68,18 +69,16 @@ pub mod spawned;
 mod transport;
 mod tunnel;
 
-use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
-use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::Weak;
 
 use ::http::Method;
 use url::Url;
 
 use crate::client::builder::Config;
-use crate::client::chain::Chain;
+use crate::client::local::Caller;
+use crate::client::local::Shared;
 use crate::client::request::into_url;
 use crate::error::Error;
 use crate::error::Result;
@@ -106,11 +105,11 @@ pub use crate::client::transport::Transport;
 pub use crate::client::transport::TransportStats;
 
 /// Sends requests. Cheap to clone; clones share their pools, of which each core has its own, so
-/// that all bounds hold per core. A connection that rests closes with the last clone on its core,
-/// and on other cores after its idle time-out.
+/// that all bounds hold per core. With the last clone, the connections that rest close on all of
+/// them.
 #[derive(Clone)]
 pub struct Client {
-    config: Arc<Config>,
+    shared: Arc<Shared>,
 }
 
 impl Client {
@@ -138,7 +137,7 @@ impl Client {
 
     pub(in crate::client) fn with_config(config: Config) -> Client {
         Client {
-            config: Arc::new(config),
+            shared: Arc::new(Shared::new(config)),
         }
     }
 
@@ -174,7 +173,7 @@ impl Client {
 
     /// Any method. An error in the URL shows when the request is sent.
     pub fn request(&self, method: Method, url: impl IntoUrl) -> RequestBuilder {
-        RequestBuilder::new(self.clone(), method, self.resolve(url))
+        RequestBuilder::new(Caller::of(self), method, self.resolve(url))
     }
 
     /// Sends a request that was built, a [`Request`] or one of the `http` crate; follows redirects,
@@ -235,46 +234,38 @@ impl Client {
 
     /// Counts of this client's connections on this thread's core; `None` when there were none.
     pub fn stats(&self) -> Option<TransportStats> {
-        let core = Core::current()?;
-        let chain = core.find_local::<Transports>()?.find(self.config.id)?;
-        Some(chain.transport()?.stats())
+        let local = local::find(&*Core::current()?, self)?;
+        Some(local.chain.transport()?.stats())
     }
 
     /// Closes this client's connections that rest on this thread's core.
     pub fn close_idle(&self) {
-        let transports = Core::current().and_then(|core| core.find_local::<Transports>());
-        let chain = transports.and_then(|all| all.find(self.config.id));
-        if let Some(transport) = chain.as_ref().and_then(Chain::transport) {
+        let local = Core::current().and_then(|core| local::find(&core, self));
+        if let Some(transport) = local.as_ref().and_then(|local| local.chain.transport()) {
             transport.close_idle();
         }
     }
 
     /// The URL, as seen from the base URL.
     fn resolve(&self, url: impl IntoUrl) -> Result<Url> {
-        into_url::resolve(url, self.config.base_url.as_ref())
+        into_url::resolve(url, self.shared.config.base_url.as_ref())
     }
 
     /// True when no clone of it is left.
     fn is_last(&self) -> bool {
-        Arc::strong_count(&self.config) == 1
+        Arc::strong_count(&self.shared) == 1
     }
 
     /// Closes what rests on this thread's core, for good.
     fn close_here(&self) {
-        let transports = Core::current().and_then(|core| core.find_local::<Transports>());
-        if let Some(transports) = transports {
-            transports.remove(self.config.id);
+        if let Some(core) = Core::current() {
+            local::forget(&core, self.shared.config.id);
         }
     }
 
-    fn chain(&self, core: &Rc<Core>) -> Chain {
-        let transports = core.local(|_| Rc::new(Transports::default()));
-        if let Some(chain) = transports.find(self.config.id) {
-            return chain;
-        }
-        let chain = Chain::on(core, &self.config.transport, &self.config.around);
-        transports.add(&self.config, chain.clone());
-        chain
+    async fn execute(&self, request: Request, options: RequestOptions) -> Result<Response> {
+        let core = Core::try_current()?;
+        local::of(&core, self).execute(request, options).await
     }
 }
 
@@ -290,59 +281,10 @@ impl RoundTrip for Client {
     }
 }
 
-impl Drop for Client {
-    fn drop(&mut self) {
-        if self.is_last() {
-            self.close_here();
-        }
-    }
-}
-
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
-            .field("config", &self.config)
+            .field("config", &self.shared.config)
             .finish()
-    }
-}
-
-/// The transports of one core: one per client that was used there. Few, so a list.
-#[derive(Default)]
-struct Transports {
-    all: RefCell<Vec<Entry>>,
-}
-
-struct Entry {
-    id: u64,
-    client: Weak<Config>,
-    chain: Chain,
-}
-
-impl Transports {
-    fn find(&self, id: u64) -> Option<Chain> {
-        let all = self.all.borrow();
-        let entry = all.iter().find(|entry| entry.id == id)?;
-        Some(entry.chain.clone())
-    }
-
-    /// Adds one, and drops those whose clients are gone.
-    fn add(&self, config: &Arc<Config>, chain: Chain) {
-        let is_gone = |entry: &mut Entry| entry.client.strong_count() == 0;
-        let gone: Vec<Entry> = self.all.borrow_mut().extract_if(.., is_gone).collect();
-        drop(gone);
-        self.all.borrow_mut().push(Entry {
-            id: config.id,
-            client: Arc::downgrade(config),
-            chain,
-        });
-    }
-
-    fn remove(&self, id: u64) {
-        let found = {
-            let mut all = self.all.borrow_mut();
-            let at = all.iter().position(|entry| entry.id == id);
-            at.map(|at| all.swap_remove(at))
-        };
-        drop(found);
     }
 }

@@ -15,8 +15,8 @@ use ::http::Method;
 use ::http::StatusCode;
 use url::Url;
 
-use crate::client::Client;
 use crate::client::RequestOptions;
+use crate::client::local::Caller;
 use crate::client::observe::Event;
 use crate::client::observe::Observer;
 use crate::client::observe::OnInformational;
@@ -33,23 +33,23 @@ use crate::http::request::Request;
 use crate::http::response::Response;
 
 /// A request that is put together. What is wrong with its parts shows when it is sent. `C` is the
-/// client that sends it, and how: [`Client`] returns a future, and so does
+/// client that sends it, and how: [`Client`](crate::client::Client) returns a future, and so does
 /// [`spawned::Client`](crate::client::spawned::Client), of which the builder is `Send` as well;
 /// [`blocking::Client`](crate::blocking::Client) the response.
 #[derive(Debug)]
 #[must_use = "a request is sent with send()"]
-pub struct RequestBuilder<C: Builds = Client> {
+pub struct RequestBuilder<C: Builds = Caller> {
     client: C,
     request: Result<C::Draft>,
     options: RequestOptions,
 }
 
 impl RequestBuilder {
-    /// Sends it; returns with the head of the response. See [`Client::send`].
+    /// Sends it; returns with the head of the response. See [`Client::send`](crate::client::Client::send).
     ///
     /// # Errors
     ///
-    /// Those of [`RequestBuilder::build`] and of [`Client::send`].
+    /// Those of [`RequestBuilder::build`] and of [`Client::send`](crate::client::Client::send).
     pub async fn send(self) -> Result<Response> {
         self.client.execute(self.request?, self.options).await
     }
@@ -281,6 +281,7 @@ mod tests {
     use ::http::HeaderMap;
 
     use super::*;
+    use crate::client::Client;
     use crate::error::ErrorKind;
     use crate::http::body::Body;
 

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use roundtrip::client::Client;
+use roundtrip::error::ErrorKind;
 use roundtrip::runtime;
 
 use crate::peer::Peer;
@@ -427,4 +428,37 @@ fn a_connection_for_a_client_that_is_gone_is_closed() {
         until("it is closed", || peer.accepted() == 1 && peer.ended() == 1).await;
         Ok(())
     });
+}
+
+#[test]
+fn the_last_clone_closes_what_rests_on_other_cores_too() {
+    let peer = Peer::answering(|_| ok("x"));
+    run(async {
+        let client = Client::new();
+        client.get(peer.url("/")).send().await?.text().await?;
+        assert_eq!(client.stats().map(|stats| stats.pool.idle), Some(1));
+        // The last clone goes where no core runs; a request that waits to be sent is no clone.
+        let request = client.get(peer.url("/"));
+        std::thread::spawn(move || drop(client)).join().unwrap();
+        assert_eq!(request.send().await?.text().await?, "x");
+        until("the connection is closed", || peer.ended() == 1).await;
+        assert_eq!(peer.accepted(), 1);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_request_is_sent_on_the_core_that_runs() {
+    let peer = Peer::answering(|_| ok("x"));
+    let url = peer.url("/");
+    let client = Client::new();
+    let request = run(async { Ok(client.get(&url)) });
+    let text = run(async { request.send().await?.text().await });
+    assert_eq!(text, "x");
+    let request = client.get(&url);
+    assert_eq!(run(async { request.send().await?.text().await }), "x");
+    let request = run(async { Ok(client.get(&url)) });
+    drop(client);
+    let error = run(async { Ok(request.send().await.unwrap_err()) });
+    assert_eq!(error.kind(), ErrorKind::Shutdown);
 }

@@ -5,8 +5,8 @@
 //!                                  └─ parts     of those whose requests change it
 //! ```
 
-use crate::client;
 use crate::client::blocking;
+use crate::client::local::Caller;
 use crate::error::Error;
 use crate::error::Result;
 use crate::http::body::Body;
@@ -45,7 +45,7 @@ pub trait Draft: Sized {
     fn into_request(self) -> Request;
 }
 
-impl Builds for client::Client {
+impl Builds for Caller {
     type Draft = Request;
     type Body = Body;
 }
