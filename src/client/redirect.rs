@@ -222,6 +222,7 @@ impl<'a> Trail<'a> {
         request.set_url(url);
         if !keeps_body {
             request.set_body(Body::empty());
+            request.remove_trailers();
         }
     }
 

@@ -135,6 +135,12 @@ impl<C: Builds> RequestBuilder<C> {
         })
     }
 
+    /// With one more field behind the body, which is then sent in chunks; see
+    /// [`Request::add_trailer`].
+    pub fn trailer(self, name: impl AsRef<str>, value: impl AsRef<[u8]>) -> Self {
+        self.change(|request| request.add_trailer(name, value))
+    }
+
     /// With this body: bytes, text, a file range, a stream. A length that is known is announced,
     /// anything else is sent in chunks.
     pub fn body(mut self, body: impl Into<C::Body>) -> Self {

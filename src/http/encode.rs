@@ -107,7 +107,7 @@ pub fn response_head(
     }
     out.extend_from_slice(persistence.line());
     if outgoing == Outgoing::Chunked {
-        announce_trailers(out, response);
+        announce_trailers(out, response.headers(), response.trailers());
     }
     let is_informational = status.is_informational() || status == StatusCode::NO_CONTENT;
     if outgoing == Outgoing::Nothing && !is_informational {
@@ -119,11 +119,11 @@ pub fn response_head(
 
 /// Names the trailers that will follow: those that the message itself announces, else those that
 /// are known already and may be sent (RFC 9110 §6.6.2).
-fn announce_trailers(out: &mut Vec<u8>, response: &Response) {
-    if let Some(names) = response.headers().get_known(Known::Trailer) {
+fn announce_trailers(out: &mut Vec<u8>, headers: &Headers, trailers: Option<&Headers>) {
+    if let Some(names) = headers.get_known(Known::Trailer) {
         return field(out, b"Trailer", names);
     }
-    let Some(trailers) = response.trailers() else {
+    let Some(trailers) = trailers else {
         return;
     };
     let mut separator: &[u8] = b"Trailer: ";
@@ -198,11 +198,15 @@ pub fn request_head(
         field(out, b"Proxy-Authorization", value.as_bytes());
     }
     let is_skipped = |known| match known {
+        Known::Trailer => true,
         Known::Upgrade => !persistence.upgrades(),
         known => frames(known),
     };
     fields(out, headers, is_skipped);
     out.extend_from_slice(persistence.line());
+    if outgoing == Outgoing::Chunked {
+        announce_trailers(out, headers, request.trailers());
+    }
     framing(out, outgoing);
     out.extend_from_slice(b"\r\n");
 }

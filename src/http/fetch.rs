@@ -174,7 +174,8 @@ impl Fetch {
     // ---- sending -----------------------------------------------------------------------------
 
     /// Begins an exchange: writes the head of `request` to `out`, whose body will have `length`
-    /// bytes (`None`: its end will tell). Nothing is written on an error. Without `is_kept` the
+    /// bytes (`None`: its end will tell). With trailers it is sent in chunks all the same. Nothing is
+    /// written on an error. Without `is_kept` the
     /// peer is told that this is the connection's last request.
     pub fn start(
         &mut self,
@@ -205,7 +206,10 @@ impl Fetch {
         );
         check(request, length)?;
         let persistence = persistence(request, is_kept);
-        let outgoing = Outgoing::of_request(request.method(), length);
+        let outgoing = match request.trailers() {
+            Some(_) => Outgoing::Chunked,
+            None => Outgoing::of_request(request.method(), length),
+        };
         request_head(out, request, recipient, outgoing, persistence);
         self.sending = match outgoing {
             Outgoing::Length(length) if length > 0 => Sending::Length(length),
@@ -250,13 +254,17 @@ impl Fetch {
         }
     }
 
-    /// Ends the body.
-    pub fn finish_body(&mut self, out: &mut Vec<u8>) -> Result<(), SendError> {
+    /// Ends the body, with trailers where it is sent in chunks.
+    pub fn finish_body(
+        &mut self,
+        trailers: Option<&Headers>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), SendError> {
         match std::mem::replace(&mut self.sending, Sending::Done) {
             Sending::Done | Sending::Length(0) => Ok(()),
             Sending::Length(missing_bytes) => Err(SendError::BodyTooShort { missing_bytes }),
             Sending::Chunked => {
-                encode_last_chunk(out, None);
+                encode_last_chunk(out, trailers);
                 Ok(())
             }
         }
@@ -468,7 +476,8 @@ fn check(request: &Request, length: Option<u64>) -> Result<(), SendError> {
     if !is_visible(host.unwrap_or_default()) || request.headers().get_all("host").count() > 1 {
         return Err(SendError::Host);
     }
-    if length != Some(0) && matches!(*request.method(), Method::CONNECT | Method::TRACE) {
+    let has_body = length != Some(0) || request.trailers().is_some();
+    if has_body && matches!(*request.method(), Method::CONNECT | Method::TRACE) {
         return Err(SendError::BodyNotAllowed);
     }
     Ok(())

@@ -10,6 +10,7 @@
 //! memory serves the next request of the thread when it is dropped.
 
 mod parts;
+mod trailers;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -59,6 +60,8 @@ struct Inner {
     /// Where the path stands in the target.
     path: (u32, u32),
     headers: Headers,
+    /// Of a client's request, to be sent behind the body.
+    trailers: Headers,
     body: Body,
     params: Params,
     /// Empty before a route was found.
@@ -123,6 +126,7 @@ impl Request {
                 target: String::new(),
                 path: (0, 0),
                 headers: Headers::new(),
+                trailers: Headers::new(),
                 body: Body::empty(),
                 params: Params::default(),
                 pattern: String::new(),
@@ -489,6 +493,7 @@ impl Request {
         clone.set_head(inner.method.clone(), &inner.target, kinds, inner.version);
         let copy = clone.inner_mut();
         copy.headers = inner.headers.clone();
+        copy.trailers = inner.trailers.clone();
         copy.body = body;
         copy.url = inner.url.clone();
         copy.extensions = inner.extensions.clone();
@@ -575,6 +580,7 @@ impl Drop for Request {
         inner.body.set(Body::empty());
         inner.extensions.clear();
         inner.headers.recycle();
+        inner.trailers.recycle();
         inner.params.clear();
         inner.pattern.clear();
         inner.url = None;

@@ -104,7 +104,7 @@ impl Core {
             Error::new(
                 ErrorKind::Shutdown,
                 "no core runs on this thread: call this within roundtrip::block_on or a handler, \
-                 or use roundtrip::blocking",
+                 or use roundtrip::blocking, or Client::spawned on another executor",
             )
         })
     }

@@ -582,7 +582,7 @@ fn a_client_without_a_core_says_what_to_do() {
     };
     let error = outcome.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Shutdown);
-    for way in ["roundtrip::block_on", "roundtrip::blocking"] {
+    for way in ["block_on", "roundtrip::blocking", "Client::spawned"] {
         assert!(error.text().contains(way), "{error}");
     }
     assert_eq!(client.stats(), None);

@@ -20,6 +20,7 @@ use roundtrip::client::RoundTrip;
 use roundtrip::client::Transport;
 use roundtrip::client::TransportOptions;
 use roundtrip::http::body::Body;
+use roundtrip::http::headers::Headers;
 use roundtrip::http::request::Request;
 use roundtrip::runtime;
 
@@ -373,4 +374,52 @@ fn one_turn_can_carry_many_requests() {
         assert!(poll_fn(|cx| body.poll_chunk(cx)).await.is_some());
         Ok(())
     });
+}
+
+#[test]
+fn trailers_of_requests() {
+    let peer = Peer::answering(|seen| {
+        let field = |name: &str| seen.fields.get(name).map_or("none", String::as_str);
+        let body = String::from_utf8_lossy(&seen.body);
+        let (coding, names) = (field("transfer-encoding"), field("trailer"));
+        match seen.line.split(' ').nth(1) {
+            Some(path @ ("/303" | "/307")) => format!(
+                "HTTP/1.1 {} See\r\nLocation: /\r\nContent-Length: 0\r\n\r\n",
+                &path[1..]
+            )
+            .into_bytes(),
+            _ => ok(format!("{coding}, {names}, {body:?}, {:?}", seen.trailers)),
+        }
+    });
+    run(async {
+        let client = Client::new();
+        let post = |path| client.post(peer.url(path)).trailer("X-Sum", "7");
+        let text =
+            async |request: roundtrip::client::RequestBuilder| request.send().await?.text().await;
+        let sent = "chunked, X-Sum, \"text\", \"X-Sum: 7\"";
+        assert_eq!(text(post("/").body("text")).await?, sent);
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"text").unwrap();
+        let file = Body::file(Arc::new(file), 0..4);
+        assert_eq!(text(post("/").body(file)).await?, sent);
+        assert_eq!(text(post("/307").body("text")).await?, sent);
+        let nothing = "none, none, \"\", \"\"";
+        assert_eq!(text(post("/303").body("text")).await?, nothing);
+        let empty = "chunked, X-Sum, \"\", \"X-Sum: 7\"";
+        assert_eq!(text(post("/")).await?, empty);
+        // Those that a body brings are known when it ends.
+        let (mut sender, body) = Body::incoming(None);
+        runtime::spawn(async move {
+            sender.send("text".into()).await.unwrap();
+            sender.finish(Some(Headers::from_pairs([("X-Own", "8")]).unwrap()));
+        });
+        let request = client.post(peer.url("/")).header("Trailer", "X-Own");
+        let own = "chunked, X-Own, \"text\", \"X-Own: 8\"";
+        assert_eq!(text(request.body(body)).await?, own);
+        assert_eq!(text(client.get(peer.url("/"))).await?, nothing);
+        let error = post("/").trailer("Host", "x").send().await.unwrap_err();
+        assert!(error.text().contains("no trailer"), "{error}");
+        Ok(())
+    });
+    assert_eq!(peer.accepted(), 1);
 }

@@ -50,6 +50,8 @@ pub struct Seen {
     pub line: String,
     pub fields: HashMap<String, String>,
     pub body: Vec<u8>,
+    /// What stands behind a body in chunks.
+    pub trailers: String,
     /// Which connection it came on, and which request of it.
     pub connection: usize,
     pub index: usize,
@@ -151,12 +153,13 @@ pub fn read_request(reader: &mut impl BufRead, connection: usize, index: usize) 
             (name.to_ascii_lowercase(), value.to_owned())
         })
         .collect();
+    let mut trailers = String::new();
     let body = if let Some(length) = fields.get("content-length") {
         let mut body = vec![0; length.parse().unwrap()];
         reader.read_exact(&mut body).ok()?;
         body
     } else if fields.contains_key("transfer-encoding") {
-        read_chunks(reader)?
+        read_chunks(reader, &mut trailers)?
     } else {
         Vec::new()
     };
@@ -164,22 +167,25 @@ pub fn read_request(reader: &mut impl BufRead, connection: usize, index: usize) 
         line: lines[0].clone(),
         fields,
         body,
+        trailers,
         connection,
         index,
     })
 }
 
-fn read_chunks(reader: &mut impl BufRead) -> Option<Vec<u8>> {
+fn read_chunks(reader: &mut impl BufRead, trailers: &mut String) -> Option<Vec<u8>> {
     let mut body = Vec::new();
     loop {
         let mut line = String::new();
         reader.read_line(&mut line).ok()?;
         let length = usize::from_str_radix(line.trim_end(), 16).unwrap();
-        let mut chunk = vec![0; length + 2];
-        reader.read_exact(&mut chunk).ok()?;
         if length == 0 {
+            while !matches!(reader.read_line(trailers), Ok(2) | Err(_)) {}
+            trailers.truncate(trailers.trim_end().len());
             return Some(body);
         }
+        let mut chunk = vec![0; length + 2];
+        reader.read_exact(&mut chunk).ok()?;
         body.extend_from_slice(&chunk[..length]);
     }
 }

@@ -31,6 +31,7 @@ use crate::http::body::Part;
 use crate::http::encode::Recipient;
 use crate::http::fetch::Fetch;
 use crate::http::fetch::SendError;
+use crate::http::headers::Headers;
 use crate::http::request::Request;
 use crate::http::timings::Timings;
 use crate::net::Io;
@@ -137,13 +138,18 @@ impl Connection {
         if waits {
             return Ok(Upload::Held(body));
         }
-        write_body(io, &mut self.fetch, body)
+        write_body(io, &mut self.fetch, body, request.trailers())
     }
 }
 
 /// Writes the body where it is at hand.
-fn write_body(io: &mut Io, fetch: &mut Fetch, body: Body) -> Result<Upload, SendError> {
-    if body.length() == Some(0) {
+fn write_body(
+    io: &mut Io,
+    fetch: &mut Fetch,
+    body: Body,
+    trailers: Option<&Headers>,
+) -> Result<Upload, SendError> {
+    if fetch.is_sent() {
         return Ok(Upload::Done);
     }
     match body.into_content() {
@@ -151,10 +157,12 @@ fn write_body(io: &mut Io, fetch: &mut Fetch, body: Body) -> Result<Upload, Send
         Content::Bytes(bytes) => {
             fetch.begin_chunk(bytes.len() as u64, io.output.tail())?;
             io.append_bytes(bytes);
+            fetch.end_chunk(io.output.tail());
         }
         Content::File { file, range } => {
             fetch.begin_chunk(range.end - range.start, io.output.tail())?;
             io.append_file(file, range);
+            fetch.end_chunk(io.output.tail());
         }
         Content::Parts(pieces) => {
             let length = pieces.iter().map(Part::length).sum();
@@ -165,10 +173,11 @@ fn write_body(io: &mut Io, fetch: &mut Fetch, body: Body) -> Result<Upload, Send
                     Part::File { file, range } => io.append_file(file, range),
                 }
             }
+            fetch.end_chunk(io.output.tail());
         }
         Content::Chunks(body) => return Ok(Upload::Chunks(body)),
     }
-    fetch.finish_body(io.output.tail())?;
+    fetch.finish_body(trailers, io.output.tail())?;
     Ok(Upload::Done)
 }
 
@@ -189,7 +198,8 @@ impl Active {
             let Upload::Due(body) = std::mem::replace(&mut self.upload, Upload::Done) else {
                 unreachable!("just seen");
             };
-            self.upload = write_body(io, fetch, body).map_err(Failure::Request)?;
+            self.upload =
+                write_body(io, fetch, body, self.request.trailers()).map_err(Failure::Request)?;
             self.tell_progress();
         }
         while let Upload::Chunks(body) = &mut self.upload {
@@ -208,8 +218,10 @@ impl Active {
                 }
                 Poll::Ready(Some(Err(error))) => return Err(Failure::RequestBody(error)),
                 Poll::Ready(None) => {
+                    let made = body.take_trailers();
+                    let trailers = self.request.trailers().or(made.as_ref());
                     fetch
-                        .finish_body(io.output.tail())
+                        .finish_body(trailers, io.output.tail())
                         .map_err(Failure::Request)?;
                     self.upload = Upload::Done;
                     self.tell_progress();

@@ -512,7 +512,7 @@ fn bodies_have_the_length_that_they_said() {
     fetch.end_chunk(&mut out);
     assert!(out.is_empty(), "a body of known length is not coded");
     assert_eq!(fetch.begin_chunk(2, &mut out), Err(SendError::BodyTooLong));
-    let short = fetch.finish_body(&mut out);
+    let short = fetch.finish_body(None, &mut out);
     assert_eq!(short, Err(SendError::BodyTooShort { missing_bytes: 1 }));
 }
 
@@ -526,8 +526,27 @@ fn chunks_are_coded() {
     out.extend_from_slice(&[b'x'; 17]);
     fetch.end_chunk(&mut out);
     assert!(!fetch.is_sent());
-    fetch.finish_body(&mut out).unwrap();
+    fetch.finish_body(None, &mut out).unwrap();
     assert!(fetch.is_sent());
     let text = String::from_utf8(out).unwrap();
     assert_eq!(text, "11\r\nxxxxxxxxxxxxxxxxx\r\n0\r\n\r\n");
+}
+
+#[test]
+fn trailers_come_behind_chunks() {
+    let mut out = Vec::new();
+    let mut fetch = fetch();
+    let mut request = request("GET");
+    request.add_trailer("X-Sum", "7").unwrap();
+    fetch.start(&request, Some(0), true, &mut out).unwrap();
+    assert!(!fetch.is_sent());
+    fetch.finish_body(request.trailers(), &mut out).unwrap();
+    assert!(fetch.is_sent());
+    let text = String::from_utf8(out).unwrap();
+    let end = "Trailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-Sum: 7\r\n\r\n";
+    assert!(text.ends_with(end), "{text}");
+    request.set_method(Method::TRACE);
+    let mut other = Fetch::new(HeadLimits::RESPONSE);
+    let error = other.start(&request, Some(0), true, &mut Vec::new());
+    assert_eq!(error, Err(SendError::BodyNotAllowed));
 }

@@ -24,6 +24,7 @@ pub(crate) struct Parts {
     target: String,
     path: (u32, u32),
     headers: Headers,
+    trailers: Headers,
     extensions: Extensions,
     url: Option<Url>,
 }
@@ -38,6 +39,7 @@ impl Parts {
             target: mem::take(&mut inner.target),
             path: inner.path,
             headers: mem::take(&mut inner.headers),
+            trailers: mem::take(&mut inner.trailers),
             extensions: mem::take(&mut inner.extensions),
             url: inner.url.take(),
         };
@@ -53,6 +55,7 @@ impl Parts {
         inner.target = self.target;
         inner.path = self.path;
         inner.headers = self.headers;
+        inner.trailers = self.trailers;
         inner.extensions = self.extensions;
         inner.url = self.url;
         inner.body.set(body);
@@ -73,6 +76,7 @@ impl Clone for Parts {
             target: self.target.clone(),
             path: self.path,
             headers: self.headers.clone(),
+            trailers: self.trailers.clone(),
             extensions: Extensions::new(),
             url: self.url.clone(),
         }
@@ -92,6 +96,7 @@ mod tests {
         let mut request = Request::new(Method::PUT, url.clone());
         request.set_path("/other%2f").unwrap();
         request.headers_mut().append("A", "b").unwrap();
+        request.add_trailer("T", "1").unwrap();
         request.extensions_mut().insert(7_u8);
         request.set_body("text");
         let (parts, body) = Parts::take(request);
@@ -102,10 +107,12 @@ mod tests {
         assert_eq!(request.target(), "/other%2f?z");
         assert_eq!((request.path(), request.query()), ("/other%2f", Some("z")));
         assert_eq!(request.header("a"), Some("b"));
+        assert_eq!(request.trailers().unwrap().get("t"), Some("1"));
         assert_eq!(request.extensions().get::<u8>(), Some(&7));
         assert_eq!(request.body().as_bytes(), Some(&b"text"[..]));
         let clone = clone.into_request(Body::empty());
         assert_eq!(clone.target(), request.target());
+        assert_eq!(clone.trailers(), request.trailers());
         assert!(clone.extensions().is_empty());
         // The memory that was left behind is blank.
         let blank = Request::blank();
