@@ -156,6 +156,7 @@ targets! {
     multipart
     query
     cookie
+    decompress
     proxy_protocol
     server_connection
     client_connection

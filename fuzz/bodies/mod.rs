@@ -12,6 +12,7 @@
 mod chunked;
 mod client_connection;
 mod cookie;
+mod decompress;
 mod differential;
 mod framing;
 mod heads;
@@ -31,6 +32,7 @@ mod wire;
 pub use chunked::chunked;
 pub use client_connection::client_connection;
 pub use cookie::cookie;
+pub use decompress::decompress;
 pub use differential::differential;
 pub use framing::framing;
 pub use heads::request_head;
@@ -46,7 +48,7 @@ pub use target::target;
 pub type Body = fn(&[u8]);
 
 /// All targets, by the names of their binaries and of the folders of their corpora.
-pub const TARGETS: [(&str, Body); 13] = [
+pub const TARGETS: [(&str, Body); 14] = [
     ("request_head", request_head),
     ("response_head", response_head),
     ("chunked", chunked),
@@ -56,6 +58,7 @@ pub const TARGETS: [(&str, Body); 13] = [
     ("multipart", multipart),
     ("query", query),
     ("cookie", cookie),
+    ("decompress", decompress),
     ("proxy_protocol", proxy_protocol),
     ("server_connection", server_connection),
     ("client_connection", client_connection),

@@ -43,7 +43,8 @@ mod connection;
 #[cfg(feature = "cookies")]
 mod cookies;
 mod credentials;
-mod decompress;
+#[doc(hidden)]
+pub mod decompress;
 #[doc(hidden)]
 pub mod detached;
 pub mod dial;

@@ -33,6 +33,7 @@ use ::http::StatusCode;
 
 use crate::client::decompress::coding::ACCEPTED;
 use crate::client::decompress::decoded::Decoded;
+use crate::http::body::Body;
 use crate::http::request::Request;
 use crate::http::response::Response;
 use crate::limits::DECOMPRESSION_RATIO_MAX;
@@ -112,4 +113,15 @@ fn has_no_body(response: &Response) -> bool {
         StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
     );
     is_bare || response.body_ref().is_empty() && response.headers().contains("content-length")
+}
+
+/// A body that is decoded while it is read, for fuzzers; `None` for a coding that was not compiled
+/// in.
+pub fn decoded(coding: &str, body: Body, bytes_max: u64) -> Option<Body> {
+    let limits = Limits {
+        bytes_max: Some(bytes_max),
+        ratio_max: DECOMPRESSION_RATIO_MAX,
+    };
+    let decoder = coding::decoder(coding.as_bytes())?;
+    Some(body.filtered(Decoded::new(decoder, limits)))
 }
