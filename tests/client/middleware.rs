@@ -21,6 +21,7 @@ use roundtrip::client::Transport;
 use roundtrip::client::TransportOptions;
 use roundtrip::client::middleware;
 use roundtrip::error::ErrorKind;
+use roundtrip::error::Phase;
 use roundtrip::runtime;
 
 use crate::peer::Peer;
@@ -322,6 +323,25 @@ fn time_outs_hold_behind_middleware() {
         assert!(late.unwrap_err().is_timeout());
         let response = client.get(peer.url("/body")).timeout(short).send().await?;
         assert!(response.bytes().await.unwrap_err().is_timeout());
+        Ok(())
+    });
+    let client = Client::builder()
+        .per_host_max(1)
+        .wrap(async |request, next: Next| next.run(request).await)
+        .build();
+    run(async {
+        let busy = runtime::spawn(client.get(peer.url("/head")).send());
+        runtime::yield_now().await;
+        let waiting = client
+            .get(peer.url("/"))
+            .connect_timeout(Duration::from_millis(20));
+        let error = waiting.send().await.unwrap_err();
+        assert!(
+            error.text().contains("the request's connect_timeout"),
+            "{error}"
+        );
+        assert_eq!(error.phase(), Some(Phase::Pool));
+        busy.await??;
         Ok(())
     });
 }
