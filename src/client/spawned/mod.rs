@@ -9,7 +9,7 @@
 //!
 //! Its futures, responses and bodies are `Send` and `Sync` and need no runtime around them: nothing
 //! but the waker of who polls them. What a request costs more than with
-//! [`client::Client`](crate::client::Client), which stays on its core, is two hops between threads:
+//! [`client::Client`], which stays on its core, is two hops between threads:
 //! one message there, one wake-up back.
 //!
 //! ```no_run
@@ -116,7 +116,7 @@ impl Client {
         })
     }
 
-    /// With the defaults of [`client::Client`](crate::client::Client).
+    /// With the defaults of [`client::Client`].
     ///
     /// # Errors
     ///
