@@ -179,7 +179,10 @@ fn drive<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
         // One turn without waiting: what closed since the last call leaves the pool, and times
         // that have passed count.
         runtime::yield_now().await;
-        future.await
+        let outcome = future.await;
+        // And one that ends what is to end, as a connection does that is not kept.
+        runtime::yield_now().await;
+        outcome
     })?
 }
 
