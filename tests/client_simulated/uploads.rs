@@ -9,6 +9,7 @@ use roundtrip::error::ErrorKind;
 use roundtrip::limits::RESPONSE_DRAIN_TIMEOUT;
 use roundtrip::runtime;
 use roundtrip::simulation;
+use roundtrip::simulation::Reach;
 use roundtrip::simulation::Simulation;
 
 use crate::ADDRESS;
@@ -256,6 +257,48 @@ fn a_body_that_fails() {
             assert_eq!(log.open(), 0);
         }
         assert!(log.lines().is_empty(), "one was taken for whole");
+        Ok(())
+    });
+}
+
+/// Whatever becomes of its request, a body that nobody wants any more is dropped, so that whoever
+/// makes it stops (net/http closes it, once).
+#[test]
+fn a_body_is_dropped_with_its_request() {
+    let silent = Simulation::new(1).reach("127.0.0.7".parse().unwrap(), Reach::Silent);
+    run_on(silent, async {
+        origin::listen(ADDRESS, |connection| match connection {
+            0 => vec![Do::Head, Do::Reset],
+            1 => vec![Do::Head, Do::Send(ok("early"))],
+            2 => vec![Do::Head, Do::Send("nonsense\r\n\r\n".into())],
+            _ => vec![Do::Head],
+        })
+        .await;
+        let client = Client::new();
+        let second = Duration::from_secs(1);
+        let urls = [
+            "http://127.0.0.1/lost",
+            "http://127.0.0.1/early",
+            "http://127.0.0.1/nonsense",
+            "http://127.0.0.1/late",
+            "http://127.0.0.7/silent",
+            "http://127.0.0.1:81/refused",
+            "ftp://127.0.0.1/",
+            "http://127.0.0.1/dropped",
+        ];
+        for target in urls {
+            let (mut sender, body) = Body::incoming(None);
+            sender.push(Bytes::from_static(b"some"));
+            let request = client.post(target).body(body).timeout(second);
+            if target.ends_with("dropped") {
+                drop(request);
+            } else {
+                let outcome = request.send().await;
+                assert_eq!(outcome.is_ok(), target.ends_with("early"), "{target}");
+            }
+            pause(10).await;
+            assert!(sender.is_dropped(), "{target}");
+        }
         Ok(())
     });
 }
