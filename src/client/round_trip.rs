@@ -46,6 +46,13 @@ use crate::http::response::Response;
 /// assert_eq!(text, "7");
 /// # Ok::<(), roundtrip::Error>(())
 /// ```
+///
+/// Pointers to one are none: share it as a [`Next`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not turn a request into a response",
+    note = "asynchronous closures and functions from `Request` to `roundtrip::Result<Response>` do",
+    note = "to share one, as `Rc` or `Box` would, make a `roundtrip::client::Next` of it"
+)]
 pub trait RoundTrip {
     /// Sends one request, without following redirects. A status is not an error.
     fn round_trip(&self, request: Request) -> impl Future<Output = Result<Response>>;
