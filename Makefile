@@ -8,7 +8,7 @@ CARGO ?= cargo
 .PHONY: help run test simulate asan soak fuzz interop bench bench-peers bench-clients doc clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## serve DIR (default: .) at ADDR (default: 127.0.0.1:8080)
 	$(CARGO) run --release --features cli -- serve $(DIR) --addr $(ADDR)
