@@ -26,7 +26,7 @@
 //! | time-outs, limits, PROXY headers, hooks, restarts | [`Server`], with defaults in [`limits`] |
 //! | WebSocket and other protocols on a connection | [`server::upgrade`] |
 //! | cookies of a client | `client::jar`: feature `cookies` |
-//! | what is other than in Go | [`server::net_http`] |
+//! | what is other than in Go | [`server::net_http`], [`client::net_http`] |
 //! | sleeping, tasks, blocking work | [`runtime`] |
 //! | tests | `testing`, `simulation`: features of the same names |
 //!

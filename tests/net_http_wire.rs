@@ -996,23 +996,25 @@ fn a_body_that_another_task_reads() {
     assert!(wire.is_closed());
 }
 
-// ---- the page ----------------------------------------------------------------------------------
+// ---- the pages ---------------------------------------------------------------------------------
 
-/// Each test file that the page names exists.
+/// Each file that the pages name exists.
 #[test]
-fn the_page_names_what_is_there() {
+fn the_pages_name_what_is_there() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    let page = std::fs::read_to_string(root.join("src/server/net_http.md")).expect("the page");
-    let names = page.split('`').filter(|word| {
-        let is_path = word.contains('/') && !word.contains(' ') && word.ends_with(".rs");
-        is_path
-            && (word.starts_with("tests/")
-                || word.starts_with("src/")
-                || word.starts_with("benches/"))
-    });
-    let names: std::collections::BTreeSet<&str> = names.collect();
-    assert!(names.len() > 10, "{names:?}");
-    for name in names {
-        assert!(root.join(name).is_file(), "{name}");
+    for page in ["src/server/net_http.md", "src/client/net_http.md"] {
+        let text = std::fs::read_to_string(root.join(page)).expect("the page");
+        let names = text.split('`').filter(|word| {
+            let is_path = word.contains('/') && !word.contains(' ') && word.ends_with(".rs");
+            is_path
+                && (word.starts_with("tests/")
+                    || word.starts_with("src/")
+                    || word.starts_with("benches/"))
+        });
+        let names: std::collections::BTreeSet<&str> = names.collect();
+        assert!(names.len() > 10, "{page}: {names:?}");
+        for name in names {
+            assert!(root.join(name).is_file(), "{page}: {name}");
+        }
     }
 }

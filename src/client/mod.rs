@@ -56,6 +56,8 @@ pub mod jar;
 mod local;
 pub mod middleware;
 pub mod multipart;
+#[doc = include_str!("net_http.md")]
+pub mod net_http {}
 pub mod observe;
 mod options;
 mod policy;
