@@ -647,6 +647,42 @@ fn a_body_that_is_dropped_costs_its_connection_or_not() {
 }
 
 #[test]
+fn a_body_that_is_dropped_while_nothing_comes_is_told() {
+    // So much that the client's thread has to wait for its reader first; and a few bytes.
+    for sent in [1_500_000, 4] {
+        let peer = Peer::start(move |_, mut socket| {
+            let mut reader = BufReader::new(socket.try_clone().unwrap());
+            peer::read_request(&mut reader, 0, 0).unwrap();
+            let length = sent + 5;
+            write!(
+                socket,
+                "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n"
+            )
+            .unwrap();
+            socket.write_all(&pattern(sent)).unwrap();
+            // An end or a reset, before our own time-out.
+            match reader.read(&mut [0]) {
+                Ok(count) => assert_eq!(count, 0),
+                Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
+            }
+        });
+        let client = Client::spawned().unwrap();
+        let mut response = block_on(client.get(peer.url("/")).send()).unwrap();
+        thread::sleep(Duration::from_millis(20));
+        let mut received = 0;
+        while received < sent {
+            received += block_on(response.chunk()).unwrap().unwrap().len();
+        }
+        // It waits for more, here and there.
+        assert!(poll_once(&mut pin!(response.chunk())).is_pending());
+        thread::sleep(Duration::from_millis(20));
+        drop(response);
+        until("the end of the connection", || peer.ended() == 1);
+        drop(client);
+    }
+}
+
+#[test]
 fn the_thread_ends_with_the_last_of_its_users() {
     let peer = Peer::answering(|_| ok(pattern(3_000_000)));
     let client = Client::spawned().unwrap();

@@ -292,6 +292,24 @@ mod tests {
     }
 
     #[test]
+    fn the_thread_ends_with_the_last_request() {
+        let (_listener, url) = silent();
+        let client = client::Client::spawned().unwrap();
+        let remote = Arc::clone(client.shared.thread.remote());
+        let mut in_flight = client.get(&url).send();
+        assert!(poll(&mut in_flight).is_pending());
+        drop(client);
+        for _ in 0..100 {
+            assert!(remote.post(|_| ()), "it has ended too early");
+            std::thread::yield_now();
+        }
+        drop(in_flight);
+        while remote.post(|_| ()) {
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
     fn a_panic_within_a_request_is_its_own_end() {
         let (_listener, url) = silent();
         let client = client::Client::spawned().unwrap();
