@@ -232,6 +232,14 @@ impl Headers {
         }
     }
 
+    /// Takes memory of this thread's free list along, where these have none: for headers that go to
+    /// another thread, from which others come back.
+    pub(super) fn take_memory_along(&mut self) {
+        if self.memory.is_none() {
+            self.memory = FREE.try_with(FreeList::take).ok().flatten();
+        }
+    }
+
     /// Fills empty headers with a field section that was checked, whose fields are then
     /// [pushed](Headers::push_checked).
     pub(super) fn load(&mut self, section: &[u8], fields: usize) {

@@ -42,7 +42,7 @@ pub(super) type Lost = (ErrorKind, &'static str);
 pub(super) struct Receiver<T> {
     channel: Arc<Channel<T>>,
     /// Chunks that were taken over and not asked for yet.
-    taken: VecDeque<Bytes>,
+    taken: Chunks,
     trailers: Option<Headers>,
     has_ended: bool,
 }
@@ -50,8 +50,16 @@ pub(super) struct Receiver<T> {
 /// Chunks that go over together.
 #[derive(Default)]
 pub(super) struct Batch {
-    chunks: VecDeque<Bytes>,
+    chunks: Chunks,
     bytes: usize,
+}
+
+/// A queue of chunks, which takes no memory for one: most bodies are that.
+#[derive(Default)]
+struct Chunks {
+    /// Before all others.
+    first: Option<Bytes>,
+    others: VecDeque<Bytes>,
 }
 
 /// How it ends.
@@ -69,7 +77,7 @@ struct Channel<T> {
 
 struct State<T> {
     first: Option<T>,
-    queue: VecDeque<Bytes>,
+    queue: Chunks,
     queued_bytes: usize,
     /// Taken by the consumer; `has_ended` stays.
     end: Option<End>,
@@ -87,7 +95,7 @@ pub(super) fn channel<T>(lost: Lost) -> (Sender<T>, Receiver<T>) {
     let channel = Arc::new(Channel {
         state: Mutex::new(State {
             first: None,
-            queue: VecDeque::new(),
+            queue: Chunks::default(),
             queued_bytes: 0,
             end: None,
             has_ended: false,
@@ -99,7 +107,7 @@ pub(super) fn channel<T>(lost: Lost) -> (Sender<T>, Receiver<T>) {
     });
     let receiver = Receiver {
         channel: Arc::clone(&channel),
-        taken: VecDeque::new(),
+        taken: Chunks::default(),
         trailers: None,
         has_ended: false,
     };
@@ -109,7 +117,7 @@ pub(super) fn channel<T>(lost: Lost) -> (Sender<T>, Receiver<T>) {
 impl Batch {
     pub(super) fn push(&mut self, chunk: Bytes) {
         self.bytes += chunk.len();
-        self.chunks.push_back(chunk);
+        self.chunks.push(chunk);
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -117,13 +125,32 @@ impl Batch {
     }
 
     /// Hands its chunks over; the emptied queue that comes back serves again.
-    fn move_into(&mut self, queue: &mut VecDeque<Bytes>) -> usize {
+    fn move_into(&mut self, queue: &mut Chunks) -> usize {
         if queue.is_empty() {
             mem::swap(queue, &mut self.chunks);
         } else {
-            queue.append(&mut self.chunks);
+            queue.others.extend(self.chunks.first.take());
+            queue.others.append(&mut self.chunks.others);
         }
         mem::take(&mut self.bytes)
+    }
+}
+
+impl Chunks {
+    fn is_empty(&self) -> bool {
+        self.first.is_none() && self.others.is_empty()
+    }
+
+    fn push(&mut self, chunk: Bytes) {
+        if self.is_empty() {
+            self.first = Some(chunk);
+        } else {
+            self.others.push_back(chunk);
+        }
+    }
+
+    fn pop(&mut self) -> Option<Bytes> {
+        self.first.take().or_else(|| self.others.pop_front())
     }
 }
 
@@ -220,7 +247,7 @@ impl<T> Receiver<T> {
 
     /// The next chunk, the error that ended the bytes, or `None` at their end.
     pub(super) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
-        if let Some(chunk) = self.taken.pop_front() {
+        if let Some(chunk) = self.taken.pop() {
             return Poll::Ready(Some(Ok(chunk)));
         }
         if self.has_ended {
@@ -251,7 +278,7 @@ impl<T> Receiver<T> {
         }
         self.has_ended = end.is_some();
         Poll::Ready(match end {
-            None => self.taken.pop_front().map(Ok),
+            None => self.taken.pop().map(Ok),
             Some(End::Failed(error)) => Some(Err(error)),
             Some(End::Finished(trailers)) => {
                 self.trailers = trailers;

@@ -3,7 +3,8 @@
 //! ```text
 //!   Request ── take ──► Parts (Send) ── with a body of the other thread ──► Request
 //! ```
-//! Nothing is copied: the memory that the request keeps is used again by the next one of its thread.
+//! What a request has memory for, its thread keeps for the next one, and the other thread has some
+//! of its own. Fields go over with their memory, since that of a response's fields comes back.
 
 use std::mem;
 
@@ -21,8 +22,8 @@ use crate::http::request::Request;
 pub(crate) struct Parts {
     method: Method,
     version: Version,
-    target: String,
-    path: (u32, u32),
+    /// The target and where its path stands, where it is not that of the URL.
+    target: Option<(String, (u32, u32))>,
     headers: Headers,
     trailers: Headers,
     extensions: Extensions,
@@ -33,12 +34,18 @@ impl Parts {
     /// Takes a request apart.
     pub(crate) fn take(mut request: Request) -> (Parts, Body) {
         let inner = request.inner_mut();
+        let is_other = |url: &Url| !is_target_of(url, &inner.target);
+        let target = match inner.url.as_ref().is_none_or(is_other) {
+            true => Some((mem::take(&mut inner.target), inner.path)),
+            false => None,
+        };
+        let mut headers = mem::take(&mut inner.headers);
+        headers.take_memory_along();
         let parts = Parts {
             method: mem::take(&mut inner.method),
             version: inner.version,
-            target: mem::take(&mut inner.target),
-            path: inner.path,
-            headers: mem::take(&mut inner.headers),
+            target,
+            headers,
             trailers: mem::take(&mut inner.trailers),
             extensions: mem::take(&mut inner.extensions),
             url: inner.url.take(),
@@ -49,21 +56,39 @@ impl Parts {
     /// Puts it together again.
     pub(crate) fn into_request(self, body: Body) -> Request {
         let mut request = Request::blank();
+        if let Some(url) = self.url {
+            request.set_url(url);
+        }
         let inner = request.inner_mut();
         inner.method = self.method;
         inner.version = self.version;
-        inner.target = self.target;
-        inner.path = self.path;
+        if let Some((target, path)) = self.target {
+            inner.target = target;
+            inner.path = path;
+        }
         inner.headers = self.headers;
         inner.trailers = self.trailers;
         inner.extensions = self.extensions;
-        inner.url = self.url;
         inner.body.set(body);
         request
     }
 
     pub(crate) fn extensions_mut(&mut self) -> &mut Extensions {
         &mut self.extensions
+    }
+}
+
+/// True when it is the target that follows from the URL.
+fn is_target_of(url: &Url, target: &str) -> bool {
+    let path = if url.path().is_empty() {
+        "/"
+    } else {
+        url.path()
+    };
+    match (target.strip_prefix(path), url.query()) {
+        (Some(rest), Some(query)) => rest.strip_prefix('?') == Some(query),
+        (Some(rest), None) => rest.is_empty(),
+        (None, _) => false,
     }
 }
 
@@ -74,7 +99,6 @@ impl Clone for Parts {
             method: self.method.clone(),
             version: self.version,
             target: self.target.clone(),
-            path: self.path,
             headers: self.headers.clone(),
             trailers: self.trailers.clone(),
             extensions: Extensions::new(),
@@ -86,6 +110,31 @@ impl Clone for Parts {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn targets_of_urls_and_others() {
+        for (url, target, is_of_url) in [
+            ("http://a/", "/", true),
+            ("http://a/b?c", "/b?c", true),
+            ("http://a/b?", "/b?", true),
+            ("http://a/b?", "/b", false),
+            ("http://a/b", "/b?", false),
+            ("http://a/b", "/bc", false),
+            ("http://a/b?c", "/b?d", false),
+            ("http://a/b?c", "/x?c", false),
+            ("http://a/", "a:80", false),
+            ("http://a/", "*", false),
+        ] {
+            let url = Url::parse(url).unwrap();
+            assert_eq!(is_target_of(&url, target), is_of_url, "{url} {target}");
+            let mut request = Request::new(Method::OPTIONS, url);
+            if !is_of_url {
+                request.set_target(target).unwrap();
+            }
+            let again = Parts::take(request).0.into_request(Body::empty());
+            assert_eq!(again.target(), target);
+        }
+    }
 
     #[test]
     fn nothing_is_lost() {
