@@ -231,6 +231,58 @@ fn cores_of_ours_can_share_one_pool() {
     assert_eq!(error.unwrap_err().kind(), ErrorKind::Invalid);
 }
 
+#[test]
+fn bodies_of_many_threads_are_not_mixed_up() {
+    let peer = Peer::answering(|seen| {
+        let id: u8 = seen.fields["x-id"].parse().unwrap();
+        ok(vec![id; seen.fields["x-len"].parse().unwrap()])
+    });
+    let url = peer.url("/");
+    let client = Client::spawned().unwrap();
+    thread::scope(|scope| {
+        for number in 0..4_u8 {
+            let (client, url) = (client.clone(), &url);
+            scope.spawn(move || {
+                for round in 0..30_u8 {
+                    let (id, len) = (number * 30 + round, usize::from(round) * 61_111);
+                    let request = client.get(url).header("x-id", id.to_string());
+                    let request = request.header("x-len", len.to_string());
+                    let mut response = block_on(request.send()).unwrap();
+                    let mut received = 0;
+                    // Every third is left where it stands.
+                    while round % 3 != 0 || received < len / 3 {
+                        let Some(chunk) = block_on(response.chunk()).unwrap() else {
+                            assert_eq!(received, len);
+                            break;
+                        };
+                        assert!(chunk.iter().all(|byte| *byte == id));
+                        received += chunk.len();
+                    }
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_fake_client_can_be_spawned() {
+    let fake = Client::fake(async |request: Request| {
+        Ok(roundtrip::Response::new().body(request.target().to_owned()))
+    });
+    let client = spawned::Client::start(fake).unwrap();
+    let text = block_on(async {
+        client
+            .get("http://a.example/x?y")
+            .send()
+            .await?
+            .text()
+            .await
+    });
+    assert_eq!(text.unwrap(), "/x?y");
+    let stats = block_on(client.stats()).unwrap();
+    assert_eq!(stats.requests_total, 0);
+}
+
 // ---- what a response says ---------------------------------------------------------------------
 
 #[test]

@@ -54,10 +54,9 @@ impl RequestBuilder {
     ///
     /// # Errors
     ///
-    /// The URL or a header field is invalid; those of
-    /// [`client::Client::send`](crate::client::Client::send); of kind `Limit`, when 32,768 requests
-    /// of this client are under way ([`SPAWNED_REQUESTS_MAX`]); of kind `Shutdown`, when the client's
-    /// thread has ended by a panic.
+    /// The URL or a header field is invalid; those of [`client::Client::send`]; of kind `Limit`, when
+    /// 32,768 requests of this client are under way ([`SPAWNED_REQUESTS_MAX`]); of kind `Shutdown`, when
+    /// the client's thread has ended by a panic.
     ///
     /// [`SPAWNED_REQUESTS_MAX`]: crate::limits::SPAWNED_REQUESTS_MAX
     pub fn send(self) -> InFlight {
