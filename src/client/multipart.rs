@@ -176,10 +176,14 @@ impl Part {
 }
 
 /// Writes a name as browsers do (WHATWG HTML, multipart/form-data encoding algorithm): what would end
-/// it is percent-coded, and nothing else, a percent sign included.
+/// it is percent-coded, and nothing else, a percent sign included. Beyond that a backslash is coded
+/// that a reader of quoted strings (RFC 9110 §5.6.4) would take with what follows: another one, or
+/// the end. Browsers leave it, and such a reader then finds other parameters than were written.
 fn escape(name: &str, out: &mut String) {
-    for character in name.chars() {
+    let mut characters = name.chars().peekable();
+    while let Some(character) = characters.next() {
         match character {
+            '\\' if matches!(characters.peek(), None | Some('\\')) => out.push_str("%5C"),
             '"' => out.push_str("%22"),
             '\r' => out.push_str("%0D"),
             '\n' => out.push_str("%0A"),
@@ -339,6 +343,12 @@ mod tests {
     use std::io::Write;
     use std::sync::Arc;
 
+    use proptest::collection::vec;
+    use proptest::prelude::ProptestConfig;
+    use proptest::prelude::any;
+    use proptest::prop_assert_eq;
+    use proptest::proptest;
+
     use super::*;
     use crate::http::multipart::Multipart;
     use crate::http::multipart::MultipartLimits;
@@ -373,7 +383,69 @@ mod tests {
              Content-Type: text/html\r\nX-A: 1\r\n\r\n<p>\r\n--B--\r\n"
         );
         assert_eq!(text_of(Form::new()), "--B--\r\n");
+        let path = text_of(Form::new().text("c:\\a\\\\b\\\"c\\", ""));
+        assert!(path.contains("name=\"c:\\a%5C\\b\\%22c%5C\""), "{path}");
         assert!(text_of(Form::new().text("", "")).contains("name=\"\"\r\n\r\n\r\n--B--"));
+    }
+
+    type Field = (String, Option<String>, Vec<u8>);
+
+    fn form_of(fields: &[Field]) -> Form {
+        let mut form = Form::new();
+        for (name, file_name, content) in fields {
+            let part = Part::new(content.clone());
+            let part = match file_name {
+                Some(file_name) => part.file_name(file_name),
+                None => part,
+            };
+            form = form.part(name, part);
+        }
+        form
+    }
+
+    /// What a server makes of a form.
+    async fn read_again(body: Body, boundary: &str) -> Result<Vec<Field>> {
+        let mut form = Multipart::new(body, boundary, MultipartLimits::default())?;
+        let mut fields = Vec::new();
+        while let Some(part) = form.next_part().await? {
+            let head = part.head();
+            let (name, file_name) = (head.name.clone(), head.file_name.clone());
+            fields.push((name, file_name, part.bytes(1 << 20).await?.to_vec()));
+        }
+        Ok(fields)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            failure_persistence: None,
+            ..ProptestConfig::with_cases(128)
+        })]
+
+        #[test]
+        fn what_is_written_reads_as_it_was(
+            fields in vec((any::<String>(), any::<Option<String>>(), vec(any::<u8>(), 0..300)), 0..6),
+        ) {
+            let is_bad = |name: &str| {
+                let mut characters = name.chars();
+                characters.any(|c| c.is_ascii_control() && !matches!(c, '\r' | '\n' | '\t'))
+            };
+            let is_bad = |field: &Field| is_bad(&field.0) || field.1.as_deref().is_some_and(is_bad);
+            let body = form_of(&fields).into_body("0123456789abcdef");
+            prop_assert_eq!(body.is_err(), fields.iter().any(is_bad));
+            if let Ok(body) = body {
+                let read = run(read_again(body, "0123456789abcdef")).unwrap();
+                let escaped = |name: &String| {
+                    let mut escaped = String::new();
+                    escape(name, &mut escaped);
+                    escaped
+                };
+                let sent: Vec<Field> = fields
+                    .into_iter()
+                    .map(|(name, file, content)| (escaped(&name), file.as_ref().map(escaped), content))
+                    .collect();
+                prop_assert_eq!(read, sent);
+            }
+        }
     }
 
     #[test]
@@ -427,14 +499,9 @@ mod tests {
         run(async {
             let bytes = body.collect(1 << 20).await?;
             assert_eq!(bytes.len() as u64, length);
-            let limits = MultipartLimits::default();
-            let mut read = Multipart::new(bytes.into(), "B", limits)?;
-            let mut found = Vec::new();
-            while let Some(part) = read.next_part().await? {
-                found.push((part.name().to_owned(), part.bytes(1 << 20).await?));
-            }
+            let found = read_again(bytes.into(), "B").await?;
             let expected = [("s", &b"onetwo"[..]), ("t", b"x"), ("f", &content)];
-            for ((name, value), expected) in found.iter().zip(expected) {
+            for ((name, _, value), expected) in found.iter().zip(expected) {
                 assert!(name == expected.0 && value == expected.1, "{name}");
             }
             assert_eq!(found.len(), 3);
