@@ -44,7 +44,7 @@ ASAN = RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address -Cforce-frame-pointers=y
 	ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1 \
 	$(CARGO) test --target $(HOST) --target-dir target/asan --all-features
 ASAN_TESTS = cancellation cancellation_simulated canary_patterns canary_servers client \
-	client_allocations client_proxy client_simulated descriptors fuzz_corpus net_http_wire rfc_musts server_allocations \
+	client_allocations client_proxy client_simulated client_spawned descriptors fuzz_corpus net_http_wire rfc_musts server_allocations \
 	server_backpressure server_bodies server_drain server_exchange server_files server_here \
 	server_lifecycle server_limits server_malformed server_requests server_responses server_routing \
 	server_upgrades simulated smuggling soak

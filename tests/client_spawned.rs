@@ -353,6 +353,46 @@ fn what_cannot_be_sent_is_an_error_of_its_own() {
 }
 
 #[test]
+fn its_builder_is_that_of_all_clients() {
+    let peer = Peer::answering(|seen| {
+        let body = String::from_utf8_lossy(&seen.body);
+        let field = |name: &str| seen.fields.get(name).cloned().unwrap_or_default();
+        let kind = field("content-type");
+        ok(format!("{} {} {kind} {body}", seen.line, field("x-a")))
+    });
+    let client = Client::builder().base_url(peer.url("/base/")).unwrap();
+    let client = client.spawned().unwrap();
+    let text = |request: spawned::RequestBuilder| {
+        block_on(async { request.send().await?.text().await }).unwrap()
+    };
+    let request = client
+        .post("form")
+        .query([("q", 1)])
+        .headers([("X-A", "2")]);
+    let again = request.try_clone().unwrap();
+    assert_eq!(
+        text(request.form([("a", "b c")])),
+        "POST /base/form?q=1 HTTP/1.1 2 application/x-www-form-urlencoded a=b+c"
+    );
+    let stream = Body::stream(Scripted([Ok("streamed")].into()));
+    let streamed = again.body(stream).header("Content-Type", "a/b");
+    assert!(streamed.try_clone().is_none());
+    assert_eq!(
+        text(streamed),
+        "POST /base/form?q=1 HTTP/1.1 2 a/b streamed"
+    );
+
+    let part = |body: roundtrip::Body| roundtrip::client::multipart::Part::new(body);
+    let form = roundtrip::client::multipart::Form::new().part("a", part("b".into()));
+    let sent = text(client.post("").multipart(form));
+    assert!(sent.contains("name=\"a\"\r\n\r\nb\r\n"), "{sent}");
+    let made = part(roundtrip::Body::incoming(None).1);
+    let form = roundtrip::client::multipart::Form::new().part("a", made);
+    let error = block_on(client.post("").multipart(form).send()).unwrap_err();
+    assert!(error.text().contains("spawned::Body"), "{error}");
+}
+
+#[test]
 fn a_built_request_is_sent_as_it_is() {
     let peer = Peer::answering(|seen| {
         ok(format!(
