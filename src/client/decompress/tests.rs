@@ -241,6 +241,24 @@ fn other_bytes_are_refused() {
     }
 }
 
+/// The library reads formats that are older than the standard (RFC 8878 is 0xfd2fb528).
+#[test]
+fn zstd_before_the_standard_is_refused() {
+    // Four bytes in the format of 2016: it was decoded, but not in every split.
+    let old = b"\x26\xb5\x2f\xfd\x04\x40\x00\x04\x10\x00\x18\xc4\xe9\x74\x70";
+    let frame = encode("zstd", b"new");
+    for coded in [old.to_vec(), [&frame[..], old].concat()] {
+        for piece in [1, 3, 15, coded.len()] {
+            let error = read(&mut decoded("zstd", pieces(&coded, piece))).unwrap_err();
+            assert!(error.text().contains("begins with other bytes"), "{error}");
+        }
+    }
+    for last in 0x1e..=0x27 {
+        let magic = [last, 0xb5, 0x2f, 0xfd];
+        assert!(decode("zstd", &magic).is_err());
+    }
+}
+
 #[test]
 fn members_and_frames_follow_each_other() {
     for coding in ["gzip", "zstd"] {
