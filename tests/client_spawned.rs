@@ -308,6 +308,10 @@ fn a_response_has_what_the_plain_one_has() {
         assert_eq!(response.version(), ::http::Version::HTTP_11);
         assert_eq!(response.headers().get("x-a"), Some("1"));
         assert_eq!(response.url().unwrap().as_str(), peer.url("/to"));
+        let hop = &response.history()[0];
+        assert_eq!((hop.status().as_u16(), hop.url().path()), (302, "/from"));
+        assert_eq!(response.content_length(), None);
+        assert!(response.error_for_status_ref().is_err());
         assert_eq!(response.history()[0].url().as_str(), peer.url("/from"));
         assert!(
             peer.url("/")
@@ -326,6 +330,7 @@ fn a_response_has_what_the_plain_one_has() {
         let auth = client.get(peer.url("/")).basic_auth("a", "b").send().await;
         let auth = auth.unwrap();
         assert_eq!(auth.headers().get("x-auth"), Some("Basic YTpi"));
+        assert_eq!(auth.content_length(), Some(0));
         assert!(auth.error_for_status().is_ok());
         let bearer = client.head(peer.url("/")).bearer_auth("t").send().await;
         let bearer = bearer.unwrap();

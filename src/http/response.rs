@@ -7,7 +7,7 @@
 //!       .body(…)               length and coding follow from the body alone
 //! ```
 
-mod reading;
+pub(crate) mod reading;
 
 use std::fmt;
 use std::net::SocketAddr;

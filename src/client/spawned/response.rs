@@ -19,9 +19,13 @@ use crate::client::spawned::Body;
 use crate::error::Result;
 use crate::http::body;
 use crate::http::headers::Headers;
+#[cfg(feature = "json")]
+use crate::http::json;
 use crate::http::response;
 use crate::http::response::Hop;
+use crate::http::response::reading;
 use crate::http::timings::Timings;
+use crate::limits::BODY_COLLECT_BYTES_MAX;
 
 /// A response of a [spawned client](crate::client::spawned::Client); `Send` and `Sync`.
 pub struct Response {
@@ -39,6 +43,8 @@ pub(super) struct Head {
     peer_addr: Option<SocketAddr>,
     timings: Timings,
     is_decompressed: bool,
+    /// Bytes that the head announces.
+    content_length: Option<u64>,
     /// Bytes of the body, where that is known.
     length: Option<u64>,
 }
@@ -47,6 +53,7 @@ impl Head {
     /// Takes a response apart.
     pub(super) fn of(mut response: response::Response) -> (Head, body::Body) {
         let body = response.take_body();
+        let content_length = response.content_length();
         let head = Head {
             status: response.status_code(),
             version: response.version(),
@@ -56,6 +63,7 @@ impl Head {
             peer_addr: response.peer_addr(),
             timings: response.timings(),
             is_decompressed: response.is_decompressed(),
+            content_length,
             length: body.length(),
         };
         (head, body)
@@ -117,12 +125,30 @@ impl Response {
         self.head.is_decompressed
     }
 
+    /// The length that the head announces: for a HEAD, of what a GET would bring. `None` where it
+    /// announces none, as of a body in chunks or one that was decoded.
+    pub fn content_length(&self) -> Option<u64> {
+        self.head.content_length
+    }
+
     /// An error where the status is 4xx or 5xx.
     ///
     /// # Errors
     ///
     /// The status is one; of kind `Status`.
     pub fn error_for_status(self) -> Result<Response> {
+        match self.error_for_status_ref() {
+            Ok(_) => Ok(self),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// As [`Response::error_for_status`], of a response whose body says more.
+    ///
+    /// # Errors
+    ///
+    /// The status is one; of kind `Status`.
+    pub fn error_for_status_ref(&self) -> Result<&Response> {
         if self.head.status.is_client_error() || self.head.status.is_server_error() {
             let mut answer = response::Response::new().status(self.head.status);
             answer.set_url(self.head.url.clone());
@@ -155,22 +181,55 @@ impl Response {
         self.body.chunk().await.transpose()
     }
 
-    /// All of the body, up to 2 MiB; see [`Body::bytes`].
+    /// All of the body, up to 2 MiB ([`BODY_COLLECT_BYTES_MAX`]).
     ///
     /// # Errors
     ///
-    /// As for [`Body::collect`].
+    /// It is longer, or cannot be completed.
     pub async fn bytes(self) -> Result<Bytes> {
-        self.body.bytes().await
+        self.bytes_within(BODY_COLLECT_BYTES_MAX).await
     }
 
-    /// All of the body as UTF-8 text, up to 2 MiB; see [`Body::text`].
+    /// As [`Response::bytes`], up to `limit_bytes`.
     ///
     /// # Errors
     ///
-    /// As for [`Body::text`].
+    /// As for [`Response::bytes`].
+    pub async fn bytes_within(self, limit_bytes: usize) -> Result<Bytes> {
+        self.body.collect(limit_bytes).await
+    }
+
+    /// All of the body as UTF-8 text, up to 2 MiB ([`BODY_COLLECT_BYTES_MAX`]).
+    ///
+    /// # Errors
+    ///
+    /// As for [`Response::bytes`]; of kind `Protocol` where the bytes are not UTF-8, naming the
+    /// charset that the type declares. `Response::text_with_charset`, with the feature `charset`,
+    /// reads those.
     pub async fn text(self) -> Result<String> {
-        self.body.text().await
+        self.text_within(BODY_COLLECT_BYTES_MAX).await
+    }
+
+    /// As [`Response::text`], up to `limit_bytes`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Response::text`].
+    pub async fn text_within(self, limit_bytes: usize) -> Result<String> {
+        let bytes = self.body.collect(limit_bytes).await?;
+        reading::utf8(&self.head.headers, bytes)
+    }
+
+    /// All of the body as text, up to 2 MiB, in the charset that it or its type declares, or else in
+    /// `default`; see [`crate::Response::text_with_charset`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`Response::bytes`]; the charset is not known, or the bytes are not text in it.
+    #[cfg(feature = "charset")]
+    pub async fn text_with_charset(self, default: &str) -> Result<String> {
+        let bytes = self.body.bytes().await?;
+        reading::decoded(&self.head.headers, default, &bytes)
     }
 
     /// All of the body as JSON, up to 2 MiB; see [`Body::json`].
@@ -180,7 +239,17 @@ impl Response {
     /// As for [`Body::json`].
     #[cfg(feature = "json")]
     pub async fn json<T: DeserializeOwned>(self) -> Result<T> {
-        self.body.json().await
+        self.json_within(BODY_COLLECT_BYTES_MAX).await
+    }
+
+    /// As [`Response::json`], of up to `limit_bytes`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Response::json`].
+    #[cfg(feature = "json")]
+    pub async fn json_within<T: DeserializeOwned>(self, limit_bytes: usize) -> Result<T> {
+        json::parse(&self.bytes_within(limit_bytes).await?)
     }
 }
 

@@ -122,7 +122,7 @@ impl Response {
 }
 
 /// Bytes as text, where they are UTF-8.
-fn utf8(headers: &Headers, bytes: Bytes) -> Result<String> {
+pub(crate) fn utf8(headers: &Headers, bytes: Bytes) -> Result<String> {
     // What is written in two bytes per letter may pass for UTF-8, and has zeros.
     let is_wide = memchr::memchr(0, &bytes).is_some()
         && charset(headers).is_some_and(|name| name.to_ascii_lowercase().starts_with("utf-16"));
@@ -153,7 +153,7 @@ fn charset(headers: &Headers) -> Option<String> {
 }
 
 #[cfg(feature = "charset")]
-fn decoded(headers: &Headers, default: &str, bytes: &[u8]) -> Result<String> {
+pub(crate) fn decoded(headers: &Headers, default: &str, bytes: &[u8]) -> Result<String> {
     use encoding_rs::Encoding;
 
     let invalid = |kind, text| Err(Error::new(kind, text));
