@@ -278,3 +278,20 @@ fn a_body_without_its_response() {
         Ok(())
     });
 }
+
+/// Nobody is left to use the connection again: it closes when it is drained, or in time.
+#[test]
+fn a_client_that_goes_while_it_drains() {
+    for later in [20, 10_000] {
+        run(async move {
+            let log = answering(sized(200_000), HEAD, later).await;
+            let client = Client::new();
+            let response = client.get(url("/")).send().await?;
+            drop(client);
+            drop(response);
+            pause(200).await;
+            assert_eq!((log.connections(), log.open()), (1, 0));
+            Ok(())
+        });
+    }
+}

@@ -507,8 +507,8 @@ fn closed_at_rest(caller: &Caller, origin: &Origin) {
     };
     for index in 0..2 {
         if index > 0 {
-            // Each of the servers gives a connection one second.
-            caller.pause(Duration::from_millis(2_500));
+            // Each of the servers gives a connection two seconds.
+            caller.pause(Duration::from_secs(5));
         }
         let answer = caller.send(caller.client.post(url(origin, path)).body("x"));
         assert_eq!((answer.status, answer.is_reused), (200, false));

@@ -155,7 +155,7 @@ func main() {
 		panic(err)
 	}
 	fmt.Printf("listening on http://%s\n", listener.Addr())
-	server := &http.Server{Handler: mux, IdleTimeout: time.Second}
+	server := &http.Server{Handler: mux, IdleTimeout: 2 * time.Second}
 	panic(server.Serve(listener))
 }
 

@@ -93,8 +93,7 @@ const serve = async (request, response) => {
   const path = request.url.slice(1);
   const [first, last] = path.split("/");
   const handler = handlers[path] ?? handlers[first];
-  if (!request.complete && first !== "close") response.setHeader("X-Connection", request.socket.remotePort);
-  else if (first !== "close") response.setHeader("X-Connection", request.socket.remotePort);
+  response.setHeader("X-Connection", request.socket.remotePort);
   if (!handler) return response.writeHead(404).end();
   await handler(request, response, Number(last));
 };
@@ -104,7 +103,7 @@ server.on("checkContinue", (request, response) => {
   response.writeContinue();
   serve(request, response);
 });
-server.keepAliveTimeout = 1000;
+server.keepAliveTimeout = 2000;
 server.listen(0, "127.0.0.1", () => {
   console.log(`listening on http://127.0.0.1:${server.address().port}`);
 });

@@ -15,7 +15,7 @@ def numbers(length):
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     # A connection that rests for so long is closed.
-    timeout = 1
+    timeout = 2
 
     def setup(self):
         super().setup()

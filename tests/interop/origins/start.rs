@@ -128,7 +128,7 @@ pub fn httpbin() -> Origin {
             "--threads",
             "8",
         ])
-        .args(["--keep-alive", "1", "--log-level", "error", "httpbin:app"])
+        .args(["--keep-alive", "2", "--log-level", "error", "httpbin:app"])
         .current_dir(folder.path());
     Origin {
         name: "httpbin",
