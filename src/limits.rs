@@ -293,6 +293,12 @@ pub const CONTINUE_TIMEOUT: Duration = Duration::from_secs(1);
 pub const POOL_IDLE_PER_HOST_MAX: usize = 32;
 /// Idle connections per worker.
 pub const POOL_IDLE_MAX: usize = 256;
+/// How long a request waits for a connection of a host that has all it may have. As long as a response
+/// head: who has it reads one.
+pub const POOL_TIMEOUT: Duration = Duration::from_secs(60);
+/// Requests of one worker that may wait for connections: more than a core has in flight, and a sign of
+/// a server that does not answer.
+pub const POOL_WAITING_MAX: usize = 65_536;
 /// How long a connection may rest beyond a cap. Of many requests that run side by side, each gives
 /// its connection back and takes one again a moment later; closing what is over the cap in between
 /// would dial without end.

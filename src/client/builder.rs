@@ -4,6 +4,7 @@
 //!   ClientBuilder ── knobs, each with its default ──► Client
 //! ```
 
+use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -16,6 +17,7 @@ use crate::client::Client;
 use crate::client::IntoUrl;
 use crate::client::chain::Around;
 use crate::client::decompress::Decompression;
+use crate::client::failure::redacted;
 #[cfg(feature = "cookies")]
 use crate::client::jar::Jar;
 use crate::client::middleware;
@@ -40,9 +42,9 @@ use crate::http::response::Response;
 use crate::limits::REDIRECTS_MAX;
 
 /// What a client was built with. Each core that uses it has a copy.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Config {
-    /// Distinguishes the clients of this process.
+    /// Distinguishes the clients of this process; 0 before it is built.
     pub(super) id: u64,
     pub(super) transport: TransportOptions,
     pub(super) timeout: Option<Duration>,
@@ -59,24 +61,37 @@ pub(super) struct Config {
     pub(super) around: Around,
 }
 
+impl fmt::Debug for Config {
+    /// Without what may hold secrets: header fields, cookies, and the password of the base URL.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("transport", &self.transport)
+            .field("timeout", &self.timeout)
+            .field("redirects_max", &self.redirects_max)
+            .field("user_agent", &self.user_agent)
+            .field("decompression", &self.decompression)
+            .field("base_url", &self.base_url.as_ref().map(redacted))
+            .field("around", &self.around)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Settings of a client; all bounds hold per core. `C` is the client that is built:
 /// [`Client::builder`] and [`blocking::Client::builder`](crate::blocking::Client::builder) have the
 /// same settings.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use = "a builder builds"]
 pub struct ClientBuilder<C = Client> {
     client: PhantomData<fn() -> C>,
-    pub(super) transport: TransportOptions,
-    timeout: Option<Duration>,
-    redirects_max: usize,
-    redirect_policy: Option<RedirectPolicy>,
-    user_agent: Option<Box<str>>,
-    decompression: Decompression,
-    default_headers: Headers,
-    base_url: Option<Url>,
-    #[cfg(feature = "cookies")]
-    jar: Option<Jar>,
-    around: Around,
+    pub(super) config: Config,
+}
+
+impl<C> fmt::Debug for ClientBuilder<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientBuilder")
+            .field("config", &self.config)
+            .finish()
+    }
 }
 
 impl ClientBuilder {
@@ -99,20 +114,23 @@ impl<C> ClientBuilder<C> {
     pub(super) fn with_defaults() -> Self {
         ClientBuilder {
             client: PhantomData,
-            transport: TransportOptions {
-                proxies: Proxies::from_environment(),
-                ..TransportOptions::default()
+            config: Config {
+                id: 0,
+                transport: TransportOptions {
+                    proxies: Proxies::from_environment(),
+                    ..TransportOptions::default()
+                },
+                timeout: None,
+                redirects_max: REDIRECTS_MAX,
+                redirect_policy: None,
+                user_agent: Some(concat!("roundtrip/", env!("CARGO_PKG_VERSION")).into()),
+                decompression: Decompression::default(),
+                default_headers: Headers::new(),
+                base_url: None,
+                #[cfg(feature = "cookies")]
+                jar: None,
+                around: Around::default(),
             },
-            timeout: None,
-            redirects_max: REDIRECTS_MAX,
-            redirect_policy: None,
-            user_agent: Some(concat!("roundtrip/", env!("CARGO_PKG_VERSION")).into()),
-            decompression: Decompression::default(),
-            default_headers: Headers::new(),
-            base_url: None,
-            #[cfg(feature = "cookies")]
-            jar: None,
-            around: Around::default(),
         }
     }
 
@@ -121,55 +139,42 @@ impl<C> ClientBuilder<C> {
     where
         C: From<Client>,
     {
-        static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+        static NEXT_ID: AtomicU64 = AtomicU64::new(1);
         // Another client may have been built with another resolver.
-        self.transport.dial.separate();
-        let config = Config {
-            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-            transport: self.transport,
-            timeout: self.timeout,
-            redirects_max: self.redirects_max,
-            redirect_policy: self.redirect_policy,
-            user_agent: self.user_agent,
-            decompression: self.decompression,
-            default_headers: self.default_headers,
-            base_url: self.base_url,
-            #[cfg(feature = "cookies")]
-            jar: self.jar,
-            around: self.around,
-        };
-        Client::with_config(config).into()
+        self.config.transport.dial.separate();
+        self.config.id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        Client::with_config(self.config).into()
     }
 
     /// The time for everything: connecting, redirects, and the body to its last byte. None by
     /// default; a request may set its own.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
+        self.config.timeout = Some(timeout);
         self
     }
 
     /// To look up a name and connect, over all of its addresses; 10 s by default.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.transport.connect_timeout = timeout;
+        self.config.transport.connect_timeout = timeout;
         self
     }
 
     /// For a proxy to make a tunnel; 60 s by default.
     pub fn proxy_timeout(mut self, timeout: Duration) -> Self {
-        self.transport.proxy_timeout = timeout;
+        self.config.transport.proxy_timeout = timeout;
         self
     }
 
     /// With one more proxy: the first that matches a URL serves it. Those of the environment, which
     /// a client has by default, are none of them any more.
     pub fn proxy(mut self, proxy: Proxy) -> Self {
-        self.transport.proxies = self.transport.proxies.with(proxy);
+        self.config.transport.proxies = self.config.transport.proxies.with(proxy);
         self
     }
 
     /// With these proxies alone.
     pub fn proxies(mut self, proxies: Proxies) -> Self {
-        self.transport.proxies = proxies;
+        self.config.transport.proxies = proxies;
         self
     }
 
@@ -180,39 +185,39 @@ impl<C> ClientBuilder<C> {
 
     /// Between two signs of progress of a request that is sent; 30 s by default.
     pub fn write_timeout(mut self, timeout: Duration) -> Self {
-        self.transport.write_timeout = timeout;
+        self.config.transport.write_timeout = timeout;
         self
     }
 
     /// From the end of the request to the end of the response head; 60 s by default.
     pub fn response_head_timeout(mut self, timeout: Duration) -> Self {
-        self.transport.response_head_timeout = timeout;
+        self.config.transport.response_head_timeout = timeout;
         self
     }
 
     /// How long the body of a request with `Expect: 100-continue` waits for the server's word; 1 s by
     /// default. Then it is sent all the same (RFC 9110 §10.1.1); zero does not wait.
     pub fn continue_timeout(mut self, timeout: Duration) -> Self {
-        self.transport.continue_timeout = timeout;
+        self.config.transport.continue_timeout = timeout;
         self
     }
 
     /// Between two signs of progress of a response body that somebody reads; 30 s by default.
     pub fn body_timeout(mut self, timeout: Duration) -> Self {
-        self.transport.body_timeout = timeout;
+        self.config.transport.body_timeout = timeout;
         self
     }
 
     /// Bytes of a response head; 256 KiB by default, at most 16 MiB.
     pub fn response_head_bytes_max(mut self, bytes: usize) -> Self {
-        self.transport.response_head_bytes_max = bytes;
+        self.config.transport.response_head_bytes_max = bytes;
         self
     }
 
     /// Redirects that are followed; 9 by default, which is ten requests, as in net/http. One more is
     /// an error of kind `Limit`; 0 returns redirects as they come. A request may set its own.
     pub fn redirects_max(mut self, count: usize) -> Self {
-        self.redirects_max = count;
+        self.config.redirects_max = count;
         self
     }
 
@@ -237,7 +242,7 @@ impl<C> ClientBuilder<C> {
         mut self,
         decide: impl Fn(&RedirectAttempt<'_>) -> RedirectAction + Send + Sync + 'static,
     ) -> Self {
-        self.redirect_policy = Some(RedirectPolicy::new(decide));
+        self.config.redirect_policy = Some(RedirectPolicy::new(decide));
         self
     }
 
@@ -253,7 +258,7 @@ impl<C> ClientBuilder<C> {
                 "the User-Agent holds a control character",
             ));
         }
-        self.user_agent = (!agent.is_empty()).then(|| agent.into());
+        self.config.user_agent = (!agent.is_empty()).then(|| agent.into());
         Ok(self)
     }
 
@@ -291,7 +296,7 @@ impl<C> ClientBuilder<C> {
         mut self,
         make: impl Fn(Next) -> R + Send + Sync + 'static,
     ) -> Self {
-        self.around.push(make);
+        self.config.around.push(make);
         self
     }
 
@@ -337,7 +342,7 @@ impl<C> ClientBuilder<C> {
         mut self,
         make: impl Fn() -> R + Send + Sync + 'static,
     ) -> Self {
-        self.around.set_base(make);
+        self.config.around.set_base(make);
         self
     }
 
@@ -350,21 +355,21 @@ impl<C> ClientBuilder<C> {
     /// the reader, and one body takes up to 32 KiB (gzip), 8 MiB (zstd) or 16 MiB (br) while it is
     /// read, for the window of its coding.
     pub fn decompress(mut self, is_on: bool) -> Self {
-        self.decompression.is_on = is_on;
+        self.config.decompression.is_on = is_on;
         self
     }
 
     /// Bytes that one decoded body may have; more is an error of kind `Limit`. No bound by default:
     /// a body that is read as a stream takes no memory, one that is collected has a limit of its own.
     pub fn decompressed_bytes_max(mut self, bytes: u64) -> Self {
-        self.decompression.limits.bytes_max = Some(bytes);
+        self.config.decompression.limits.bytes_max = Some(bytes);
         self
     }
 
     /// How many times its received bytes a decoded body may become, beyond its first 16 MiB; 200 by
     /// default. More is a bomb, and an error of kind `Limit`.
     pub fn decompression_ratio_max(mut self, ratio: u32) -> Self {
-        self.decompression.limits.ratio_max = ratio;
+        self.config.decompression.limits.ratio_max = ratio;
         self
     }
 
@@ -391,7 +396,7 @@ impl<C> ClientBuilder<C> {
         V: AsRef<[u8]>,
     {
         let fields = Headers::from_pairs(fields)?;
-        self.default_headers.extend(&fields)?;
+        self.config.default_headers.extend(&fields)?;
         Ok(self)
     }
 
@@ -424,7 +429,7 @@ impl<C> ClientBuilder<C> {
                  without query and fragment, as in http://host/api/",
             ));
         }
-        self.base_url = Some(url);
+        self.config.base_url = Some(url);
         Ok(self)
     }
 
@@ -441,21 +446,21 @@ impl<C> ClientBuilder<C> {
     /// ```
     #[cfg(feature = "cookies")]
     pub fn cookies(mut self, jar: Jar) -> Self {
-        self.jar = Some(jar);
+        self.config.jar = Some(jar);
         self
     }
 
     /// Idle connections per host; 32 by default. More may rest for 100 ms, since of many requests
     /// side by side each takes the connection of another. 0 turns reuse off.
     pub fn idle_per_host_max(mut self, count: usize) -> Self {
-        self.transport.pool.idle_per_host_max = count;
+        self.config.transport.pool.idle_per_host_max = count;
         self
     }
 
     /// Whether connections serve further requests; they do by default. Without, each request says
     /// `Connection: close`.
     pub fn keep_alive(mut self, keeps: bool) -> Self {
-        self.transport.requests_per_connection_max = (!keeps).then_some(1);
+        self.config.transport.keep_alive = keeps;
         self
     }
 
@@ -463,7 +468,7 @@ impl<C> ClientBuilder<C> {
     /// `Connection: close`.
     pub fn requests_per_connection_max(mut self, count: u64) -> Self {
         // With 0 no request could ever be sent.
-        self.transport.requests_per_connection_max = Some(count.max(1));
+        self.config.transport.requests_per_connection_max = Some(count.max(1));
         self
     }
 
@@ -482,13 +487,27 @@ impl<C> ClientBuilder<C> {
     /// # let _ = client.build();
     /// ```
     pub fn observer(mut self, observe: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
-        self.transport.observer = Some(Observer::new(observe));
+        self.config.transport.observer = Some(Observer::new(observe));
         self
     }
 
     /// Idle connections over all hosts; 256 by default. More may rest for 100 ms.
     pub fn idle_max(mut self, count: usize) -> Self {
-        self.transport.pool.idle_max = count;
+        self.config.transport.pool.idle_max = count;
+        self
+    }
+
+    /// How long a request waits for a connection of its host, where `per_host_max` are in use; 60 s
+    /// by default.
+    pub fn pool_timeout(mut self, timeout: Duration) -> Self {
+        self.config.transport.pool_timeout = timeout;
+        self
+    }
+
+    /// Requests that may wait for connections, over all hosts; 65,536 by default. One more is an error
+    /// of kind `Limit`.
+    pub fn waiting_max(mut self, count: usize) -> Self {
+        self.config.transport.pool.waiting_max = count;
         self
     }
 
@@ -496,20 +515,20 @@ impl<C> ClientBuilder<C> {
     /// bound by default.
     pub fn per_host_max(mut self, count: usize) -> Self {
         // With 0 no request could ever be sent.
-        self.transport.pool.per_host_max = Some(count.max(1));
+        self.config.transport.pool.per_host_max = Some(count.max(1));
         self
     }
 
     /// How long a connection may rest; 90 s by default.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
-        self.transport.pool.idle_timeout = timeout;
+        self.config.transport.pool.idle_timeout = timeout;
         self
     }
 
     /// How old a connection may become, up to an eighth less; no bound by default. A busy one ends
     /// with its response.
     pub fn age_max(mut self, age: Duration) -> Self {
-        self.transport.pool.age_max = Some(age);
+        self.config.transport.pool.age_max = Some(age);
         self
     }
 }

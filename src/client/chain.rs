@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use crate::client::exchange::InFlight;
-use crate::client::failure::own_connect_timeout;
+use crate::client::failure::no_connection;
 use crate::client::failure::total_timeout;
 use crate::client::options::RequestOptions;
 use crate::client::options::TotalTime;
@@ -171,13 +171,19 @@ pub(super) async fn head_of(
     options: &RequestOptions,
 ) -> Result<Response> {
     let total = options.total;
-    if let Some(limit) = options.own_connect_timeout() {
+    let limit = match options.own_connect_timeout() {
+        Some(limit) => Some((limit, "the request's connect_timeout")),
+        None => in_flight
+            .pool_timeout()
+            .map(|limit| (limit, "pool_timeout")),
+    };
+    if let Some((limit, knob)) = limit {
         // The time for everything may be over before: then that is what is told, below.
         let now = Core::try_current()?.now();
         let left = total.map_or(limit, |total| limit.min(total.deadline - now));
         let connected = runtime::timeout(left, poll_fn(|cx| in_flight.poll_connected(cx))).await;
         if connected.is_err() && left == limit {
-            return Err(own_connect_timeout(limit, in_flight.phase()));
+            return Err(no_connection(limit, knob, in_flight.phase()));
         }
     }
     within(Pin::new(in_flight), total, |in_flight| in_flight.phase()).await

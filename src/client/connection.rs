@@ -52,6 +52,7 @@ use crate::http::response::Special;
 use crate::http::timings::Timings;
 use crate::limits::DRAIN_BYTES_MAX;
 use crate::limits::RESPONSE_DRAIN_TIMEOUT;
+use crate::net;
 use crate::net::ConnectionKey;
 use crate::net::Io;
 use crate::net::Protocol;
@@ -233,12 +234,12 @@ impl Connection {
     /// The response is complete: the next request, or the end.
     fn finish(&mut self, io: &mut Io) -> Step {
         io.set_resets(false);
+        let mut is_cut = false;
         if let State::Active(active) = &mut self.state
             && !self.fetch.is_sent()
-            && let Err(failure) = active.pump_upload(io, &mut self.fetch)
         {
-            // The response is complete, and the caller has it; only the connection is lost.
-            self.close_reason = Some(failure.close_reason());
+            // The caller has its response; with a body that failed only the connection is lost.
+            is_cut = active.pump_upload(io, &mut self.fetch).is_err();
         }
         let state = std::mem::replace(&mut self.state, State::Settling);
         if let State::Active(active) = state {
@@ -247,16 +248,11 @@ impl Connection {
             active.discard();
         }
         self.exchanges_count += 1;
-        if !self.fetch.is_sent() {
-            // The peer has answered before it had read the request; the rest is not sent.
-            self.close(CloseReason::EarlyResponse);
-            return Step::Abort;
-        }
-        if let Err(reason) = self.fetch.settle() {
-            return self.close(reason);
-        }
-        if self.is_worn() {
-            return self.close(CloseReason::RequestCount);
+        if let Some(reason) = self.reason_to_close(io, is_cut) {
+            let is_unsent = io.pending_bytes() > 0 || !self.fetch.is_sent();
+            let closed = self.close(reason);
+            // Nobody wants the rest of the request, however long it is.
+            return if is_unsent { Step::Abort } else { closed };
         }
         if io.pending_bytes() > 0 {
             // The answer may overtake the completion of the last send.
@@ -266,6 +262,21 @@ impl Connection {
             return Step::Continue;
         }
         self.reuse(io)
+    }
+
+    /// Why the connection is not used again after a complete response.
+    fn reason_to_close(&mut self, io: &Io, is_cut: bool) -> Option<CloseReason> {
+        if is_cut || !self.fetch.is_sent() {
+            // The peer has answered before it had read the request.
+            return Some(CloseReason::EarlyResponse);
+        }
+        if let Err(reason) = self.fetch.settle() {
+            return Some(reason);
+        }
+        if io.is_send_broken() {
+            return Some(CloseReason::Failed);
+        }
+        self.is_worn().then_some(CloseReason::RequestCount)
     }
 
     fn reuse(&mut self, io: &mut Io) -> Step {
@@ -345,8 +356,7 @@ impl Connection {
         }
         let phase = active.phase();
         let error = failure.into_error(phase, active.request.url());
-        active.tell(|| observe::Event::Failed { error: &error });
-        active.exchange.complete(Err(error));
+        active.exchange.fail(error, active.observers.as_ref());
         active.discard();
     }
 
@@ -457,14 +467,14 @@ impl Connection {
         let State::Active(active) = &mut self.state else {
             return Step::Continue;
         };
-        if let Err(failure) = active.pump_upload(io, &mut self.fetch) {
-            return self.fail(failure);
-        }
-        active.hand_over();
         if active.download.is_awaiting_head() && active.exchange.is_canceled() {
             self.close(CloseReason::Canceled);
             return Step::Abort;
         }
+        if let Err(failure) = active.pump_upload(io, &mut self.fetch) {
+            return self.fail(failure);
+        }
+        active.hand_over();
         if active.download.is_unwanted() {
             return self.drain(io);
         }
@@ -518,8 +528,10 @@ impl Protocol for Connection {
     }
 
     fn on_eof(&mut self, io: &mut Io) -> Step {
-        if !matches!(self.state, State::Active(_)) {
-            return self.close(CloseReason::PeerClosed);
+        match self.state {
+            State::Active(_) => {}
+            State::Failed(..) => return Step::Continue,
+            _ => return self.close(CloseReason::PeerClosed),
         }
         match self.fetch.receive_end() {
             Ok(event) => match self.take_event(event, None, io.now()) {
@@ -572,9 +584,7 @@ impl Protocol for Connection {
         self.close_reason.get_or_insert(CloseReason::Failed);
         self.leave_pool();
         self.tell_closed();
-        let is_ours = cause
-            .as_ref()
-            .is_some_and(|cause| cause.kind() == io::ErrorKind::ConnectionAborted);
+        let is_ours = cause.as_ref().is_some_and(net::is_own_end);
         match std::mem::replace(&mut self.state, State::Closing) {
             State::Failed(active, failure) => self.decide(active, failure),
             State::Active(active) => {

@@ -15,11 +15,15 @@ use std::rc::Rc;
 use std::task::Context;
 use std::task::Poll;
 use std::task::Waker;
+use std::time::Duration;
 
 use crate::client::connection::Slot;
+use crate::client::observe::Event;
+use crate::client::observe::Observers;
 use crate::client::options::RequestOptions;
 use crate::client::pool::WaiterKey;
 use crate::client::transport::Shared;
+use crate::error::Error;
 use crate::error::Phase;
 use crate::error::Result;
 use crate::http::request::Request;
@@ -199,6 +203,17 @@ impl Exchange {
         self.state.borrow_mut().phase = Some(phase);
     }
 
+    /// Ends the exchange with an error, behind those who observe it: also when one of them panics.
+    pub(super) fn fail(&self, error: Error, observers: Option<&Observers>) {
+        let failing = Failing {
+            exchange: self,
+            error: Some(error),
+        };
+        if let (Some(observers), Some(error)) = (observers, &failing.error) {
+            observers.tell(&Event::Failed { error });
+        }
+    }
+
     fn phase(&self) -> Phase {
         let state = self.state.borrow();
         match &state.place {
@@ -239,6 +254,20 @@ impl Exchange {
         drop(state);
         drop(dropped);
         place
+    }
+}
+
+/// An exchange that ends with this error when it is dropped.
+struct Failing<'a> {
+    exchange: &'a Exchange,
+    error: Option<Error>,
+}
+
+impl Drop for Failing<'_> {
+    fn drop(&mut self) {
+        if let Some(error) = self.error.take() {
+            self.exchange.complete(Err(error));
+        }
     }
 }
 
@@ -284,6 +313,12 @@ impl InFlight {
     /// sent a second time.
     pub(super) fn take_request(&self) -> Option<Request> {
         self.exchange().state.borrow_mut().request.take()
+    }
+
+    /// How long it may wait for a connection of others; `None` where it does not.
+    pub(super) fn pool_timeout(&self) -> Option<Duration> {
+        let is_queued = matches!(self.exchange().state.borrow().place, Place::Queued(_));
+        is_queued.then(|| self.transport.options().pool_timeout)
     }
 
     /// Ready when the request has a connection, or an outcome.

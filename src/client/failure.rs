@@ -130,10 +130,9 @@ pub(super) fn total_timeout(after: Duration, phase: Phase) -> Error {
     )
 }
 
-/// The time that the caller gave for getting a connection ran out.
-pub(super) fn own_connect_timeout(after: Duration, phase: Phase) -> Error {
-    let text = format!("no connection within {after:?} (the request's connect_timeout)");
-    timeout(text, phase)
+/// The time for getting a connection ran out.
+pub(super) fn no_connection(after: Duration, knob: &str, phase: Phase) -> Error {
+    timeout(format!("no connection within {after:?} ({knob})"), phase)
 }
 
 /// A URL that may be shown and logged: a password becomes `***`.

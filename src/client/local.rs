@@ -111,6 +111,10 @@ pub(super) fn of(core: &Rc<Core>, client: &Client) -> Rc<Local> {
         core: Rc::downgrade(core),
         client: Arc::downgrade(shared),
     });
+    if let Some(local) = locals.find(shared.config.id) {
+        // What users gave has used the client itself.
+        return local;
+    }
     shared.note(core);
     locals.all.borrow_mut().push(Rc::clone(&local));
     local

@@ -21,6 +21,7 @@ use crate::http::request::Request;
 use crate::limits::BODY_TIMEOUT;
 use crate::limits::CONNECT_TIMEOUT;
 use crate::limits::CONTINUE_TIMEOUT;
+use crate::limits::POOL_TIMEOUT;
 use crate::limits::PROXY_TIMEOUT;
 use crate::limits::RESPONSE_HEAD_BYTES_MAX;
 use crate::limits::RESPONSE_HEAD_TIMEOUT;
@@ -34,6 +35,8 @@ pub struct TransportOptions {
     pub pool: PoolOptions,
     /// How hosts are found and reached.
     pub dial: DialOptions,
+    /// How long a request waits for a connection of others, where its host has all it may have.
+    pub pool_timeout: Duration,
     /// To look up a name and connect, over all of its addresses.
     pub connect_timeout: Duration,
     /// For a proxy to make a tunnel.
@@ -50,6 +53,8 @@ pub struct TransportOptions {
     pub body_timeout: Duration,
     /// Bytes of a response head.
     pub response_head_bytes_max: usize,
+    /// Whether connections serve further requests.
+    pub keep_alive: bool,
     /// Requests that one connection serves; the last one says `Connection: close`.
     pub requests_per_connection_max: Option<u64>,
     /// Who is told of what happens.
@@ -63,6 +68,7 @@ impl Default for TransportOptions {
         TransportOptions {
             pool: PoolOptions::default(),
             dial: DialOptions::default(),
+            pool_timeout: POOL_TIMEOUT,
             connect_timeout: CONNECT_TIMEOUT,
             proxy_timeout: PROXY_TIMEOUT,
             write_timeout: WRITE_TIMEOUT,
@@ -70,6 +76,7 @@ impl Default for TransportOptions {
             body_timeout: BODY_TIMEOUT,
             response_head_bytes_max: RESPONSE_HEAD_BYTES_MAX,
             continue_timeout: CONTINUE_TIMEOUT,
+            keep_alive: true,
             requests_per_connection_max: None,
             observer: None,
             proxies: Proxies::none(),

@@ -188,7 +188,8 @@ impl<C: Builds> RequestBuilder<C> {
         self.with_options(|options| options.redirects_max(count))
     }
 
-    /// The time to get a connection: for one of others in the pool, or for looking up and connecting.
+    /// The time for this request to get its connection, one of others in the pool or a new one. A dial
+    /// is its host's, and bounded by the client's `connect_timeout` beside this.
     pub fn connect_timeout(self, timeout: Duration) -> Self {
         self.with_options(|options| options.connect_timeout(timeout))
     }

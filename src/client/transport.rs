@@ -239,7 +239,8 @@ impl Shared {
 
     /// True when connections are not kept: the head says so.
     pub(super) fn is_last_use(&self) -> bool {
-        self.options.pool.idle_per_host_max == 0 || self.options.pool.idle_max == 0
+        let pool = &self.options.pool;
+        !self.options.keep_alive || pool.idle_per_host_max == 0 || pool.idle_max == 0
     }
 
     /// The number of a connection that is made.
@@ -309,10 +310,7 @@ impl Shared {
 
     /// The request cannot be sent.
     fn refuse(&self, exchange: &Exchange, error: Error) {
-        if let Some(observers) = self.observers(exchange) {
-            observers.tell(&Event::Failed { error: &error });
-        }
-        exchange.complete(Err(error));
+        exchange.fail(error, self.observers(exchange).as_ref());
     }
 
     /// Tells of a request that has no connection yet.
@@ -336,7 +334,10 @@ impl Shared {
         exchange.with_request(|request, options| {
             let origin = pooled_by(origin_of(request.url(), options, &self.options)?);
             let mut pool = self.pool.borrow_mut();
-            Ok(pool.checkout(origin, now, || Rc::clone(exchange)))
+            match pool.checkout(origin, now, || Rc::clone(exchange)) {
+                Checkout::Full => Err(too_many_wait(self.options.pool.waiting_max)),
+                checkout => Ok(checkout),
+            }
         })
     }
 
@@ -347,6 +348,7 @@ impl Shared {
                 self.give(slot.expect("checked out just now"), exchange);
             }
             Checkout::Wait(waiter) => exchange.set_place(Place::Queued(waiter)),
+            Checkout::Full => unreachable!("told as an error"),
             Checkout::Dial(waiter, dial) => {
                 exchange.set_place(Place::Dialing(waiter));
                 self.dial(dial, self.observers(&exchange));
@@ -541,10 +543,12 @@ impl Shared {
             Some(url) => error.for_url(url),
             None => error,
         };
-        if let Some(observers) = self.observers(&exchange) {
-            observers.tell(&Event::Failed { error: &error });
-        }
-        exchange.complete(Err(error));
+        // One more panic of theirs, while one unwinds, would end the process.
+        let observers = match std::thread::panicking() {
+            true => None,
+            false => self.observers(&exchange),
+        };
+        exchange.fail(error, observers.as_ref());
     }
 }
 
@@ -568,6 +572,11 @@ impl Drop for Dialing {
         let text = "the dial was given up: its core ended, or code that it called has panicked";
         self.end(Err(Error::new(ErrorKind::Canceled, text)));
     }
+}
+
+fn too_many_wait(max: usize) -> Error {
+    let text = format!("{max} requests wait for connections already (waiting_max)");
+    Error::new(ErrorKind::Limit, text).in_phase(Phase::Pool)
 }
 
 /// Where a request goes.

@@ -11,6 +11,7 @@
 //! `Connection` names are left out, so that a received message can be passed on as it is (RFC 9110
 //! §7.6.1).
 
+use ::http::Method;
 use ::http::StatusCode;
 use ::http::Version;
 
@@ -187,7 +188,11 @@ pub fn request_head(
     let headers = request.headers();
     if headers.get_known(Known::Host).is_none() {
         out.extend_from_slice(b"Host: ");
-        authority(out, request);
+        match *request.method() == Method::CONNECT {
+            // The URL says where the proxy is (RFC 9112 §3.2).
+            true => out.extend_from_slice(target.as_bytes()),
+            false => authority(out, request),
+        }
         out.extend_from_slice(b"\r\n");
     }
     if let Recipient::Proxy {
@@ -200,6 +205,8 @@ pub fn request_head(
     let is_skipped = |known| match known {
         Known::Trailer => true,
         Known::Upgrade => !persistence.upgrades(),
+        // Without a body there is nothing to wait with (RFC 9110 §10.1.1).
+        Known::Expect => matches!(outgoing, Outgoing::Nothing | Outgoing::Length(0)),
         known => frames(known),
     };
     fields(out, headers, is_skipped);
@@ -356,7 +363,6 @@ fn decimal(out: &mut Vec<u8>, number: u64) {
 
 #[cfg(test)]
 mod tests {
-    use ::http::Method;
     use url::Url;
 
     use super::*;

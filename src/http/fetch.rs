@@ -216,7 +216,8 @@ impl Fetch {
             Outgoing::Chunked => Sending::Chunked,
             _ => Sending::Done,
         };
-        if persistence == Persistence::Close || *request.method() == Method::CONNECT {
+        let is_last = !is_kept || persistence == Persistence::Close;
+        if is_last || *request.method() == Method::CONNECT {
             self.close = Some(CloseReason::WeAsked);
         }
         let asks = persistence == Persistence::Upgrade || *request.method() == Method::CONNECT;
@@ -260,14 +261,16 @@ impl Fetch {
         trailers: Option<&Headers>,
         out: &mut Vec<u8>,
     ) -> Result<(), SendError> {
-        match std::mem::replace(&mut self.sending, Sending::Done) {
-            Sending::Done | Sending::Length(0) => Ok(()),
-            Sending::Length(missing_bytes) => Err(SendError::BodyTooShort { missing_bytes }),
-            Sending::Chunked => {
-                encode_last_chunk(out, trailers);
-                Ok(())
+        match self.sending {
+            Sending::Done | Sending::Length(0) => {}
+            // It stays unsent: the connection has lost its framing.
+            Sending::Length(missing_bytes) => {
+                return Err(SendError::BodyTooShort { missing_bytes });
             }
+            Sending::Chunked => encode_last_chunk(out, trailers),
         }
+        self.sending = Sending::Done;
+        Ok(())
     }
 
     /// True when all of the request was written.
@@ -488,13 +491,16 @@ fn is_visible(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(u8::is_ascii_graphic)
 }
 
-/// What the head says of the connection: the caller's own words are `close` and `upgrade`.
+/// What the head says of the connection: the caller's own words are `close` and `upgrade`. One that
+/// is not kept may still be upgraded, and says nothing else then, as in net/http.
 fn persistence(request: &Request, is_kept: bool) -> Persistence {
     let headers = request.headers();
-    if !is_kept || headers.contains_token("connection", "close") {
+    if headers.contains_token("connection", "close") {
         Persistence::Close
     } else if headers.contains_token("connection", "upgrade") {
         Persistence::Upgrade
+    } else if !is_kept {
+        Persistence::Close
     } else {
         Persistence::Default
     }

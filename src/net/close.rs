@@ -3,6 +3,7 @@
 //! shutdown(2) makes everything in flight complete; close(2) comes after the last completion.
 //! Nothing is cancelled by descriptor: that is a linear scan in the kernel.
 
+use std::io;
 use std::rc::Rc;
 
 use crate::limits::LINGER_TIMEOUT;
@@ -17,6 +18,12 @@ use crate::reactor::sys;
 use crate::reactor::sys::Shutdown;
 use crate::runtime::Core;
 use crate::runtime::Instant;
+
+/// True for a cause that is our own doing: the connection was given up, or its core has ended.
+pub fn is_own_end(cause: &io::Error) -> bool {
+    let errno = Errno::from_io(cause);
+    errno == Errno::ECONNABORTED || errno == Errno::ECANCELED
+}
 
 impl Net {
     /// The protocol is done: what is left is sent, then the connection closes.

@@ -28,6 +28,7 @@ mod send_file;
 mod stream;
 mod table;
 
+pub use crate::net::close::is_own_end;
 pub use crate::net::connect::Attempts;
 pub use crate::net::connect::ConnectOptions;
 pub use crate::net::connect::Connected;

@@ -154,6 +154,8 @@ pub struct Io {
     pub(super) resets: bool,
     /// True exactly when our kernel took a byte since this was last cleared.
     pub(super) has_sent: bool,
+    /// True exactly when the peer takes nothing more.
+    pub(super) is_send_broken: bool,
     /// Where wake-ups of this connection go; `None` for a detached one.
     pub(super) origin: Option<Origin>,
     pub(super) waker: Option<Box<ConnectionWaker>>,
@@ -206,6 +208,7 @@ impl Io {
             linger: true,
             resets: false,
             has_sent: false,
+            is_send_broken: false,
             origin,
             waker: None,
             addresses: None,
@@ -334,6 +337,12 @@ impl Io {
     /// True exactly when our kernel took a byte of output since [`Io::clear_has_sent`].
     pub fn has_sent(&self) -> bool {
         self.has_sent
+    }
+
+    /// True exactly when the peer takes nothing more: what is appended is dropped, and what it sent
+    /// before still arrives.
+    pub fn is_send_broken(&self) -> bool {
+        self.is_send_broken
     }
 
     /// From here on [`Io::has_sent`] speaks of what is appended next: nothing is pending.

@@ -351,6 +351,7 @@ impl Net {
             let since = core.now();
             connection.send = Sending::Broken { errno, since };
             if let Some(endpoint) = &mut connection.endpoint {
+                endpoint.io.is_send_broken = true;
                 endpoint.io.output.clear(&mut self.spent.borrow_mut());
             }
             let will_hear = matches!(

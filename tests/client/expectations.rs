@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use roundtrip::Body;
 use roundtrip::Client;
 use roundtrip::Error;
 use roundtrip::Result;
@@ -198,4 +199,65 @@ fn a_hook_ends_the_request() {
         assert_eq!(client.stats().unwrap().pool.connections, 0);
         Result::Ok(())
     });
+}
+
+#[test]
+fn a_body_that_ends_early_ends_its_connection() {
+    // The final answer comes first; the body is polled only then, and is shorter than it said.
+    let refusal = "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n";
+    let (peer, seen) = hesitant(refusal, false, "");
+    run(async {
+        let client = Client::builder().continue_timeout(2 * LONG).build();
+        let body = Body::produce(async |sender| sender.send("short".into()).await);
+        let request = client.post(peer.url("/first")).body(body.with_length(100));
+        let response = request.expect_continue().send().await?;
+        assert_eq!(response.status_code(), 403);
+        // Its connection would read the next request as the rest of that body.
+        let response = client.get(peer.url("/second")).send().await?;
+        assert_eq!(response.status_code(), 403);
+        assert_eq!(client.stats().unwrap().pool.connected_total, 2);
+        Ok(())
+    });
+    let seen = seen.lock().unwrap();
+    assert!(
+        seen.iter().any(|head| head.starts_with("GET /second")),
+        "{seen:?}"
+    );
+}
+
+#[test]
+fn nobody_sends_the_rest_of_a_body_that_was_answered_for_good() {
+    let answer = "HTTP/1.1 413 Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    let (done, counted) = std::sync::mpsc::channel();
+    let peer = Peer::start(move |_, mut socket| {
+        let mut reader = BufReader::new(socket.try_clone().unwrap());
+        read_head(&mut reader);
+        socket.write_all(answer.as_bytes()).unwrap();
+        let mut bytes = 0;
+        let mut buffer = vec![0; 64 * 1024];
+        while let Ok(len @ 1..) = reader.read(&mut buffer) {
+            bytes += len;
+        }
+        done.send(bytes).unwrap();
+    });
+    run(async {
+        const BYTES: usize = 64 * 1024 * 1024;
+        let client = Client::new();
+        let request = client.put(peer.url("/")).body(vec![0; BYTES]);
+        assert_eq!(request.send().await?.status_code(), 413);
+        until("the connection is gone", || peer.ended() == 1).await;
+        assert!(counted.recv().unwrap() < BYTES);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_request_without_a_body_expects_nothing() {
+    let (peer, seen) = hesitant("", false, OK);
+    run(async {
+        let request = Client::new().get(peer.url("/")).expect_continue();
+        assert_eq!(request.send().await?.text().await?, "ok");
+        Ok(())
+    });
+    assert!(!seen.lock().unwrap()[0].contains("Expect"));
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use roundtrip::client::Client;
 use roundtrip::error::ErrorKind;
+use roundtrip::error::Phase;
 use roundtrip::runtime;
 
 use crate::peer::Peer;
@@ -461,4 +462,45 @@ fn a_request_is_sent_on_the_core_that_runs() {
     drop(client);
     let error = run(async { Ok(request.send().await.unwrap_err()) });
     assert_eq!(error.kind(), ErrorKind::Shutdown);
+}
+
+#[test]
+fn waiting_for_a_connection_has_an_end_and_a_bound() {
+    let peer = Peer::answering(|_| ok("0123456789"));
+    run(async {
+        let builder = Client::builder().per_host_max(1).waiting_max(1);
+        let client = builder.pool_timeout(Duration::from_millis(20)).build();
+        // Its body is not read, so its connection is not given back.
+        let held = client.get(peer.url("/")).send().await?;
+        let second = runtime::spawn(client.get(peer.url("/")).send());
+        until("it waits", || client.stats().unwrap().pool.waiting == 1).await;
+        let error = client.get(peer.url("/")).send().await.unwrap_err();
+        assert_eq!(
+            (error.kind(), error.phase()),
+            (ErrorKind::Limit, Some(Phase::Pool))
+        );
+        assert!(error.to_string().contains("waiting_max"), "{error}");
+        let error = second.await?.unwrap_err();
+        assert!(
+            error.is_timeout() && error.to_string().contains("pool_timeout"),
+            "{error}"
+        );
+        drop(held);
+        Ok(())
+    });
+}
+
+#[test]
+fn nothing_secret_is_shown() {
+    let builder = Client::builder()
+        .base_url("http://me:secret@a.example/")
+        .unwrap();
+    let builder = builder
+        .default_headers([("Authorization", "Bearer secret")])
+        .unwrap();
+    let shown = format!("{builder:?} {:?}", builder.clone().build());
+    assert!(
+        shown.contains("a.example") && !shown.contains("secret"),
+        "{shown}"
+    );
 }

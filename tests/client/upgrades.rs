@@ -152,3 +152,19 @@ fn a_dropped_upgrade_closes() {
         Ok(())
     });
 }
+
+#[test]
+fn a_connection_that_is_not_kept_can_be_upgraded() {
+    let peer = echo(SWITCH);
+    run(async {
+        let client = Client::builder().keep_alive(false).build();
+        let request = client.get(peer.url("/"));
+        let request = request
+            .header("Connection", "upgrade")
+            .header("Upgrade", "echo");
+        let mut duplex = request.send().await?.into_duplex()?;
+        duplex.write("x").await?;
+        assert_eq!(duplex.read().await?.as_deref(), Some(&b"x"[..]));
+        Ok(())
+    });
+}

@@ -70,10 +70,7 @@ impl Connection {
             Ok(upload) => upload,
             Err(error) => {
                 let error = Failure::Request(error).into_error(Phase::Send, request.url());
-                if let Some(observers) = observers {
-                    observers.tell(&Event::Failed { error: &error });
-                }
-                exchange.complete(Err(error));
+                exchange.fail(error, observers.as_ref());
                 exchange::recycle(exchange);
                 return false;
             }
@@ -107,13 +104,15 @@ impl Connection {
             waits_for: WaitsFor::Head,
             since: io.now(),
         };
-        active.tell(|| Event::Got {
-            connection: number,
-            is_reused,
-            waited: timings.waited,
-        });
-        active.tell_progress();
         self.state = State::Active(active);
+        if let State::Active(active) = &self.state {
+            active.tell(|| Event::Got {
+                connection: number,
+                is_reused,
+                waited: timings.waited,
+            });
+            active.tell_progress();
+        }
         true
     }
 

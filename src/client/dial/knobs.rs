@@ -31,14 +31,14 @@ impl<C> ClientBuilder<C> {
     /// open is used for as long as it lives, whatever becomes of its name:
     /// [`age_max`](ClientBuilder::age_max) bounds that.
     pub fn dns_cache_age(mut self, age: Duration) -> Self {
-        self.transport.dial.names.set_fresh_age(age);
+        self.config.transport.dial.names.set_fresh_age(age);
         self
     }
 
     /// For how much longer the last known addresses of a name are used while looking it up fails
     /// (RFC 8767); 0 by default, which uses none.
     pub fn dns_stale_age(mut self, age: Duration) -> Self {
-        self.transport.dial.names.set_stale_age(age);
+        self.config.transport.dial.names.set_stale_age(age);
         self
     }
 
@@ -58,7 +58,7 @@ impl<C> ClientBuilder<C> {
     /// # drop(client);
     /// ```
     pub fn resolver(mut self, resolver: impl Resolver) -> Self {
-        self.transport.dial.names.set_resolver(resolver);
+        self.config.transport.dial.names.set_resolver(resolver);
         self
     }
 
@@ -88,7 +88,7 @@ impl<C> ClientBuilder<C> {
         addresses: impl IntoIterator<Item = SocketAddr>,
     ) -> Result<Self> {
         let addresses = addresses.into_iter().collect();
-        let names = &mut self.transport.dial.names;
+        let names = &mut self.config.transport.dial.names;
         names.set_addresses(host, port, addresses)?;
         Ok(self)
     }
@@ -96,7 +96,7 @@ impl<C> ClientBuilder<C> {
     /// The address of this machine that connections come from; the kernel's choice by default.
     /// Addresses of the other family are not tried then.
     pub fn local_address(mut self, address: IpAddr) -> Self {
-        self.transport.dial.source = Some(address);
+        self.config.transport.dial.source = Some(address);
         self
     }
 
@@ -127,7 +127,7 @@ impl<C> ClientBuilder<C> {
         mut self,
         guard: impl Fn(&ConnectTarget<'_>) -> Result<()> + Send + Sync + 'static,
     ) -> Self {
-        self.transport.dial.hooks.add_guard(guard);
+        self.config.transport.dial.hooks.add_guard(guard);
         self
     }
 
@@ -156,7 +156,7 @@ impl<C> ClientBuilder<C> {
     /// # drop(client);
     /// ```
     pub fn connector(mut self, connector: impl Connector) -> Self {
-        self.transport.dial.hooks.set_connector(connector);
+        self.config.transport.dial.hooks.set_connector(connector);
         self
     }
 
@@ -164,7 +164,7 @@ impl<C> ClientBuilder<C> {
     /// of its URL: that is what the request names. A request may choose another one
     /// ([`RequestBuilder::unix_socket`](crate::client::RequestBuilder::unix_socket)).
     pub fn unix_socket(mut self, path: impl AsRef<Path>) -> Self {
-        self.transport.dial.via = Some(Via::Unix(path.as_ref().into()));
+        self.config.transport.dial.via = Some(Via::Unix(path.as_ref().into()));
         self
     }
 }

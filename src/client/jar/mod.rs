@@ -75,7 +75,7 @@ pub struct Jar {
 }
 
 /// A cookie as a jar keeps it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StoredCookie {
     /// As it was set.
@@ -94,6 +94,18 @@ pub struct StoredCookie {
     pub is_secure: bool,
     /// True when scripts of a page should not see it: of no meaning here, but kept for who loads it.
     pub is_http_only: bool,
+}
+
+impl fmt::Debug for StoredCookie {
+    /// Without its value, which is a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoredCookie")
+            .field("name", &self.name)
+            .field("domain", &self.domain)
+            .field("path", &self.path)
+            .field("expires", &self.expires)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Jar {

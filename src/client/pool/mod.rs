@@ -3,7 +3,8 @@
 //! ```text
 //!   checkout ──► Ready ── an idle connection, most recently used first
 //!           ├──► Dial ─── none: the caller dials, the request waits in its host's queue
-//!           └──► Wait ─── none, and the host has all the connections it may have
+//!           ├──► Wait ─── none, and the host has all the connections it may have
+//!           └──► Full ─── none, and too many wait already
 //!
 //!   connected, release ──► the first waiter of the host
 //!                     └──► idle: front of the host's list and of the LRU list
@@ -49,6 +50,7 @@ use crate::limits::POOL_IDLE_MAX;
 use crate::limits::POOL_IDLE_PER_HOST_MAX;
 use crate::limits::POOL_IDLE_TIMEOUT;
 use crate::limits::POOL_OVER_CAP_TIME;
+use crate::limits::POOL_WAITING_MAX;
 use crate::runtime::Instant;
 
 pub use crate::client::pool::origin::Origin;
@@ -63,6 +65,8 @@ pub struct PoolOptions {
     pub idle_max: usize,
     /// Connections per host: dialling, busy and idle ones; further requests wait in order.
     pub per_host_max: Option<usize>,
+    /// Requests that may wait for connections, over all hosts, those that cause dials included.
+    pub waiting_max: usize,
     /// How long a connection may rest.
     pub idle_timeout: Duration,
     /// How old a connection may become; each one's own end is up to an eighth earlier, so that
@@ -76,6 +80,7 @@ impl Default for PoolOptions {
             idle_per_host_max: POOL_IDLE_PER_HOST_MAX,
             idle_max: POOL_IDLE_MAX,
             per_host_max: None,
+            waiting_max: POOL_WAITING_MAX,
             idle_timeout: POOL_IDLE_TIMEOUT,
             age_max: None,
         }
@@ -136,6 +141,8 @@ pub enum Checkout {
     Dial(WaiterKey, Dial),
     /// The request waits for a connection of others.
     Wait(WaiterKey),
+    /// As many wait as may.
+    Full,
 }
 
 /// Connections by host, and requests that wait for one.
@@ -195,8 +202,13 @@ struct Waiter<W> {
 impl<T, W> Pool<T, W> {
     /// An empty pool.
     pub fn new(options: PoolOptions) -> Pool<T, W> {
+        // With 0 no request could ever be sent.
+        let per_host_max = options.per_host_max.map(|max| max.max(1));
         Pool {
-            options,
+            options: PoolOptions {
+                per_host_max,
+                ..options
+            },
             entries: Slab::new(),
             hosts: Slab::new(),
             names: HashMap::new(),
@@ -228,6 +240,9 @@ impl<T, W> Pool<T, W> {
             self.unlink_idle(index);
             self.stats.reused_total += 1;
             return Checkout::Ready(self.entry_key(index));
+        }
+        if self.waiters.len() >= self.options.waiting_max {
+            return Checkout::Full;
         }
         let host = self.host_of(origin);
         let waiter = self.push_waiter(host, payload());
@@ -601,7 +616,7 @@ fn expiry(age_max: Option<Duration>, generation: u32, now: Instant) -> Instant {
     };
     // Fibonacci hashing: consecutive generations are spread over the eighth.
     let spread = generation.wrapping_mul(0x9E37_79B9) >> 24;
-    now + (age_max - age_max / 8 * spread / 256)
+    now + (age_max - age_max / 2048 * spread)
 }
 
 fn slab_index(index: usize) -> u32 {

@@ -20,6 +20,9 @@ use crate::client::pool::WaiterKey;
 use crate::limits::POOL_OVER_CAP_TIME;
 use crate::runtime::Instant;
 
+/// Of the generated sequences: few enough to be reached.
+const WAITING_MAX: usize = 6;
+
 const HOSTS: [&str; 3] = ["a.example", "b.example", "c.example"];
 
 fn origin(host: usize) -> OriginRef<'static> {
@@ -300,6 +303,10 @@ impl Model {
                         self.dials.push(dial);
                     }
                     Checkout::Wait(waiter) => self.waiters.push(waiter),
+                    Checkout::Full => {
+                        assert_eq!(pool.stats().waiting, WAITING_MAX);
+                        self.failed += 1;
+                    }
                 }
             }
             Action::Connected(number) => {
@@ -353,6 +360,49 @@ impl Model {
     }
 }
 
+#[test]
+fn no_more_wait_than_may() {
+    let mut pool = pool(PoolOptions {
+        per_host_max: Some(0),
+        waiting_max: 2,
+        ..PoolOptions::default()
+    });
+    // No connection at all would be none for ever: it is one.
+    let Checkout::Dial(first, dial) = pool.checkout(origin(0), at(0), || 1) else {
+        panic!("the first dials");
+    };
+    assert!(matches!(
+        pool.checkout(origin(0), at(0), || 2),
+        Checkout::Wait(_)
+    ));
+    assert_eq!(pool.checkout(origin(0), at(0), || 3), Checkout::Full);
+    assert_eq!(pool.checkout(origin(1), at(0), || 3), Checkout::Full);
+    assert_eq!(pool.stats().hosts, 1, "a refused request leaves nothing");
+    assert_eq!(pool.cancel(first), Some(1));
+    assert!(matches!(
+        pool.checkout(origin(0), at(0), || 3),
+        Checkout::Wait(_)
+    ));
+    assert_eq!(pool.connected(dial, 7, at(0)).1, Some(2));
+    pool.check();
+}
+
+#[test]
+fn an_age_without_end_is_none() {
+    for age_max in [Duration::MAX, Duration::from_secs(u64::MAX / 4)] {
+        let mut pool = pool(PoolOptions {
+            age_max: Some(age_max),
+            ..PoolOptions::default()
+        });
+        for value in 0..300 {
+            let Checkout::Dial(_, dial) = pool.checkout(origin(0), at(0), || 1) else {
+                panic!("none rests");
+            };
+            assert_eq!(pool.connected(dial, value, at(0)).1, Some(1));
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn any_sequence_keeps_the_lists_in_step(
@@ -365,6 +415,7 @@ proptest! {
             idle_per_host_max,
             idle_max: 5,
             per_host_max,
+            waiting_max: WAITING_MAX,
             idle_timeout: Duration::from_secs(50),
             age_max: aging.then_some(Duration::from_secs(120)),
         });

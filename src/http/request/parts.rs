@@ -6,6 +6,7 @@
 //! What a request has memory for, its thread keeps for the next one, and the other thread has some
 //! of its own. Fields go over with their memory, since that of a response's fields comes back.
 
+use std::fmt;
 use std::mem;
 
 use ::http::Extensions;
@@ -18,7 +19,7 @@ use crate::http::headers::Headers;
 use crate::http::request::Request;
 
 /// Method, URL, target, fields and extensions of a request. What only a received one has is left out.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Parts {
     method: Method,
     version: Version,
@@ -28,6 +29,17 @@ pub(crate) struct Parts {
     trailers: Headers,
     extensions: Extensions,
     url: Option<Url>,
+}
+
+impl fmt::Debug for Parts {
+    /// As a request shows itself: without its URL, which may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parts")
+            .field("method", &self.method)
+            .field("target", &self.target)
+            .field("headers", &self.headers)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Parts {

@@ -21,6 +21,7 @@ use ::http::Method;
 use ::http::StatusCode;
 use url::Url;
 
+use crate::client::failure::redacted;
 use crate::client::middleware::retry::backoff::Backoff;
 use crate::client::middleware::retry::budget::Budget;
 use crate::client::options::RequestOptions;
@@ -79,7 +80,7 @@ pub struct RetryPolicy {
 }
 
 /// An attempt that ended, for who decides about another.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Attempt<'a> {
     /// 1 for the first.
     pub number: u32,
@@ -91,6 +92,18 @@ pub struct Attempt<'a> {
     pub is_idempotent: bool,
     /// How it ended.
     pub outcome: Result<&'a Response, &'a Error>,
+}
+
+impl fmt::Debug for Attempt<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Attempt")
+            .field("number", &self.number)
+            .field("method", &self.method)
+            .field("url", &self.url.map(redacted))
+            .field("is_idempotent", &self.is_idempotent)
+            .field("outcome", &self.outcome)
+            .finish()
+    }
 }
 
 impl Attempt<'_> {
@@ -241,7 +254,9 @@ impl Retry {
         if asked > self.policy.retry_after_max {
             return None;
         }
-        let wait = asked + self.backoff.delay(attempt.number, core.now());
+        let delay = self.backoff.delay(attempt.number, core.now());
+        // A server may ask for any time.
+        let wait = asked.saturating_add(delay);
         let has_time = core.now() + wait < deadline;
         (has_time && self.budget.withdraw(core.now())).then_some(wait)
     }
