@@ -466,10 +466,10 @@ fn a_request_is_sent_on_the_core_that_runs() {
 
 #[test]
 fn waiting_for_a_connection_has_an_end_and_a_bound() {
-    let peer = Peer::answering(|_| ok("0123456789"));
+    let peer = Peer::answering(|_| ok(vec![b'x'; 8 * 1024 * 1024]));
     run(async {
         let builder = Client::builder().per_host_max(1).waiting_max(1);
-        let client = builder.pool_timeout(Duration::from_millis(20)).build();
+        let client = builder.pool_timeout(Duration::from_millis(500)).build();
         // Its body is not read, so its connection is not given back.
         let held = client.get(peer.url("/")).send().await?;
         let second = runtime::spawn(client.get(peer.url("/")).send());
