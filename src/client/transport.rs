@@ -543,8 +543,8 @@ impl Shared {
             Some(url) => error.for_url(url),
             None => error,
         };
-        // One more panic of theirs, while one unwinds, would end the process.
-        let observers = match std::thread::panicking() {
+        // Whoever gave a dial up may have panicked: one more panic would end the process.
+        let observers = match error.kind() == ErrorKind::Canceled {
             true => None,
             false => self.observers(&exchange),
         };
