@@ -188,7 +188,7 @@ pub fn request_head(
     let headers = request.headers();
     if headers.get_known(Known::Host).is_none() {
         out.extend_from_slice(b"Host: ");
-        match *request.method() == Method::CONNECT {
+        match *request.method() == Method::CONNECT && !target.starts_with('/') {
             // The URL says where the proxy is (RFC 9112 §3.2).
             true => out.extend_from_slice(target.as_bytes()),
             false => authority(out, request),
@@ -205,8 +205,6 @@ pub fn request_head(
     let is_skipped = |known| match known {
         Known::Trailer => true,
         Known::Upgrade => !persistence.upgrades(),
-        // Without a body there is nothing to wait with (RFC 9110 §10.1.1).
-        Known::Expect => matches!(outgoing, Outgoing::Nothing | Outgoing::Length(0)),
         known => frames(known),
     };
     fields(out, headers, is_skipped);

@@ -63,6 +63,10 @@ impl Connection {
         if let Some(copy) = body.try_clone() {
             request.set_body(copy);
         }
+        if body.length() == Some(0) && request.headers().contains("expect") {
+            // There is nothing to wait with (RFC 9110 §10.1.1).
+            request.headers_mut().remove("expect");
+        }
         // What was sent from here on is of this request.
         io.clear_has_sent();
         let observers = options.observers(&self.shared.options().observer);
