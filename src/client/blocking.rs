@@ -175,7 +175,7 @@ fn drive<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
         ));
     }
     let runtime = runtime()?;
-    runtime.block_on(async {
+    runtime.block_on_soon(async {
         // One turn without waiting: what closed since the last call leaves the pool, and times
         // that have passed count.
         runtime::yield_now().await;
@@ -193,7 +193,7 @@ fn on_core<T>(call: impl FnOnce() -> T) -> Option<T> {
         return None;
     }
     let runtime = RUNTIME.try_with(|cell| cell.borrow().clone()).ok()??;
-    let called = runtime.block_on(async {
+    let called = runtime.block_on_soon(async {
         runtime::yield_now().await;
         let value = call();
         runtime::yield_now().await;

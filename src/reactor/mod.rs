@@ -213,6 +213,11 @@ impl Reactor {
         Ok(())
     }
 
+    /// True when something waits for the next turn to be submitted.
+    pub fn has_queued(&mut self) -> bool {
+        self.ring.has_queued()
+    }
+
     /// Finds the owner of a completion.
     pub fn complete(&mut self, cqe: &Cqe) -> Routed {
         let routed = self.slots.complete(&mut self.ring, cqe);

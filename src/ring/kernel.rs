@@ -64,6 +64,11 @@ impl KernelQueue {
         unsafe { self.uring.submission().push(&entry) }.is_ok()
     }
 
+    /// True when the submission queue is not empty.
+    pub(super) fn has_queued(&mut self) -> bool {
+        !self.uring.submission().is_empty()
+    }
+
     /// Submits everything, runs the kernel's deferred work, and waits. Counts when the kernel holds
     /// completions back because their queue is full.
     #[inline]

@@ -177,6 +177,18 @@ impl Ring {
         }
     }
 
+    /// True when operations wait for the next [`Ring::enter`].
+    pub fn has_queued(&mut self) -> bool {
+        if !self.spill.is_empty() {
+            return true;
+        }
+        match &mut self.backend {
+            Backend::Kernel(queue) => queue.has_queued(),
+            #[cfg(feature = "simulation")]
+            Backend::Simulated(queue) => queue.has_queued(),
+        }
+    }
+
     /// Submits everything that fits, runs the kernel's deferred work, and waits.
     ///
     /// Always asks for events: with DEFER_TASKRUN nothing completes otherwise. Interruptions,

@@ -74,6 +74,24 @@ pub struct Core {
     scratch: RefCell<Scratch>,
 }
 
+/// How often [`Core::run`] asks whether it is done.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asks {
+    /// Between turns: the kernel is entered before each step, and all else has had its turn.
+    Between,
+    /// Within turns too: fewer enters, for who does a single thing.
+    Within,
+}
+
+/// When [`Core::run`] asks whether it is done.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum At {
+    /// A turn is over, or none has begun.
+    TurnEnd,
+    /// Before the kernel is entered: what is made ready now is seen to in this turn.
+    WithinTurn,
+}
+
 /// Lists that a turn fills and empties; kept for their memory.
 #[derive(Default)]
 struct Scratch {
@@ -111,9 +129,16 @@ impl Core {
         Ok(core)
     }
 
-    /// Runs turns until `done` says so or [`Core::stop`] was called. `done` is asked after each
-    /// turn; `pending` says whether it has work, so that the turn does not sleep.
-    pub(super) fn run(self: &Rc<Self>, mut done: impl FnMut() -> bool, pending: &Cell<bool>) {
+    /// Runs turns until `done` says so or [`Core::stop`] was called. `done` is asked before the first
+    /// turn and after each, and with [`Asks::Within`] also within a turn, when `pending` says that it
+    /// has work; with work left, the turn does not sleep. What was queued for the kernel when it was
+    /// done within a turn is submitted.
+    pub(super) fn run(
+        self: &Rc<Self>,
+        mut done: impl FnMut(At) -> bool,
+        pending: &Cell<bool>,
+        asks: Asks,
+    ) {
         let mut owners = mem::take(&mut self.scratch.borrow_mut().owners);
         // Nobody turned since the last call; deadlines made from here on must not begin then.
         self.read_clock();
@@ -123,14 +148,29 @@ impl Core {
             self.enter(true);
             self.dispatch(&owners);
         }
-        while !done() && !self.stopping.get() {
+        let mut is_done = done(At::TurnEnd);
+        while !is_done && !self.stopping.get() {
             self.refresh(&mut owners);
             self.take_messages();
             self.run_ready(&owners);
             self.expire(&owners);
+            // As often as ready lists are run, so that a future that is always ready does not keep
+            // the kernel from being entered.
+            for _ in 0..2 {
+                if asks == Asks::Between || is_done || !pending.get() || self.stopping.get() {
+                    break;
+                }
+                is_done = done(At::WithinTurn);
+                self.run_ready(&owners);
+            }
             owners.iter().for_each(|owner| owner.flush(self));
-            self.enter(pending.get());
+            // Nobody waits for this turn's completions, but others for what it sends.
+            if is_done && !self.reactor.borrow_mut().has_queued() {
+                break;
+            }
+            self.enter(is_done || pending.get());
             self.dispatch(&owners);
+            is_done = is_done || done(At::TurnEnd);
         }
         self.is_at_rest.set(true);
         self.scratch.borrow_mut().owners = owners;

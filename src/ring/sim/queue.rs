@@ -114,6 +114,12 @@ impl SimulatedQueue {
         queues.in_flight() + queues.queued()
     }
 
+    /// True when an operation waits to be submitted.
+    pub fn has_queued(&self) -> bool {
+        let mut world = self.world.borrow_mut();
+        world.queues(self.ring).queued() > 0
+    }
+
     /// EINTR for who has waited and finds nothing.
     fn end_wait(&self, wait: Wait) -> io::Result<()> {
         let mut world = self.world.borrow_mut();
