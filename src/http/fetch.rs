@@ -44,6 +44,7 @@ use crate::http::head::ResponseHead;
 use crate::http::head::Scan;
 use crate::http::head::Scanner;
 use crate::http::head::parse_response;
+use crate::http::head::parse_whole_response;
 use crate::http::headers::Headers;
 use crate::http::known::Known;
 use crate::http::request::Request;
@@ -370,12 +371,15 @@ impl Fetch {
     }
 
     fn receive_head<'a>(&mut self, input: &'a [u8]) -> Result<(usize, Event<'a>), FetchError> {
-        let Receiving::Head {
-            scanner, method, ..
-        } = &mut self.receiving
-        else {
+        let Receiving::Head { scanner, .. } = &mut self.receiving else {
             unreachable!("only called while a head is awaited");
         };
+        // The common case: all of the head in one piece, parsed where it lies.
+        if scanner.is_fresh()
+            && let Some((used, head)) = parse_whole_response(input, &self.limits)
+        {
+            return Ok((used, self.enter(head)?));
+        }
         let used = match scanner.push(input).map_err(FetchError::Head)? {
             Scan::Partial => {
                 self.partial.extend_from_slice(input);
@@ -390,10 +394,18 @@ impl Fetch {
             parse_response(&std::mem::take(&mut self.partial), &self.limits)
         };
         let head = head.map_err(FetchError::Head)?;
+        Ok((used, self.enter(head)?))
+    }
+
+    /// A head is complete.
+    fn enter(&mut self, head: ResponseHead) -> Result<Event<'static>, FetchError> {
         if is_informational(head.status()) {
             self.count_informational()?;
-            return Ok((used, Event::Informational(head.into_response())));
+            return Ok(Event::Informational(head.into_response()));
         }
+        let Receiving::Head { method, .. } = &self.receiving else {
+            unreachable!("only called while a head is awaited");
+        };
         let framing = response_framing(method, &head).map_err(FetchError::Head)?;
         let agrees = match *method == Method::CONNECT {
             true => head.status().is_success(),
@@ -402,7 +414,7 @@ impl Fetch {
         if agrees && self.switch == Switch::Asked {
             self.switch = Switch::Agreed;
         }
-        Ok((used, self.begin_body(head, framing)))
+        Ok(self.begin_body(head, framing))
     }
 
     fn count_informational(&mut self) -> Result<(), FetchError> {

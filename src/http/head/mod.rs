@@ -6,7 +6,8 @@
 //!                              └──► HeadError (status to answer, rule that was broken)
 //! ```
 //!
-//! A request head that came in one piece is parsed where it lies; `parse_whole_request` leaves all else to
+//! A head that came in one piece is parsed where it lies; `parse_whole_request` and
+//! `parse_whole_response` leave all else to
 //! the scanner, which sees each byte once and stops at the first that no head may hold. Parsing runs once,
 //! on a complete head, and copies it once, into memory that the message owns. There is no lenient
 //! mode: obs-fold, bare LF, bare CR, blanks before the colon, control characters, a second or bad
@@ -45,6 +46,7 @@ pub use parse::parse_request;
 pub use parse::parse_response;
 pub(super) use parse::parse_trailers;
 pub(super) use parse::parse_whole_request;
+pub(super) use parse::parse_whole_response;
 pub use scanner::Scan;
 pub use scanner::Scanner;
 

@@ -55,7 +55,7 @@ pub fn parse_whole_request(input: &[u8], limits: &HeadLimits) -> Option<(usize, 
     is_usual.then_some((used, head))
 }
 
-/// Why there is no request.
+/// Why there is no head.
 enum Unread {
     /// The head has no end.
     Partial,
@@ -108,18 +108,37 @@ fn parse_request_at(input: &[u8], limits: &HeadLimits) -> Result<(usize, Request
 /// §4, §5). The reason phrase is dropped; a missing one is accepted, since servers that omit the
 /// blank before it exist and nothing depends on it.
 pub fn parse_response(head: &[u8], limits: &HeadLimits) -> Result<ResponseHead, HeadError> {
+    match parse_response_at(head, limits) {
+        Ok((used, response)) if used == head.len() => Ok(response),
+        Ok(_) => Err(INCOMPLETE),
+        Err(Unread::Version) => other_response_version(head, limits),
+        Err(Unread::Partial) => Err(INCOMPLETE),
+        Err(Unread::Refused(error)) => Err(error),
+    }
+}
+
+/// As [`parse_whole_request`], for a response.
+pub fn parse_whole_response(input: &[u8], limits: &HeadLimits) -> Option<(usize, ResponseHead)> {
+    let (used, head) = parse_response_at(input, limits).ok()?;
+    (used <= limits.bytes_max()).then_some((used, head))
+}
+
+/// The response at the beginning of the input, and how long its head is.
+#[inline(always)]
+fn parse_response_at(input: &[u8], limits: &HeadLimits) -> Result<(usize, ResponseHead), Unread> {
     let mut fields = [const { MaybeUninit::uninit() }; HEADER_COUNT_MAX];
     let fields = &mut fields[..limits.fields.min(HEADER_COUNT_MAX)];
     let mut parsed = httparse::Response::new(&mut []);
     let strict = httparse::ParserConfig::default();
-    match strict.parse_response_with_uninit_headers(&mut parsed, head, fields) {
-        Ok(httparse::Status::Complete(used)) if used == head.len() => {}
-        Ok(_) => return Err(INCOMPLETE),
-        Err(httparse::Error::Version) => return other_response_version(head, limits),
-        Err(error) => return Err(rule_of(error)),
-    }
+    let used = match strict.parse_response_with_uninit_headers(&mut parsed, input, fields) {
+        Ok(httparse::Status::Complete(used)) => used,
+        Ok(httparse::Status::Partial) => return Err(Unread::Partial),
+        Err(httparse::Error::Version) => return Err(Unread::Version),
+        Err(error) => return Err(rule_of(error).into()),
+    };
+    let head = &input[..used];
     if !head.starts_with(b"HTTP/") {
-        return Err(HeadError::bad("an empty line before the head"));
+        return Err(HeadError::bad("an empty line before the head").into());
     }
     let status = StatusCode::from_u16(parsed.code.unwrap_or_default())
         .map_err(|_| HeadError::bad("the status is not between 100 and 999"))?;
@@ -127,7 +146,7 @@ pub fn parse_response(head: &[u8], limits: &HeadLimits) -> Result<ResponseHead, 
     let line_len = memchr::memchr(b'\r', head).unwrap_or(0);
     let facts = take_fields(head, line_len, parsed.headers, response.headers_mut())?;
     response.set_head(status, version_of(parsed.version));
-    Ok(ResponseHead { response, facts })
+    Ok((used, ResponseHead { response, facts }))
 }
 
 /// Parses a complete trailer section (RFC 9112 §7.1.2). Fields that frame, route, authenticate or

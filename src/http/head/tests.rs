@@ -17,6 +17,7 @@ use crate::http::head::Scanner;
 use crate::http::head::parse_request;
 use crate::http::head::parse_response;
 use crate::http::head::parse_whole_request;
+use crate::http::head::parse_whole_response;
 use crate::limits::HEADER_COUNT_MAX;
 use crate::limits::METHOD_BYTES_MAX;
 
@@ -60,6 +61,25 @@ fn check_whole(input: &[u8], limits: &HeadLimits) {
                 scanned.is_none() || !is_usual || method_len >= METHOD_BYTES_MAX,
                 "{input:?}"
             );
+        }
+    }
+}
+
+/// As [`check_whole`], for responses.
+fn check_whole_response(input: &[u8], limits: &HeadLimits) {
+    let scanned = match Scanner::response(*limits).push(input) {
+        Ok(Scan::Complete { used }) => parse_response(&input[..used], limits)
+            .ok()
+            .map(|head| (used, format!("{head:?}"))),
+        _ => None,
+    };
+    match parse_whole_response(input, limits) {
+        Some((used, head)) => {
+            assert_eq!(scanned, Some((used, format!("{head:?}"))), "{input:?}");
+        }
+        None => {
+            let is_usual = input.starts_with(b"HTTP/1.1 ") || input.starts_with(b"HTTP/1.0 ");
+            assert!(scanned.is_none() || !is_usual, "{input:?}");
         }
     }
 }
@@ -373,7 +393,9 @@ fn responses() {
         ("ICY 200 OK", None),
         ("\r\nHTTP/1.1 200 OK", None),
     ] {
-        let head = parse(&format!("{line}\r\nA: b\r\n\r\n"));
+        let text = format!("{line}\r\nA: b\r\n\r\n");
+        check_whole_response(text.as_bytes(), &HeadLimits::RESPONSE);
+        let head = parse(&text);
         let status = head.as_ref().ok().map(|head| head.status().as_u16());
         assert_eq!(status, expected, "{line:?}");
         if let Ok(head) = head {
@@ -425,31 +447,51 @@ fn parsing_alone_is_as_strict_as_scanning() {
 const USUAL: &[u8] =
     b"GET /a?b HTTP/1.1\r\nHost: a:80\r\nX: \t y \r\nContent-Length: 3\r\n\r\nabcGET /";
 
-#[test]
-fn a_whole_head_is_what_the_scanner_finds() {
-    check_whole(USUAL, &HeadLimits::REQUEST);
-    assert!(parse_whole_request(USUAL, &HeadLimits::REQUEST).is_some());
-    for at in 0..USUAL.len() {
-        check_whole(&USUAL[..at], &HeadLimits::REQUEST);
-        check_whole(
-            &[&USUAL[..at], &USUAL[at + 1..]].concat(),
-            &HeadLimits::REQUEST,
-        );
+const USUAL_RESPONSE: &[u8] =
+    b"HTTP/1.1 200 OK\r\nDate: x\r\nX: \t y \r\nContent-Length: 3\r\n\r\nabcHTTP/";
+
+/// One byte of the input replaced, removed, put in; two of those that end lines and names.
+fn check_changed(usual: &[u8], check: impl Fn(&[u8])) {
+    check(usual);
+    for at in 0..usual.len() {
+        check(&usual[..at]);
+        check(&[&usual[..at], &usual[at + 1..]].concat());
         for byte in 0..=255 {
-            let mut changed = USUAL.to_vec();
+            let mut changed = usual.to_vec();
             changed[at] = byte;
-            check_whole(&changed, &HeadLimits::REQUEST);
-            changed = [&USUAL[..at], &[byte], &USUAL[at..]].concat();
-            check_whole(&changed, &HeadLimits::REQUEST);
+            check(&changed);
+            check(&[&usual[..at], &[byte], &usual[at..]].concat());
         }
         for first in *b"\r\n\t :a\0" {
             for second in *b"\r\n\t :a\0" {
-                let changed = [&USUAL[..at], &[first, second], &USUAL[at..]].concat();
-                check_whole(&changed, &HeadLimits::REQUEST);
-                let end = (at + 2).min(USUAL.len());
-                let changed = [&USUAL[..at], &[first, second], &USUAL[end..]].concat();
-                check_whole(&changed, &HeadLimits::REQUEST);
+                check(&[&usual[..at], &[first, second], &usual[at..]].concat());
+                let end = (at + 2).min(usual.len());
+                check(&[&usual[..at], &[first, second], &usual[end..]].concat());
             }
+        }
+    }
+}
+
+#[test]
+fn a_whole_head_is_what_the_scanner_finds() {
+    assert!(parse_whole_request(USUAL, &HeadLimits::REQUEST).is_some());
+    check_changed(USUAL, |input| check_whole(input, &HeadLimits::REQUEST));
+    assert!(parse_whole_response(USUAL_RESPONSE, &HeadLimits::RESPONSE).is_some());
+    check_changed(USUAL_RESPONSE, |input| {
+        check_whole_response(input, &HeadLimits::RESPONSE);
+    });
+}
+
+#[test]
+fn a_whole_response_head_keeps_within_the_limits() {
+    for bytes in 0..=USUAL_RESPONSE.len() {
+        for fields in 0..5 {
+            let limits = HeadLimits {
+                bytes,
+                fields,
+                ..HeadLimits::RESPONSE
+            };
+            check_whole_response(USUAL_RESPONSE, &limits);
         }
     }
 }
@@ -531,6 +573,8 @@ proptest! {
         let show = |answer: Result<Option<(RequestHead, Framing)>, HeadError>| format!("{answer:?}");
         prop_assert_eq!(show(feed(&pieces)), show(feed(&[&input])));
         check_whole(&input, &HeadLimits::REQUEST);
+        let response = [b"HTTP/1.1 200 OK", &input[..]].concat();
+        check_whole_response(&response, &HeadLimits::RESPONSE);
     }
 
     /// Bytes of any kind do not panic.
@@ -540,5 +584,6 @@ proptest! {
         let _ = parse_request(&input, &HeadLimits::REQUEST);
         check_whole(&input, &HeadLimits::REQUEST);
         let _ = parse_response(&input, &HeadLimits::RESPONSE);
+        check_whole_response(&input, &HeadLimits::RESPONSE);
     }
 }
