@@ -105,7 +105,7 @@ impl Local {
             && !request.headers().contains("user-agent")
         {
             // Checked when the client was built.
-            let added = request.headers_mut().append("User-Agent", agent.as_bytes());
+            let added = request.headers_mut().append_checked("User-Agent", agent);
             assert!(added.is_ok(), "the User-Agent was checked");
         }
     }

@@ -184,6 +184,16 @@ impl Headers {
         self.memory_mut().append_as(known, name.as_bytes(), value)
     }
 
+    /// As [`Headers::append`], for what [`Headers::append`] has accepted before.
+    pub(crate) fn append_checked(
+        &mut self,
+        name: &'static str,
+        value: &str,
+    ) -> Result<(), InvalidHeader> {
+        let value = token::trim(value.as_bytes());
+        self.memory_mut().append(name.as_bytes(), value)
+    }
+
     /// Sets a field: its first occurrence takes the value, the others go.
     pub fn insert(
         &mut self,
