@@ -507,6 +507,13 @@ fn is_visible(bytes: &[u8]) -> bool {
 /// is not kept may still be upgraded, and says nothing else then, as in net/http.
 fn persistence(request: &Request, is_kept: bool) -> Persistence {
     let headers = request.headers();
+    // Nearly all requests say nothing themselves.
+    if headers.get_known(Known::Connection).is_none() {
+        return match is_kept {
+            true => Persistence::Default,
+            false => Persistence::Close,
+        };
+    }
     if headers.contains_token("connection", "close") {
         Persistence::Close
     } else if headers.contains_token("connection", "upgrade") {
