@@ -58,7 +58,8 @@ pub fn get(url: impl IntoUrl) -> Result<Response> {
 }
 
 /// Sends requests and waits for them. Cheap to clone, `Send` and `Sync`; each thread that uses it
-/// has its own pool.
+/// has its own pool. The last clone closes what rests on its own thread at once, and on others with
+/// their next call or their end.
 #[derive(Clone, Debug, Default)]
 pub struct Client {
     client: crate::client::Client,
