@@ -86,11 +86,14 @@ pub(super) async fn dial(
 ) -> Result<Dialed> {
     let origin = origin.borrowed();
     let target = DialTarget::of(origin);
+    // The future of each connection has room for the largest branch: the rare ones stand beside it.
     match origin.via {
         None => tcp(target, options, observers).await,
-        Some(Via::Unix(path)) => unix(path, target, options).await,
-        Some(Via::Forward(hop)) => proxy::dial_proxy(hop, options, observers).await,
-        Some(Via::Tunnel(hop)) => proxy::dial_tunnel(hop, origin, options, observers).await,
+        Some(Via::Unix(path)) => Box::pin(unix(path, target, options)).await,
+        Some(Via::Forward(hop)) => Box::pin(proxy::dial_proxy(hop, options, observers)).await,
+        Some(Via::Tunnel(hop)) => {
+            Box::pin(proxy::dial_tunnel(hop, origin, options, observers)).await
+        }
     }
 }
 
@@ -108,7 +111,7 @@ pub(super) async fn tcp(
             let DialTarget { host, port, .. } = target;
             format!("the connector did not connect to {host}:{port}")
         });
-        let socket = socket.await?;
+        let socket = Box::pin(socket).await?;
         net::set_tcp_options(&socket);
         return Ok(Dialed {
             made: Made {
@@ -188,7 +191,7 @@ async fn look_up(
             tell(observers, &Event::Resolving { host });
             let looking = names.look_up(&core, host, port);
             let text = || "the name was not found".to_owned();
-            within(options, Phase::Resolve, looking, text).await?
+            Box::pin(within(options, Phase::Resolve, looking, text)).await?
         }
     };
     let resolved = Event::Resolved {

@@ -19,6 +19,7 @@ use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Phase;
 use crate::net::race::Race;
+use crate::net::race::run_alone;
 use crate::reactor::operation::Operation;
 use crate::reactor::sys;
 use crate::reactor::sys::Address;
@@ -39,6 +40,14 @@ pub struct ConnectOptions {
     pub timeout: Duration,
     /// The address that connections come from; those of the other family are left out then.
     pub source: Option<IpAddr>,
+}
+
+impl ConnectOptions {
+    /// True where the address is of the family that connections come from.
+    pub(super) fn reaches(&self, address: &SocketAddr) -> bool {
+        let is_same = |source: IpAddr| source.is_ipv4() == address.is_ipv4();
+        self.source.is_none_or(is_same)
+    }
 }
 
 /// A connection that was made.
@@ -161,7 +170,12 @@ pub async fn race(
     attempts: &impl Attempts,
 ) -> Result<Connected, Error> {
     let core = Core::try_current()?;
-    Race::new(&core, addresses, options, attempts).await
+    if let [address] = addresses
+        && options.reaches(address)
+    {
+        return run_alone(&core, *address, options, attempts).await;
+    }
+    Box::pin(Race::new(&core, addresses, options, attempts)).await
 }
 
 /// Connects to a Unix socket.

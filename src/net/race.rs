@@ -8,11 +8,14 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::Context;
 use std::task::Poll;
+use std::time::Duration;
 
 use crate::error::Error;
 use crate::error::ErrorKind;
@@ -65,11 +68,8 @@ impl<'a, A: Attempts> Race<'a, A> {
         options: ConnectOptions,
         attempts: &'a A,
     ) -> Race<'a, A> {
-        let is_usable = |address: &SocketAddr| {
-            let source = options.source;
-            source.is_none_or(|source| source.is_ipv4() == address.is_ipv4())
-        };
-        let usable: Vec<SocketAddr> = addresses.iter().copied().filter(is_usable).collect();
+        let usable = addresses.iter().copied();
+        let usable: Vec<SocketAddr> = usable.filter(|one| options.reaches(one)).collect();
         Race {
             core: Rc::clone(core),
             options,
@@ -152,21 +152,13 @@ impl<'a, A: Attempts> Race<'a, A> {
     /// The deadline has come.
     fn time_out(&mut self) -> Error {
         let within = self.options.timeout;
-        let timeout = |text| Error::new(ErrorKind::Timeout, text).in_phase(Phase::Connect);
-        let silent = |address: SocketAddr| {
-            timeout(format!(
-                "{address} did not answer within {within:?} (connect_timeout)"
-            ))
-        };
         let late: Vec<Attempt> = self.running.drain(..).collect();
         for Attempt { address, .. } in &late {
-            self.attempts.failed(*address, &silent(*address));
+            self.attempts.failed(*address, &silent(*address, within));
         }
         match &late[..] {
-            [] => timeout(format!(
-                "no time was left to connect within {within:?} (connect_timeout)"
-            )),
-            [only] if self.tried_count == 1 => silent(only.address),
+            [] => too_late(within),
+            [only] if self.tried_count == 1 => silent(only.address, within),
             [first, ..] => {
                 let error = timeout(format!(
                     "no connection within {within:?} (connect_timeout): of {} tried, {} did not \
@@ -189,8 +181,7 @@ impl<'a, A: Attempts> Race<'a, A> {
         let mut failures = std::mem::take(&mut self.failures);
         let Some(last) = failures.pop() else {
             return match (self.refusal.take(), self.options.source) {
-                (Some(refusal), _) if refusal.phase().is_some() => refusal,
-                (Some(refusal), _) => refusal.in_phase(Phase::Connect),
+                (Some(refusal), _) => refused(refusal),
                 (None, Some(source)) if self.given_count > 0 => connect(format!(
                     "no address of the host can be reached from {source} (local_address): all of \
                      them are of the other family"
@@ -246,6 +237,66 @@ impl<A: Attempts> Future for Race<'_, A> {
                 return Poll::Pending;
             }
         }
+    }
+}
+
+/// What a race of one address comes to, without a race's lists.
+pub(super) async fn run_alone(
+    core: &Rc<Core>,
+    address: SocketAddr,
+    options: ConnectOptions,
+    attempts: &impl Attempts,
+) -> Result<Connected, Error> {
+    if core.now() >= options.deadline {
+        return Err(too_late(options.timeout));
+    }
+    attempts.begin(address).map_err(refused)?;
+    let began = core.now();
+    let target = Address::Tcp(address);
+    let mut connecting = pin!(connect_one(core, &target, options.source));
+    let mut sleep = pin!(sleep_until(options.deadline));
+    let outcome = poll_fn(|context| match connecting.as_mut().poll(context) {
+        Poll::Ready(outcome) => Poll::Ready(outcome.and_then(owned)),
+        Poll::Pending => {
+            let slept = sleep.as_mut().poll(context);
+            slept.map(|()| Err(silent(address, options.timeout)))
+        }
+    });
+    match outcome.await {
+        Ok(socket) => {
+            attempts.connected(address, core.now() - began);
+            Ok(Connected { socket, address })
+        }
+        Err(error) => {
+            attempts.failed(address, &error);
+            Err(error)
+        }
+    }
+}
+
+fn timeout(text: String) -> Error {
+    Error::new(ErrorKind::Timeout, text).in_phase(Phase::Connect)
+}
+
+/// The address did not answer until the deadline.
+fn silent(address: SocketAddr, within: Duration) -> Error {
+    timeout(format!(
+        "{address} did not answer within {within:?} (connect_timeout)"
+    ))
+}
+
+/// The deadline came before an attempt.
+fn too_late(within: Duration) -> Error {
+    timeout(format!(
+        "no time was left to connect within {within:?} (connect_timeout)"
+    ))
+}
+
+/// Why the only address that may be tried may not.
+fn refused(refusal: Error) -> Error {
+    match refusal.phase() {
+        Some(_) => refusal,
+        None => refusal.in_phase(Phase::Connect),
     }
 }
 
