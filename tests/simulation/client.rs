@@ -295,12 +295,16 @@ impl Clients {
         if job.verdict == Verdict::Answer && !is_excused {
             return Some("failed, and nothing went wrong");
         }
-        // A dial belongs to its host: another request may have begun it.
-        let is_dial = matches!(error.phase(), Some(Phase::Connect | Phase::Resolve));
-        if error.is_timeout() && !is_dial && took < self.least_timeout(job) {
+        // A dial belongs to its host: another request may have begun it. And who waits in the pool
+        // waits for the requests of others, which may have stalled.
+        let is_of_others = matches!(
+            error.phase(),
+            Some(Phase::Connect | Phase::Resolve | Phase::Pool)
+        );
+        if error.is_timeout() && !is_of_others && took < self.least_timeout(job) {
             return Some("timed out before its time");
         }
-        if error.is_timeout() && !is_dial && self.is_lively(job) {
+        if error.is_timeout() && !is_of_others && self.is_lively(job) {
             return Some("timed out, and the other end was there");
         }
         let is_plausible = match error.kind() {
