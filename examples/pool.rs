@@ -16,13 +16,12 @@ use roundtrip::runtime;
 fn main() -> Result<()> {
     let requests = std::env::args().nth(1).and_then(|n| n.parse().ok());
     let requests = requests.unwrap_or(10_000);
-    let router =
-        Router::new()
-            .get("/", |_: &Request| "Hello, World!")
-            .get("/close", |_: &Request| {
-                let response = Response::new().header("Connection", "close");
-                response.body("Hello, World!")
-            });
+    let router = Router::new()
+        .get("/{$}", |_: &Request| "Hello, World!")
+        .get("/close", |_: &Request| {
+            let response = Response::new().header("Connection", "close");
+            response.body("Hello, World!")
+        });
     let server = Server::new(router).bind("127.0.0.1:0")?.workers(1);
     let handle = server.handle();
     let address = handle.local_addr().expect("it is bound");

@@ -11,7 +11,8 @@ fn main() -> roundtrip::Result<()> {
     }
     let client = Client::new(); // Clone + Send + Sync; one pool per core behind it
     let router = Router::new()
-        .get("/", |_: &Request| "Hello, World!") // synchronous: runs inline, allocates nothing
+        // `/{$}` is the root alone: `/` would answer every path, and nothing would be 404.
+        .get("/{$}", |_: &Request| "Hello, World!") // synchronous: runs inline, allocates nothing
         .get("/users/{id}", |r: &Request| {
             format!("user {}", r.param("id"))
         })

@@ -1,7 +1,7 @@
 //! House style that a machine can check. Each check has a test that it can fail.
 //!
 //! ```text
-//!   src, tests, … ──► lengths · markers · module docs · dead files ──► complaints
+//!   src, tests, … ──► lengths · markers · module docs · first routers · dead files ──► complaints
 //! ```
 
 use std::collections::BTreeSet;
@@ -120,6 +120,26 @@ fn markers(file: &Source) -> Vec<String> {
         .collect()
 }
 
+/// Handlers that ignore the path and answer every one, in what people copy first: with those, nothing
+/// is ever 404.
+fn covering_routes(path: &str, text: &str) -> Vec<String> {
+    let copied = |line: &str| !path.starts_with("src/") || line.trim_start().starts_with("//");
+    let covers = |line: &str| {
+        [
+            "|_: &Request| \"",
+            "async |_: Request|",
+            "async move |_: Request|",
+        ]
+        .iter()
+        .any(|handler| line.contains(&format!("(\"/\", {handler}")))
+    };
+    let lines = text.lines().enumerate();
+    lines
+        .filter(|(_, line)| copied(line) && covers(line))
+        .map(|(index, _)| format!("{path}:{}: write `/{{$}}`", index + 1))
+        .collect()
+}
+
 fn has_word(line: &str, word: &str) -> bool {
     line.match_indices(word).any(|(at, _)| {
         let before = line[..at].bytes().next_back();
@@ -206,6 +226,19 @@ fn nothing_is_marked_unfinished() {
 }
 
 #[test]
+fn first_routers_answer_404() {
+    let readme = std::fs::read_to_string(source::root().join("README.md")).expect("README.md");
+    let mut found = covering_routes("README.md", &readme);
+    for file in source::files("src")
+        .iter()
+        .chain(&source::files("examples"))
+    {
+        found.extend(covering_routes(&file.path, &file.text));
+    }
+    assert_none(found);
+}
+
+#[test]
 fn no_file_is_dead() {
     assert_none(dead_files(&source::files("src")));
 }
@@ -268,6 +301,18 @@ fn markers_are_found() {
     }
     let longer = concat!("let a = \"TO", "DOS\";");
     assert!(markers(&file("src/a.rs", longer)).is_empty());
+}
+
+#[test]
+fn covering_route_is_found() {
+    let router = |pattern: &str| format!("/// .get(\"{pattern}\", |_: &Request| \"hello\")\n");
+    assert_eq!(covering_routes("src/a.rs", &router("/")).len(), 1);
+    assert_eq!(covering_routes("README.md", &router("/")).len(), 1);
+    assert!(covering_routes("src/a.rs", &router("/{$}")).is_empty());
+    assert!(
+        covering_routes("src/a.rs", &router("/")[4..]).is_empty(),
+        "a test's own"
+    );
 }
 
 #[test]

@@ -344,7 +344,7 @@ impl Response {
     /// use roundtrip::Router;
     ///
     /// let router = Router::new()
-    ///     .get("/", async |_: Request| {
+    ///     .get("/{$}", async |_: Request| {
     ///         Err::<(), _>(std::io::Error::other("the disk is full")).map_err(roundtrip::Error::from)
     ///     })
     ///     .after(|response: Response| {

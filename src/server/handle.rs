@@ -127,7 +127,7 @@ impl ServerHandle {
     /// use roundtrip::Router;
     /// use roundtrip::Server;
     ///
-    /// let public = Server::new(Router::new().get("/", |_: &Request| "hello"));
+    /// let public = Server::new(Router::new().get("/{$}", |_: &Request| "hello"));
     /// let private = Server::new(Router::new().get("/ready", public.handle().readiness()));
     /// # drop(private);
     /// ```

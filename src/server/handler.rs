@@ -33,7 +33,7 @@ pub type ResponseFuture = Pin<Box<dyn Future<Output = Response>>>;
 /// }
 ///
 /// let router = Router::new()
-///     .get("/", |_: &Request| "Hello, World!")
+///     .get("/{$}", |_: &Request| "Hello, World!")
 ///     .post("/length", length)
 ///     .post("/upper", async |request: Request| {
 ///         let text = request.into_body().text().await?;
@@ -65,7 +65,7 @@ pub trait Handler<Marker>: Send + Sync + 'static {
 /// # use roundtrip::server::handler;
 /// # struct Mine;
 /// // error: `Mine` is no response
-/// let router = Router::new().get("/", handler::synchronous(|_: &Request| Mine));
+/// let router = Router::new().get("/{$}", handler::synchronous(|_: &Request| Mine));
 /// ```
 pub fn synchronous<F, R>(handler: F) -> F
 where

@@ -58,7 +58,7 @@ use crate::server::routes::without_port;
 ///     });
 ///
 /// let router = Router::new()
-///     .get("/", |_: &Request| "everything else")
+///     .get("/{$}", |_: &Request| "Hello, World!")
 ///     .nest("/users", users)
 ///     .not_found(|request: &Request| format!("nothing at {}", request.path()));
 /// # let _ = router;
@@ -68,7 +68,7 @@ use crate::server::routes::without_port;
 ///
 /// A pattern is `[METHOD ][HOST]/PATH`. In the path, `{name}` stands for one segment, `{name...}`
 /// for all that is left, `{$}` for the end. A pattern that ends with `/` answers everything beneath
-/// it; `/{$}` only the root itself. GET patterns answer HEAD too. A request to CONNECT has a host and
+/// it; `/{$}` only the root itself: a router with a handler at `/` answers no path with 404. GET patterns answer HEAD too. A request to CONNECT has a host and
 /// no path, and is answered only by patterns that name the method: `CONNECT /`, `CONNECT host/`.
 ///
 /// Where several match, the most specific one answers, whatever the order of registration: the one
@@ -325,7 +325,7 @@ impl Router {
     ///     response
     /// }
     ///
-    /// let router = Router::new().get("/", |_: &Request| "hello").wrap(timed);
+    /// let router = Router::new().get("/{$}", |_: &Request| "hello").wrap(timed);
     /// # let _ = router;
     /// ```
     #[must_use]
@@ -352,7 +352,7 @@ impl Router {
     ///     }
     /// }
     ///
-    /// let router = Router::new().post("/", async |_: Request| "taken").before(json_only);
+    /// let router = Router::new().post("/{$}", async |_: Request| "taken").before(json_only);
     /// # let _ = router;
     /// ```
     #[must_use]
@@ -372,7 +372,7 @@ impl Router {
     /// use roundtrip::Router;
     ///
     /// let router = Router::new()
-    ///     .get("/", |_: &Request| "hello")
+    ///     .get("/{$}", |_: &Request| "hello")
     ///     .after(|response: Response| response.header("X-Frame-Options", "DENY"));
     /// # let _ = router;
     /// ```
@@ -394,7 +394,7 @@ impl Router {
     /// use roundtrip::Router;
     ///
     /// let router = Router::new()
-    ///     .get("/", |_: &Request| "hello")
+    ///     .get("/{$}", |_: &Request| "hello")
     ///     .around(|request: &mut Request| {
     ///         let id = request.header("x-request-id").unwrap_or("none").to_owned();
     ///         move |response: Response| response.header("X-Request-Id", id)

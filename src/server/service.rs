@@ -44,13 +44,15 @@ use crate::server::worker::Worker;
 /// An HTTP server: one worker per processor, each with its own ring, connections and handlers'
 /// futures.
 ///
+/// The pattern `/{$}` is the root alone; `/` would answer every path, and nothing would be 404.
+///
 /// ```no_run
 /// use roundtrip::Request;
 /// use roundtrip::Router;
 /// use roundtrip::Server;
 ///
 /// fn main() -> roundtrip::Result<()> {
-///     let router = Router::new().get("/", |_: &Request| "Hello, World!");
+///     let router = Router::new().get("/{$}", |_: &Request| "Hello, World!");
 ///     Server::new(router).bind("127.0.0.1:8080")?.run()
 /// }
 /// ```
@@ -183,7 +185,7 @@ impl Server {
     /// use roundtrip::Server;
     ///
     /// let text = roundtrip::block_on(async {
-    ///     let router = Router::new().get("/", |_: &Request| "from the same thread");
+    ///     let router = Router::new().get("/{$}", |_: &Request| "from the same thread");
     ///     let server = Server::new(router).bind("127.0.0.1:0")?;
     ///     let (handle, address) = (server.handle(), server.local_addr().unwrap());
     ///     let serving = roundtrip::runtime::spawn(server.run_here());

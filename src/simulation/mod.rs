@@ -24,7 +24,7 @@
 //! use roundtrip::simulation::Simulation;
 //!
 //! let report = Simulation::new(7).faults(Faults::all()).run(async {
-//!     let router = Router::new().get("/", |_: &Request| "Hello, World!");
+//!     let router = Router::new().get("/{$}", |_: &Request| "Hello, World!");
 //!     let server = Server::new(router).bind("127.0.0.1:80")?;
 //!     let handle = server.handle();
 //!     let serving = roundtrip::runtime::spawn(server.run_here());

@@ -109,7 +109,7 @@ impl App {
     /// use roundtrip::testing::App;
     ///
     /// let client = Client::new();
-    /// let front = Router::new().get("/", async move |_: Request| {
+    /// let front = Router::new().get("/{$}", async move |_: Request| {
     ///     client.get("http://prices.internal/tea").send().await?.text().await
     /// });
     /// let prices = Router::new().get("/tea", |_: &Request| "3.20");
@@ -227,7 +227,7 @@ impl App {
     /// use roundtrip::runtime::spawn;
     /// use roundtrip::testing::App;
     ///
-    /// let app = App::new(Router::new().get("/", |_: &Request| "hello"));
+    /// let app = App::new(Router::new().get("/{$}", |_: &Request| "hello"));
     /// let texts = app.run(async {
     ///     let client = app.client();
     ///     let other = spawn(client.get(app.url("/")).send());

@@ -25,7 +25,7 @@ use crate::testing::IntoServer;
 /// use roundtrip::blocking;
 /// use roundtrip::testing;
 ///
-/// let server = testing::serve(Router::new().get("/", |_: &Request| "hello"))?;
+/// let server = testing::serve(Router::new().get("/{$}", |_: &Request| "hello"))?;
 /// let text = blocking::Client::new().get(server.url("/")).send()?.text()?;
 /// assert_eq!(text, "hello");
 /// # Ok::<(), roundtrip::Error>(())
