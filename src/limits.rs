@@ -346,6 +346,9 @@ pub const JAR_COOKIES_MAX: usize = 3_000;
 pub const COOKIE_AGE_MAX: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 /// Bytes of a file of cookies: what a full jar of the longest cookies writes, and room for comments.
 pub const JAR_FILE_BYTES_MAX: u64 = 32 * 1024 * 1024;
+/// Lines of a file of cookies that are named as no cookies; the others are counted. Enough to see what
+/// is wrong with the file, and of a file that is something else altogether no more.
+pub const JAR_SKIPPED_LINES_MAX: usize = 100;
 /// Attempts of one request under a retry policy, with the first.
 pub const RETRY_ATTEMPTS_MAX: u32 = 3;
 /// The longest wait before the second attempt; doubled before each further one.

@@ -312,6 +312,83 @@ fn cookies_are_sent_kept_and_written() {
 }
 
 #[test]
+fn cookie_files_need_not_be_perfect_nor_there() {
+    let answer = "HTTP/1.1 200 OK\r\nSet-Cookie: a=1; Path=/\r\nContent-Length: 0\r\n\r\n";
+    let folder = folder();
+    let odd = folder.path().join("odd");
+    fs::write(
+        &odd,
+        "127.0.0.1\tFALSE\t/\tFALSE\t0\tb\t2\n127.0.0.1 FALSE / FALSE 0 secret 3\n",
+    )
+    .expect("a file");
+    let missing = folder.path().join("missing");
+    // The arguments, the cookies of the first request and of the second, the warning.
+    let cases: [(&[&str], &str, &str, &str); 4] = [
+        (&["-b", ""], "", "\r\nCookie: a=1\r\n", ""),
+        (
+            &["-b", "@missing", "-c", "@missing"],
+            "",
+            "\r\nCookie: a=1\r\n",
+            "",
+        ),
+        (
+            &["-b", "@odd"],
+            "\r\nCookie: b=2\r\n",
+            "\r\nCookie: b=2; a=1\r\n",
+            "odd: line 2 is skipped: it does not have seven fields",
+        ),
+        (
+            &["-s", "-b", "@odd"],
+            "\r\nCookie: b=2\r\n",
+            "\r\nCookie: b=2; a=1\r\n",
+            "",
+        ),
+    ];
+    for (arguments, first, second, warning) in cases {
+        let peer = Peer::answering(&[answer, answer]);
+        let mut command = roundtrip();
+        command.arg("get");
+        for argument in arguments {
+            match *argument {
+                "@missing" => command.arg(&missing),
+                "@odd" => command.arg(&odd),
+                other => command.arg(other),
+            };
+        }
+        let output = process::run(command.args([peer.url("/"), peer.url("/")]));
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        let seen = peer.requests();
+        for (seen, expected) in seen.iter().zip([first, second]) {
+            let has_cookie = seen.contains("\r\nCookie: ");
+            assert_eq!(has_cookie, !expected.is_empty(), "{arguments:?}: {seen}");
+            assert!(seen.contains(expected), "{arguments:?}: {seen}");
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(said.is_empty(), warning.is_empty(), "{arguments:?}: {said}");
+        assert!(said.contains(warning), "{arguments:?}: {said}");
+        assert!(!said.contains("secret"), "{said}");
+    }
+    assert!(
+        fs::read_to_string(&missing)
+            .expect("written")
+            .contains("\ta\t1")
+    );
+    // Nobody writes it: a name mistyped.
+    fs::remove_file(&missing).expect("it was there");
+    let output = process::run(
+        roundtrip()
+            .args(["get", "-b"])
+            .arg(&missing)
+            .arg("127.0.0.1:1"),
+    );
+    assert!(!output.status.success(), "{output:?}");
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("missing"),
+        "{output:?}"
+    );
+}
+
+#[test]
 fn other_ways_to_connect() {
     let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
     // A name that is given.

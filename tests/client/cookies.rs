@@ -152,7 +152,7 @@ fn without_a_runtime_on_any_thread() {
     let mut bytes = Vec::new();
     jar.save_all(&mut bytes, THEN).unwrap();
     let loaded = Jar::new();
-    assert_eq!(loaded.load(&bytes[..], THEN).unwrap(), 2);
+    assert_eq!(loaded.load(&bytes[..], THEN).unwrap().added, 2);
     let again = blocking::Client::builder().cookies(loaded).build();
     let home = again.get(peer.url("/home")).send().unwrap().text().unwrap();
     assert_eq!(home, "lang=de; sid=7");

@@ -16,6 +16,7 @@ mod write_out;
 
 use std::cell::Cell;
 use std::fs::File;
+use std::io::ErrorKind::NotFound;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
@@ -105,7 +106,8 @@ pub struct Arguments {
     /// Give up on a URL after so many seconds.
     #[arg(short = 'm', long = "max-time", value_name = "SECONDS", value_parser = seconds)]
     timeout: Option<Duration>,
-    /// Send these cookies, `NAME=VALUE; …`, or those of a file in Netscape's format.
+    /// Send these cookies, `NAME=VALUE; …`, or those of a file in Netscape's format; `-b ''` keeps what
+    /// servers set for the URLs that follow.
     #[arg(short = 'b', long = "cookie", value_name = "DATA|FILE")]
     cookie: Option<String>,
     /// Keep cookies, and write them to a file at the end; `-`: standard output.
@@ -200,7 +202,8 @@ impl Job {
     }
 }
 
-/// The jar, where cookies are read or kept.
+/// The jar, where cookies are read or kept. `-b ''` reads none, and keeps what servers set from one URL
+/// to the next; a file that `-c` is to write need not be there yet.
 fn jar(arguments: &Arguments) -> Result<Option<Jar>> {
     let file = arguments
         .cookie
@@ -210,9 +213,24 @@ fn jar(arguments: &Arguments) -> Result<Option<Jar>> {
         return Ok(None);
     }
     let jar = Jar::new();
-    if let Some(name) = file {
-        let file = File::open(name).map_err(|error| unreadable(name, error))?;
-        jar.load(file, wall_seconds())?;
+    let Some(name) = file.filter(|name| !name.is_empty()) else {
+        return Ok(Some(jar));
+    };
+    let file = match File::open(name) {
+        Err(error) if error.kind() == NotFound && arguments.cookie_jar.is_some() => {
+            return Ok(Some(jar));
+        }
+        opened => opened.map_err(|error| unreadable(name, error))?,
+    };
+    let loaded = jar.load(file, wall_seconds())?;
+    if !arguments.silent {
+        for line in &loaded.skipped {
+            complain(&format!("{name}: {line}"));
+        }
+        let untold = loaded.skipped_count - loaded.skipped.len();
+        if untold > 0 {
+            complain(&format!("{name}: {untold} more lines are skipped"));
+        }
     }
     Ok(Some(jar))
 }

@@ -8,12 +8,16 @@
 //!
 //! `0` is a cookie without an end. Lines that begin with `#` are comments, except `#HttpOnly_`. The
 //! form has no place for `SameSite`, which the jar does not need, nor for the time of creation: the
-//! order of the lines stands for it.
+//! order of the lines stands for it. A line that is no cookie costs that cookie and no other: such
+//! files are written by browsers' extensions and by hand.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::Read;
 use std::io::Write;
 
+use crate::client::jar::Loaded;
+use crate::client::jar::SkippedLine;
 use crate::client::jar::StoredCookie;
 use crate::client::jar::rules;
 use crate::error::Error;
@@ -24,11 +28,12 @@ use crate::limits::COOKIE_ATTRIBUTE_BYTES_MAX;
 use crate::limits::COOKIE_BYTES_MAX;
 use crate::limits::COOKIE_DOMAIN_BYTES_MAX;
 use crate::limits::JAR_FILE_BYTES_MAX;
+use crate::limits::JAR_SKIPPED_LINES_MAX;
 
 const HTTP_ONLY: &str = "#HttpOnly_";
 
-/// Reads all cookies, in the order of the lines.
-pub(super) fn read(reader: impl Read) -> Result<Vec<StoredCookie>> {
+/// Reads all cookies, in the order of the lines. The lines that are none are noted in `loaded`.
+pub(super) fn read(reader: impl Read, loaded: &mut Loaded) -> Result<Vec<StoredCookie>> {
     let mut bytes = Vec::new();
     let mut bounded = reader.take(JAR_FILE_BYTES_MAX + 1);
     bounded.read_to_end(&mut bytes).map_err(|error| {
@@ -43,23 +48,26 @@ pub(super) fn read(reader: impl Read) -> Result<Vec<StoredCookie>> {
         )
         .in_phase(Phase::File));
     }
-    let lines = bytes.split(|&byte| byte == b'\n').enumerate();
-    lines
-        .filter_map(|(index, line)| cookie_of(line, index + 1).transpose())
-        .collect()
+    let mut cookies = Vec::new();
+    for (index, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
+        match cookie_of(line) {
+            Ok(cookie) => cookies.extend(cookie),
+            Err(reason) => {
+                loaded.skipped_count += 1;
+                if loaded.skipped.len() < JAR_SKIPPED_LINES_MAX {
+                    let number = index + 1;
+                    loaded.skipped.push(SkippedLine { number, reason });
+                }
+            }
+        }
+    }
+    Ok(cookies)
 }
 
-/// The cookie of a line; `None` for an empty line and a comment.
-fn cookie_of(line: &[u8], number: usize) -> Result<Option<StoredCookie>> {
-    // The line is not repeated: it is a secret.
-    let invalid = |why: &str| {
-        Error::new(
-            ErrorKind::Invalid,
-            format!("line {number} of the cookies: {why}"),
-        )
-        .in_phase(Phase::File)
-    };
-    let line = std::str::from_utf8(line).map_err(|_| invalid("it is not UTF-8"))?;
+/// The cookie of a line, `None` for an empty line and a comment, or why it is none. The line is not
+/// repeated there: it is a secret.
+fn cookie_of(line: &[u8]) -> std::result::Result<Option<StoredCookie>, Cow<'static, str>> {
+    let line = std::str::from_utf8(line).map_err(|_| "it is not UTF-8")?;
     let line = line.strip_suffix('\r').unwrap_or(line);
     let (line, is_http_only) = match line.strip_prefix(HTTP_ONLY) {
         Some(rest) => (rest, true),
@@ -77,33 +85,31 @@ fn cookie_of(line: &[u8], number: usize) -> Result<Option<StoredCookie>> {
         [host, below, path, secure, expires, name] => {
             (host, below, path, secure, expires, name, "")
         }
-        _ => return Err(invalid("it has not seven fields with tabs in between")),
+        _ => return Err("it does not have seven fields with tabs in between".into()),
     };
     let is_yes = |text: &str, field: u32| match text {
         _ if text.eq_ignore_ascii_case("TRUE") => Ok(true),
         _ if text.eq_ignore_ascii_case("FALSE") => Ok(false),
-        _ => Err(invalid(&format!("field {field} is neither TRUE nor FALSE"))),
+        _ => Err(format!("field {field} is neither TRUE nor FALSE")),
     };
-    let domain = domain_of(host).ok_or_else(|| invalid("the host is no name and no address"))?;
+    let domain = domain_of(host).ok_or("the host is no name and no address")?;
     // Nothing lies below these, whatever the file says.
     let is_alone = rules::is_address(&domain) || rules::is_public_suffix(&domain);
     if !path.starts_with('/') || !is_clean(path) || path.len() > COOKIE_ATTRIBUTE_BYTES_MAX {
-        return Err(invalid(&format!(
-            "the path is no path of at most {COOKIE_ATTRIBUTE_BYTES_MAX} bytes"
-        )));
+        return Err(
+            format!("the path is no path of at most {COOKIE_ATTRIBUTE_BYTES_MAX} bytes").into(),
+        );
     }
     if name.is_empty() || name.contains('=') || !is_clean(name) || !is_clean(value) {
-        return Err(invalid("name or value is not that of a cookie"));
+        return Err("name or value is not that of a cookie".into());
     }
     if name.len() + value.len() > COOKIE_BYTES_MAX {
-        return Err(invalid(&format!(
-            "name and value have more than {COOKIE_BYTES_MAX} bytes"
-        )));
+        return Err(format!("name and value have more than {COOKIE_BYTES_MAX} bytes").into());
     }
     // `+5` is no number.
     let is_number = expires.bytes().all(|byte| byte.is_ascii_digit());
     let expires = expires.parse().ok().filter(|_| is_number);
-    let expires: u64 = expires.ok_or_else(|| invalid("field 5 is no number of seconds"))?;
+    let expires: u64 = expires.ok_or("field 5 is no number of seconds")?;
     Ok(Some(StoredCookie {
         name: name.to_owned(),
         value: value.to_owned(),

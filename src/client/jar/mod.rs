@@ -53,6 +53,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::Read;
 use std::io::Write;
@@ -94,6 +95,36 @@ pub struct StoredCookie {
     pub is_secure: bool,
     /// True when scripts of a page should not see it: of no meaning here, but kept for who loads it.
     pub is_http_only: bool,
+}
+
+/// What [`Jar::load`] found in a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Loaded {
+    /// How many cookies were added: those whose time is not over.
+    pub added: usize,
+    /// How many lines were skipped, since they are neither cookie nor comment.
+    pub skipped_count: usize,
+    /// The skipped lines, in order: the first
+    /// [`limits::JAR_SKIPPED_LINES_MAX`](crate::limits::JAR_SKIPPED_LINES_MAX) of them.
+    pub skipped: Vec<SkippedLine>,
+}
+
+/// A line of a file of cookies that is no cookie. Its `Display` says which line and why, without the
+/// text of the line, which may be a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SkippedLine {
+    /// The number of the line; the first of a file is 1.
+    pub number: usize,
+    /// Why the line is no cookie, in words.
+    pub reason: Cow<'static, str>,
+}
+
+impl fmt::Display for SkippedLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {} is skipped: {}", self.number, self.reason)
+    }
 }
 
 impl fmt::Debug for StoredCookie {
@@ -168,7 +199,9 @@ impl Jar {
 
     /// Adds the cookies of a file in the form of Netscape, which curl (`--cookie-jar`), wget and
     /// others write: a line each, of seven fields with tabs in between. Those whose time is over are
-    /// left out. Says how many were added; they replace others of the same name, domain and path.
+    /// left out. Says how many were added; they replace others of the same name, domain and path. A
+    /// line that is no cookie is skipped, and [`Loaded::skipped`] says which and why: a program that
+    /// loads a file of its user's shows them.
     ///
     /// Reading waits: on a core, read the file first, or call this with
     /// [`blocking`](crate::runtime::blocking).
@@ -180,22 +213,27 @@ impl Jar {
     /// let file = "# Netscape HTTP Cookie File\n\
     ///             .example.com\tTRUE\t/\tFALSE\t1893456000\tlang\tde\n\
     ///             #HttpOnly_www.example.com\tFALSE\t/\tTRUE\t0\tsid\t7\n";
-    /// assert_eq!(jar.load(file.as_bytes(), 1_790_000_000)?, 2);
+    /// let loaded = jar.load(file.as_bytes(), 1_790_000_000)?;
+    /// assert_eq!(loaded.added, 2);
+    /// for line in &loaded.skipped {
+    ///     eprintln!("cookies.txt: {line}");
+    /// }
     /// # Ok::<(), roundtrip::Error>(())
     /// ```
     ///
     /// # Errors
     ///
-    /// Reading failed, or a line is no cookie; the error says which and why, and nothing was added.
-    pub fn load(&self, reader: impl Read, now: u64) -> Result<usize> {
-        let cookies = file::read(reader)?;
-        let mut count = 0;
+    /// Reading failed, or the file has more than [`limits::JAR_FILE_BYTES_MAX`](crate::limits); nothing
+    /// was added.
+    pub fn load(&self, reader: impl Read, now: u64) -> Result<Loaded> {
+        let mut loaded = Loaded::default();
+        let cookies = file::read(reader, &mut loaded)?;
         let mut store = self.lock();
         for cookie in cookies {
-            count += usize::from(!cookie.is_expired(now));
+            loaded.added += usize::from(!cookie.is_expired(now));
             store.take(Arrival::vouched(cookie, now), now);
         }
-        Ok(count)
+        Ok(loaded)
     }
 
     /// Writes the cookies that outlive the jar, so that [`Jar::load`] and curl (`--cookie`) read them;

@@ -17,6 +17,7 @@ use crate::error::ErrorKind;
 use crate::limits::COOKIE_ATTRIBUTE_BYTES_MAX;
 use crate::limits::COOKIE_BYTES_MAX;
 use crate::limits::JAR_FILE_BYTES_MAX;
+use crate::limits::JAR_SKIPPED_LINES_MAX;
 
 fn saved(jar: &Jar, now: u64) -> String {
     let mut bytes = Vec::new();
@@ -49,7 +50,7 @@ fn what_is_saved_is_loaded() {
     );
     assert_eq!(saved(&jar, NOW), expected);
     let again = Jar::new();
-    assert_eq!(again.load(expected.as_bytes(), NOW).unwrap(), 4);
+    assert_eq!(again.load(expected.as_bytes(), NOW).unwrap().added, 4);
     assert_eq!(again.cookies(NOW), jar.cookies(NOW));
     // What has no end of its own, and what is over, is left out.
     let mut bytes = Vec::new();
@@ -60,7 +61,13 @@ fn what_is_saved_is_loaded() {
         .filter_map(|line| Some(line.split('\t').nth(5)?.to_owned()))
         .collect();
     assert_eq!(names, ["a"]);
-    assert_eq!(Jar::new().load(expected.as_bytes(), NOW + 50).unwrap(), 2);
+    assert_eq!(
+        Jar::new()
+            .load(expected.as_bytes(), NOW + 50)
+            .unwrap()
+            .added,
+        2
+    );
 }
 
 #[test]
@@ -75,7 +82,8 @@ fn files_of_others() {
                 127.0.0.1\tTRUE\t/\tFALSE\t0\taddress\t1\n\
                 old.example.com\tFALSE\t/\tFALSE\t1\told\t1";
     let jar = Jar::new();
-    assert_eq!(jar.load(file.as_bytes(), NOW).unwrap(), 5);
+    let loaded = jar.load(file.as_bytes(), NOW).unwrap();
+    assert_eq!((loaded.added, loaded.skipped_count), (5, 0));
     let get = |to: &str| jar.get(&url(to), NOW).unwrap_or_default();
     assert_eq!(get("https://www.example.com/a"), "sid=7; lang=de; empty=");
     assert_eq!(get("http://b.example.com/a"), "lang=de");
@@ -105,7 +113,7 @@ fn files_of_others() {
 }
 
 #[test]
-fn files_that_are_none() {
+fn a_line_that_is_none_is_skipped() {
     let long = "v".repeat(COOKIE_BYTES_MAX);
     let path = "p".repeat(COOKIE_ATTRIBUTE_BYTES_MAX);
     for (line, why) in [
@@ -138,17 +146,24 @@ fn files_that_are_none() {
         ),
     ] {
         let jar = Jar::new();
-        let file = format!("# comment\ngood.test\tTRUE\t/\tFALSE\t0\ta\t1\n{line}\n");
-        let error = jar.load(file.as_bytes(), NOW).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Invalid);
-        let text = error.to_string();
-        assert!(text.starts_with("line 3 of the cookies: "), "{text}");
+        let good = |name: &str| format!("good.test\tTRUE\t/\tFALSE\t0\t{name}\t1");
+        let file = format!("# comment\n{}\n{line}\n{}\n", good("a"), good("b"));
+        let loaded = jar.load(file.as_bytes(), NOW).unwrap();
+        assert_eq!((loaded.added, loaded.skipped_count), (2, 1), "{line}");
+        let text = loaded.skipped[0].to_string();
+        assert!(text.starts_with("line 3 is skipped: "), "{text}");
         assert!(text.contains(why), "{text}: {why}");
         assert!(!text.contains("secret"), "{text}");
-        assert!(jar.is_empty(), "all or nothing");
+        assert_eq!(jar.get(&url("http://good.test/"), NOW).unwrap(), "a=1; b=1");
     }
-    let error = Jar::new().load(&b"\xff\n"[..], NOW).unwrap_err();
-    assert!(error.to_string().contains("UTF-8"), "{error}");
+    let loaded = Jar::new().load(&b"\xff\n"[..], NOW).unwrap();
+    assert!(loaded.skipped[0].reason.contains("UTF-8"), "{loaded:?}");
+    // Something else altogether.
+    let loaded = Jar::new()
+        .load("x\n".repeat(1_000).as_bytes(), NOW)
+        .unwrap();
+    assert_eq!((loaded.added, loaded.skipped_count), (0, 1_000));
+    assert_eq!(loaded.skipped.len(), JAR_SKIPPED_LINES_MAX);
 }
 
 #[test]
@@ -232,7 +247,8 @@ proptest! {
         let all = jar.cookies(now);
         let again = Jar::new();
         let text = saved(&jar, now);
-        prop_assert_eq!(again.load(text.as_bytes(), now).unwrap(), all.len());
+        let loaded = again.load(text.as_bytes(), now).unwrap();
+        prop_assert_eq!((loaded.added, loaded.skipped_count), (all.len(), 0));
         prop_assert_eq!(again.cookies(now), all);
         // Asking drops what is over: then the count is exact.
         for place in &places {
@@ -245,9 +261,8 @@ proptest! {
     fn any_file(bytes in proptest::collection::vec(any::<u8>(), 0..200), text in "[ -~\\t\\n]{0,200}") {
         for bytes in [&bytes[..], text.as_bytes()] {
             let jar = Jar::new();
-            if let Ok(count) = jar.load(bytes, NOW) {
-                prop_assert!(jar.cookies(NOW).len() <= count);
-            }
+            let loaded = jar.load(bytes, NOW).unwrap();
+            prop_assert!(jar.cookies(NOW).len() <= loaded.added);
         }
     }
 }
