@@ -519,7 +519,8 @@ impl<C> ClientBuilder<C> {
         self
     }
 
-    /// How long a connection may rest; 90 s by default.
+    /// How long a connection may rest; 90 s by default. Where its server says that it keeps one for
+    /// less (`Keep-Alive: timeout=5`), it goes a second before that.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.config.transport.pool.idle_timeout = timeout;
         self

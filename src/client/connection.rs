@@ -280,6 +280,9 @@ impl Connection {
     }
 
     fn reuse(&mut self, io: &mut Io) -> Step {
+        if let Some(timeout) = self.fetch.keep_alive_timeout() {
+            self.shared.set_peer_timeout(&self.slot, timeout);
+        }
         match self.shared.release(&self.slot, io.now()) {
             Some(exchange) => self.serve(io, exchange),
             None => {

@@ -12,6 +12,7 @@ use std::cell::Cell;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::rc::Weak;
+use std::time::Duration;
 
 use ::http::Method;
 use bytes::Bytes;
@@ -403,6 +404,13 @@ impl Shared {
     }
 
     // ---- connections -------------------------------------------------------------------------
+
+    /// The server of a connection says how long it keeps one that rests.
+    pub(super) fn set_peer_timeout(&self, slot: &Slot, timeout: Duration) {
+        if let Some(entry) = slot.entry() {
+            self.pool.borrow_mut().set_peer_timeout(entry, timeout);
+        }
+    }
 
     /// A connection is free: the request that it has to serve next, if one waits.
     pub(super) fn release(self: &Rc<Self>, slot: &Slot, now: Instant) -> Option<Rc<Exchange>> {

@@ -21,6 +21,7 @@
 mod tests;
 
 use std::fmt;
+use std::time::Duration;
 
 use ::http::Method;
 use ::http::StatusCode;
@@ -62,6 +63,8 @@ pub struct Fetch {
     is_answered: bool,
     close: Option<CloseReason>,
     switch: Switch,
+    /// What the last response with a `Keep-Alive` field said.
+    keep_alive_timeout: Option<Duration>,
 }
 
 /// Whether the connection goes on with something else than HTTP.
@@ -169,6 +172,7 @@ impl Fetch {
             is_answered: false,
             close: None,
             switch: Switch::Unasked,
+            keep_alive_timeout: None,
         }
     }
 
@@ -355,6 +359,11 @@ impl Fetch {
         self.close
     }
 
+    /// How long the peer keeps the connection without a request, where a response on it said so.
+    pub fn keep_alive_timeout(&self) -> Option<Duration> {
+        self.keep_alive_timeout
+    }
+
     /// After a complete response: ready for the next request, or why the connection has to close.
     pub fn settle(&mut self) -> Result<(), CloseReason> {
         assert!(self.is_received(), "the exchange is still under way");
@@ -447,6 +456,9 @@ impl Fetch {
         };
         if let Some(reason) = reason {
             self.close.get_or_insert(reason);
+        }
+        if let Some(timeout) = head.keep_alive_timeout() {
+            self.keep_alive_timeout = Some(timeout);
         }
         Event::Head(head.into_response(), framing)
     }

@@ -432,6 +432,61 @@ fn rest_has_an_end() {
     });
 }
 
+/// A server's own word counts where it is less than ours, and holds until it says another.
+#[test]
+fn a_server_says_how_long_it_keeps_a_connection() {
+    let answer = |asked: &Asked| {
+        let field = asked.path().trim_matches('/').replace("%20", " ");
+        let head = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n";
+        vec![Do::Send(format!("{head}{field}\r\n\r\n").into())]
+    };
+    let milliseconds = Duration::from_millis;
+    for (field, expected) in [
+        ("Keep-Alive:%20timeout=5", milliseconds(4_000)),
+        (
+            "keep-alive:%20max=100,%20Timeout%20=%2030",
+            milliseconds(29_000),
+        ),
+        ("Keep-Alive:timeout=1", milliseconds(500)),
+        ("Keep-Alive:timeout=0", Duration::ZERO),
+        ("Keep-Alive:timeout=3600", POOL_IDLE_TIMEOUT),
+        ("Keep-Alive:timeout=99999999999999999999", POOL_IDLE_TIMEOUT),
+        ("Keep-Alive:timeout=+5", POOL_IDLE_TIMEOUT),
+        ("Keep-Alive:timeouts=5,%20max=1", POOL_IDLE_TIMEOUT),
+        ("X:%20timeout=5", POOL_IDLE_TIMEOUT),
+    ] {
+        run(async {
+            let log = origin::listen(ADDRESS, move |_| vec![serve(answer)]).await;
+            let client = Client::new();
+            client
+                .get(url(&format!("/{field}")))
+                .send()
+                .await?
+                .bytes()
+                .await?;
+            let rested_at = simulation::now();
+            runtime::sleep(expected + Duration::from_secs(1)).await;
+            assert_about(after(log.ended(0), rested_at), expected);
+            // Within that time it serves, and what was said holds for responses that say nothing.
+            if !expected.is_zero() {
+                client
+                    .get(url(&format!("/{field}")))
+                    .send()
+                    .await?
+                    .bytes()
+                    .await?;
+                runtime::sleep(expected - milliseconds(100)).await;
+                client.get(url("/X:1")).send().await?.bytes().await?;
+                assert_eq!(log.connections(), 2, "{field}");
+                runtime::sleep(expected + milliseconds(100)).await;
+                client.get(url("/X:1")).send().await?.bytes().await?;
+                assert_eq!(log.connections(), 3, "{field}");
+            }
+            Ok(())
+        });
+    }
+}
+
 /// A thread that was not run while the time passed, as that of a blocking client between two calls:
 /// what has rested too long is not handed out, before anybody had the time to close it.
 #[test]

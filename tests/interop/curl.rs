@@ -232,10 +232,15 @@ fn files_of_cookies() {
     ask("--cookie-jar", &theirs);
     let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
     let jar = Jar::new();
-    let count = jar
+    let loaded = jar
         .load(std::fs::File::open(&theirs).unwrap(), now)
         .unwrap();
-    assert_eq!(count, 4, "{}", std::fs::read_to_string(&theirs).unwrap());
+    assert_eq!(
+        loaded.added,
+        4,
+        "{}",
+        std::fs::read_to_string(&theirs).unwrap()
+    );
     let url = url::Url::parse(&address).unwrap();
     let line = jar.get(&url, now).unwrap();
     let mut pairs: Vec<&str> = line.split("; ").collect();

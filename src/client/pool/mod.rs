@@ -49,6 +49,7 @@ use crate::client::pool::origin::OriginKey;
 use crate::limits::POOL_IDLE_MAX;
 use crate::limits::POOL_IDLE_PER_HOST_MAX;
 use crate::limits::POOL_IDLE_TIMEOUT;
+use crate::limits::POOL_KEEP_ALIVE_MARGIN;
 use crate::limits::POOL_OVER_CAP_TIME;
 use crate::limits::POOL_WAITING_MAX;
 use crate::runtime::Instant;
@@ -169,6 +170,8 @@ struct Entry<T> {
     host: u32,
     generation: u32,
     expires: Instant,
+    /// How long it may rest.
+    rest_max: Duration,
     place: Place,
 }
 
@@ -263,6 +266,7 @@ impl<T, W> Pool<T, W> {
             host,
             generation,
             expires: expiry(self.options.age_max, generation, now),
+            rest_max: self.options.idle_timeout,
             place: Place::Busy,
         });
         let key = EntryKey {
@@ -307,6 +311,22 @@ impl<T, W> Pool<T, W> {
         served
     }
 
+    /// The peer of a busy connection says how long it keeps one without a request: from here on this
+    /// one rests for a little less ([`POOL_KEEP_ALIVE_MARGIN`]), and never for longer than the options
+    /// say.
+    pub fn set_peer_timeout(&mut self, key: EntryKey, timeout: Duration) {
+        let Some(index) = self.find(key) else {
+            return;
+        };
+        let entry = &mut self.entries[index as usize];
+        assert!(
+            matches!(entry.place, Place::Busy),
+            "the time of a resting connection has begun"
+        );
+        let margin = POOL_KEEP_ALIVE_MARGIN.min(timeout / 2);
+        entry.rest_max = (timeout - margin).min(self.options.idle_timeout);
+    }
+
     /// Takes a connection out, idle or busy, as it is closing. `None` when it is not known any more.
     pub fn remove(&mut self, key: EntryKey) -> Option<T> {
         let index = self.find(key)?;
@@ -345,7 +365,8 @@ impl<T, W> Pool<T, W> {
                 _ => break,
             }
         }
-        // Its own end may come before that of one that has rested longer: age has jitter.
+        // Its own end may come before that of one that has rested longer: age has jitter, and its
+        // server may keep it for less.
         let deadline = self.idle_deadline(key)?;
         if deadline > now {
             return Some(deadline);
@@ -440,9 +461,7 @@ impl<T, W> Pool<T, W> {
     fn rest_of(&self, index: u32) -> (Instant, Instant) {
         let entry = &self.entries[index as usize];
         match entry.place {
-            Place::Idle { since, .. } => {
-                (since, entry.expires.min(since + self.options.idle_timeout))
-            }
+            Place::Idle { since, .. } => (since, entry.expires.min(since + entry.rest_max)),
             Place::Busy => unreachable!("a busy connection does not rest"),
         }
     }

@@ -73,6 +73,8 @@ pub(in crate::http) struct Facts {
     pub(in crate::http) upgrade_token: bool,
     /// There is an `Upgrade` field.
     pub(in crate::http) upgrade_field: bool,
+    /// There is a `Keep-Alive` field.
+    pub(in crate::http) keep_alive_field: bool,
 }
 
 impl Facts {
@@ -97,6 +99,7 @@ impl Facts {
                 };
             }
             Known::Upgrade => self.upgrade_field = true,
+            Known::KeepAlive => self.keep_alive_field = true,
             _ => {}
         }
     }

@@ -14,6 +14,7 @@
 //! `Host` are errors.
 
 use std::fmt;
+use std::time::Duration;
 
 use ::http::Method;
 use ::http::StatusCode;
@@ -22,8 +23,10 @@ use ::http::Version;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::http::headers::Headers;
+use crate::http::known::Known;
 use crate::http::request::Request;
 use crate::http::response::Response;
+use crate::http::token;
 use crate::limits::HEAD_BYTES_SETTABLE_MAX;
 use crate::limits::HEADER_COUNT_MAX;
 use crate::limits::REQUEST_HEAD_BYTES_MAX;
@@ -223,5 +226,23 @@ impl ResponseHead {
     /// True when the server is willing to use the connection again (RFC 9112 §9.3).
     pub fn is_keep_alive(&self) -> bool {
         self.facts.is_keep_alive(self.version())
+    }
+
+    /// How long the server keeps the connection without a request, where it says so: the parameter
+    /// `timeout` of `Keep-Alive` (RFC 2068 §19.7.1.1), in seconds. Its `max` is not read: the server
+    /// says `Connection: close` with the last response.
+    pub fn keep_alive_timeout(&self) -> Option<Duration> {
+        if !self.facts.keep_alive_field {
+            return None;
+        }
+        let value = self.headers().get_known(Known::KeepAlive)?;
+        let mut parameters = value.split(|&byte| byte == b',');
+        let seconds = parameters.find_map(|parameter| {
+            let at = memchr::memchr(b'=', parameter)?;
+            let (name, value) = (&parameter[..at], &parameter[at + 1..]);
+            let is_it = token::trim(name).eq_ignore_ascii_case(b"timeout");
+            is_it.then(|| token::decimal(token::trim(value)))
+        });
+        seconds.flatten().map(Duration::from_secs)
     }
 }
