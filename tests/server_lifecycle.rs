@@ -23,7 +23,6 @@ use roundtrip::Request;
 use roundtrip::Response;
 use roundtrip::Router;
 use roundtrip::Server;
-use roundtrip::server::Statistics;
 use roundtrip::server::admission::Admission;
 use roundtrip::server::hooks::CloseReason;
 use roundtrip::server::hooks::ConnectionEvent;
@@ -66,19 +65,6 @@ fn serving(knobs: impl FnOnce(Server) -> Server) -> Serving {
     Serving::with(Server::new(router()), knobs)
 }
 
-/// Waits until what the server counts is so.
-fn wait_until(serving: &Serving, what: impl Fn(&Statistics) -> bool) {
-    let started = Instant::now();
-    while !what(&serving.handle.statistics()) {
-        let statistics = serving.handle.statistics();
-        assert!(
-            started.elapsed() < Duration::from_secs(10),
-            "{statistics:?}"
-        );
-        std::thread::yield_now();
-    }
-}
-
 // ---- limits on connections -------------------------------------------------------------------
 
 #[test]
@@ -101,7 +87,7 @@ fn a_connection_too_many_is_told_so() {
     assert!(head.is_closed(), "HEAD has no body");
     // One that leaves makes room, whichever worker it was of.
     drop(peers.pop());
-    wait_until(&serving, |s| s.connections_open == 3);
+    serving.wait_until(|s| s.connections_open == 3);
     assert_eq!(serving.ask(&get("/")).status, 200);
     let statistics = serving.handle.statistics();
     assert_eq!(statistics.connections_refused, 2);
@@ -118,7 +104,7 @@ fn a_silent_connection_too_many_is_closed() {
     assert!(serving.peer().is_closed());
     let taken = started.elapsed();
     assert!(taken < Duration::from_secs(5), "{taken:?}");
-    wait_until(&serving, |s| s.connections_open == 0);
+    serving.wait_until(|s| s.connections_open == 0);
 }
 
 #[test]
@@ -151,9 +137,9 @@ fn addresses_have_their_share() {
         assert_eq!([200; 3], kept.each_ref().map(|(_, status)| *status));
         assert_eq!(from(one).1, 503);
         drop(kept);
-        wait_until(&serving, |s| s.connections_open == 0);
+        serving.wait_until(|s| s.connections_open == 0);
         assert_eq!(from(one).1, 200);
-        wait_until(&serving, |s| s.connections_open == 0);
+        serving.wait_until(|s| s.connections_open == 0);
     }
     // What the proxy asks for itself is nobody's share.
     let own: Vec<Peer> = (0..4)
@@ -202,7 +188,7 @@ fn requests_beyond_those_in_flight_are_shed() {
     let serving = serving(|server| server.requests_in_flight_max(1));
     let mut busy = serving.peer();
     busy.send(get("/wait"));
-    wait_until(&serving, |s| s.requests_in_flight == 1);
+    serving.wait_until(|s| s.requests_in_flight == 1);
     let mut peer = serving.peer();
     for _ in 0..2 {
         let answer = peer.send(get("/later")).answer();
@@ -218,7 +204,7 @@ fn requests_beyond_those_in_flight_are_shed() {
     assert_eq!(peer.send(post).answer().status, 503);
     busy.close_writing();
     assert_eq!(busy.answer().text(), "gone");
-    wait_until(&serving, |s| s.requests_in_flight == 0);
+    serving.wait_until(|s| s.requests_in_flight == 0);
     assert_eq!(peer.send(get("/later")).answer().status, 200);
     assert_eq!(serving.handle.statistics().requests_shed, 3);
 }
@@ -411,9 +397,7 @@ fn malformed_headers_close_without_an_answer() {
     assert!(told.recv().unwrap().0.1.contains("cut"));
     // A probe that connects and goes breaks no rule.
     serving.peer().close_writing();
-    wait_until(&serving, |s| {
-        s.connections_accepted == 7 && s.connections_open == 0
-    });
+    serving.wait_until(|s| s.connections_accepted == 7 && s.connections_open == 0);
     assert!(told.try_recv().is_err());
     let statistics = serving.handle.statistics();
     assert_eq!(statistics.connections_refused, 6);
@@ -439,7 +423,7 @@ fn what_follows_a_header_is_http() {
     assert_eq!(peer.answer().text(), "hello");
     assert_eq!(peer.answer().text(), ANNOUNCED);
     drop(peer);
-    wait_until(&serving, |s| s.connections_open == 0);
+    serving.wait_until(|s| s.connections_open == 0);
     assert_eq!(serving.handle.statistics().connections_accepted, 3);
 }
 
@@ -450,9 +434,7 @@ fn other_peers_are_closed_or_plain() {
     // Whatever it sends, it is closed; a send may fail by then.
     let _ = peer.stream.write_all(V1.as_bytes());
     assert!(peer.is_closed());
-    wait_until(&strict, |s| {
-        s.connections_open == 0 && s.connections_accepted == 1
-    });
+    strict.wait_until(|s| s.connections_open == 0 && s.connections_accepted == 1);
     assert_eq!(strict.handle.statistics().connections_refused, 1);
     let plain = serving(|server| {
         let server = server.plain_from_other_peers();
@@ -578,13 +560,13 @@ fn ends_have_their_reasons() {
     assert_eq!(life_of(&told).1.state, ConnectionState::Closed(reason));
     let mut peer = serving.peer();
     peer.send(get("/wait"));
-    wait_until(&serving, |s| s.requests_in_flight == 1);
+    serving.wait_until(|s| s.requests_in_flight == 1);
     let old = told.try_iter().count();
     assert_eq!(old, 2);
     drop(peer);
     assert_eq!(life_of(&told).1.requests, 1);
     let _new = serving.peer();
-    wait_until(&serving, |s| s.connections_open == 1);
+    serving.wait_until(|s| s.connections_open == 1);
     serving.stop().unwrap();
     assert_eq!(
         life_of(&told).1.state,
@@ -610,7 +592,7 @@ fn faults_of_peers_are_told() {
             })
     });
     let check = |bytes: &str, kind, status: Option<u16>, received: &str| {
-        wait_until(&serving, |s| s.connections_open == 0);
+        serving.wait_until(|s| s.connections_open == 0);
         let mut peer = serving.peer();
         peer.send(bytes);
         assert_eq!(Some(peer.answer().status), status);
@@ -630,7 +612,7 @@ fn faults_of_peers_are_told() {
     let upgrade = request("GET /upgrade", &fields, "");
     check(&upgrade, ProtocolErrorKind::Request, Some(400), "");
     // One connection too many.
-    wait_until(&serving, |s| s.connections_open == 0);
+    serving.wait_until(|s| s.connections_open == 0);
     let mut first = serving.peer();
     first.send(get("/")).answer();
     assert_eq!(serving.ask(&get("/")).status, 503);
@@ -654,7 +636,7 @@ fn an_upgraded_connection_is_still_told_and_counted() {
     let upgrade = request("GET /upgrade", &fields, "and more");
     peer.send(format!("{V1}{upgrade}"));
     assert_eq!(peer.answer().status, 101);
-    wait_until(&serving, |s| s.requests_in_flight == 0);
+    serving.wait_until(|s| s.requests_in_flight == 0);
     assert_eq!(serving.ask(&get("/")).status, 503, "it has its place");
     peer.close_writing();
     let rest = String::from_utf8(peer.rest()).unwrap();
@@ -689,9 +671,7 @@ fn who_reset_its_connection_is_no_unix_socket() {
         nix::sys::socket::setsockopt(&stream, nix::sys::socket::sockopt::Linger, &linger).unwrap();
         server
     });
-    wait_until(&serving, |s| {
-        s.connections_accepted == 1 && s.connections_open == 0
-    });
+    serving.wait_until(|s| s.connections_accepted == 1 && s.connections_open == 0);
     assert_eq!(SERVED.load(Ordering::SeqCst), 0);
 }
 
@@ -708,7 +688,7 @@ fn a_hook_that_panics_harms_nobody() {
     }
     assert_eq!(peer.send("nonsense\r\n\r\n").answer().status, 400);
     assert!(peer.is_closed());
-    wait_until(&serving, |s| s.connections_open == 0);
+    serving.wait_until(|s| s.connections_open == 0);
     // New, three times Active and Idle, Active, the fault, Closed.
     assert_eq!(serving.handle.statistics().panics, 10);
     assert_eq!(serving.ask(&get("/")).status, 200);
@@ -733,6 +713,6 @@ fn a_reader_that_is_slow_and_steady_is_not_cut() {
         assert_eq!(serving.handle.statistics().connections_open, 1);
     }
     // One that does not read at all is.
-    wait_until(&serving, |s| s.connections_open == 0);
+    serving.wait_until(|s| s.connections_open == 0);
     assert_eq!(serving.handle.statistics().write_timeouts, 1);
 }

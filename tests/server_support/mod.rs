@@ -16,10 +16,12 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::thread::JoinHandle;
 use std::time::Duration;
+use std::time::Instant;
 
 use roundtrip::Router;
 use roundtrip::Server;
 use roundtrip::server::ServerHandle;
+use roundtrip::server::Statistics;
 
 /// A server that runs until this is dropped.
 pub struct Serving {
@@ -59,6 +61,19 @@ impl Serving {
 
     pub fn peer(&self) -> Peer {
         Peer::to(self.address)
+    }
+
+    /// Waits until what the server counts is so.
+    pub fn wait_until(&self, is_so: impl Fn(&Statistics) -> bool) {
+        let started = Instant::now();
+        while !is_so(&self.handle.statistics()) {
+            let statistics = self.handle.statistics();
+            assert!(
+                started.elapsed() < Duration::from_secs(10),
+                "{statistics:?}"
+            );
+            std::thread::yield_now();
+        }
     }
 
     /// Sends a request on a connection of its own.
