@@ -66,6 +66,18 @@ const RING_ONLY: &[&str] = &[
 /// Where `unsafe` may stand.
 const UNSAFE_ALLOWED: &[&str] = &["src/ring/*", "src/reactor/slots.rs"];
 
+/// Names of descriptors. Messages are values, and outlive the connections that they came by, whose
+/// numbers are others' by then: `http` has none, and no function that asks by them.
+const DESCRIPTORS: &[&str] = &[
+    "RawFd",
+    "AsRawFd",
+    "BorrowedFd",
+    "OwnedFd",
+    "descriptor",
+    "fd",
+    "raw_fd",
+];
+
 /// Module → modules that it may import.
 type Table = BTreeMap<String, BTreeSet<String>>;
 
@@ -165,6 +177,9 @@ fn complaints(file: &Source, table: &Table) -> Vec<String> {
         style(file, text, text == &tests, &mut found);
     }
     system(file, &code, &mut found);
+    if module == "http" {
+        descriptors(file, &code, &mut found);
+    }
     found
 }
 
@@ -248,6 +263,17 @@ fn system(file: &Source, code: &str, found: &mut Vec<String>) {
             .any(|(name, at, _)| is(name) && matches(at, &file.path));
         if forbidden && !excepted && top_module(&file.path) != "ring" {
             found.push(format!("{}:{line}: `{full}` outside `ring`", file.path));
+        }
+    }
+}
+
+/// No descriptor travels in a message.
+fn descriptors(file: &Source, code: &str, found: &mut Vec<String>) {
+    for (offset, path) in source::paths(code) {
+        let last = path.rsplit("::").next().unwrap_or_default();
+        if DESCRIPTORS.contains(&last) || path.starts_with("std::os::fd") {
+            let line = source::line_of(code, offset);
+            found.push(format!("{}:{line}: a descriptor in a message", file.path));
         }
     }
 }
@@ -362,6 +388,16 @@ fn finds_the_system_outside_ring() {
     assert_good("src/mid.rs", "use std::time::Duration;");
     assert_good("src/mid.rs", "use std::net::SocketAddr;");
     assert_good("src/mid.rs", "// unsafe libc::x\nlet a = \"libc::y\";");
+}
+
+#[test]
+fn finds_descriptors_in_messages() {
+    let bad = |text: &str| assert_bad("src/http/request.rs", text, "a descriptor");
+    bad("use std::os::fd::RawFd;");
+    bad("struct Ask { descriptor: i32 }");
+    bad("type Lookup = fn(fd: i32) -> Option<u8>;");
+    assert_good("src/http/request.rs", "// a descriptor\nstruct A;");
+    assert_good("src/mid.rs", "use std::os::fd::RawFd;");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What handlers read of requests: queries, forms, uploads, cookies, credentials, addresses; against
 //! real sockets.
 
+use std::cell::RefCell;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
@@ -437,6 +438,40 @@ fn both_addresses_in_both_forms_of_handler() {
     for path in ["/now", "/later", "/now"] {
         assert_eq!(peer.send(get(path)).answer().text(), expected);
     }
+}
+
+#[test]
+fn a_request_that_outlives_its_connection_knows_no_other() {
+    thread_local! {
+        static KEPT: RefCell<Vec<Request>> = const { RefCell::new(Vec::new()) };
+    }
+    let keep = |request: &mut Request| {
+        if request.path() == "/keep" {
+            let blank = Request::for_target("GET", "/keep").unwrap();
+            KEPT.with_borrow_mut(|kept| kept.push(std::mem::replace(request, blank)));
+        }
+        None::<Response>
+    };
+    let kept = |_: &Request| {
+        KEPT.with_borrow(|kept| {
+            let addresses = kept.iter().map(|r| format!("{:?}", r.peer_addr()));
+            addresses.collect::<Vec<_>>().join(" ")
+        })
+    };
+    let router = Router::new()
+        .get("/keep", |_: &Request| ())
+        .get("/kept", kept)
+        .before(keep);
+    let serving = Serving::start(router);
+    let mut first = serving.peer();
+    let own = format!("{:?}", first.stream.local_addr().ok());
+    first.send(get("/keep")).answer();
+    assert_eq!(first.send(get("/kept")).answer().text(), own);
+    drop(first);
+    serving.wait_until(|s| s.connections_open == 0);
+    // The lowest free descriptor is the one that was just closed.
+    let mut second = serving.peer();
+    assert_eq!(second.send(get("/kept")).answer().text(), own);
 }
 
 #[test]

@@ -72,25 +72,13 @@ struct Inner {
     disconnect: Option<Disconnect>,
 }
 
-/// Where the addresses of the connection are known from.
-#[derive(Clone, Copy)]
-enum Addresses {
-    /// There are none: the request was not received. One byte to write when a request is recycled.
-    Unknown,
-    Known {
-        peer: Option<SocketAddr>,
-        local: Option<SocketAddr>,
-    },
-    /// From the kernel, which need not be asked for every connection.
-    Ask {
-        peer: AddressLookup,
-        local: AddressLookup,
-        descriptor: i32,
-    },
+/// The addresses of the connection that the request came by. Values, so that a request may outlive
+/// its connection.
+#[derive(Clone, Copy, Default)]
+struct Addresses {
+    peer: Option<SocketAddr>,
+    local: Option<SocketAddr>,
 }
-
-/// Asks for an address of a socket.
-pub type AddressLookup = fn(descriptor: i32) -> Option<SocketAddr>;
 
 thread_local! {
     static FREE: FreeList<Box<Inner>> = const { FreeList::new(FREE_REQUESTS_MAX) };
@@ -132,7 +120,7 @@ impl Request {
                 pattern: String::new(),
                 extensions: Extensions::new(),
                 url: None,
-                addresses: Addresses::Unknown,
+                addresses: Addresses::default(),
                 disconnect: None,
             })
         });
@@ -362,51 +350,23 @@ impl Request {
 
     /// The client's address; `None` on a Unix socket and for requests that were not received.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
-        match self.inner().addresses {
-            Addresses::Unknown => None,
-            Addresses::Known { peer, .. } => peer,
-            Addresses::Ask {
-                peer, descriptor, ..
-            } => peer(descriptor),
-        }
+        self.inner().addresses.peer
     }
 
     /// Our address, to which the client connected: of several listeners it tells which. `None` on a
     /// Unix socket and for requests that were not received.
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        match self.inner().addresses {
-            Addresses::Unknown => None,
-            Addresses::Known { local, .. } => local,
-            Addresses::Ask {
-                local, descriptor, ..
-            } => local(descriptor),
-        }
+        self.inner().addresses.local
     }
 
     /// Sets the client's address.
     pub fn set_peer_addr(&mut self, peer: Option<SocketAddr>) {
-        let local = self.local_addr();
-        self.set_addresses(peer, local);
+        self.inner_mut().addresses.peer = peer;
     }
 
     /// Sets the client's address and ours.
     pub fn set_addresses(&mut self, peer: Option<SocketAddr>, local: Option<SocketAddr>) {
-        self.inner_mut().addresses = Addresses::Known { peer, local };
-    }
-
-    /// Sets how to ask for the client's address and ours when they are wanted. Only for a request
-    /// that does not outlive the call in which its connection is known to be open.
-    pub fn set_address_lookups(
-        &mut self,
-        peer: AddressLookup,
-        local: AddressLookup,
-        descriptor: i32,
-    ) {
-        self.inner_mut().addresses = Addresses::Ask {
-            peer,
-            local,
-            descriptor,
-        };
+        self.inner_mut().addresses = Addresses { peer, local };
     }
 
     /// Values that middleware attached: one per type, found by it. They are dropped with the request,
@@ -497,10 +457,7 @@ impl Request {
         copy.body = body;
         copy.url = inner.url.clone();
         copy.extensions = inner.extensions.clone();
-        copy.addresses = Addresses::Known {
-            peer: self.peer_addr(),
-            local: self.local_addr(),
-        };
+        copy.addresses = inner.addresses;
         copy.disconnect = inner.disconnect.clone();
         Some(clone)
     }
@@ -584,7 +541,7 @@ impl Drop for Request {
         inner.params.clear();
         inner.pattern.clear();
         inner.url = None;
-        inner.addresses = Addresses::Unknown;
+        inner.addresses = Addresses::default();
         inner.disconnect = None;
         inner.method = Method::GET;
         inner.version = Version::HTTP_11;
@@ -840,28 +797,21 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_asked_for_when_wanted() {
-        fn peer(descriptor: i32) -> Option<SocketAddr> {
-            Some(SocketAddr::from(([10, 0, 0, 1], descriptor as u16)))
-        }
-        fn local(descriptor: i32) -> Option<SocketAddr> {
-            Some(SocketAddr::from(([10, 0, 0, 2], descriptor as u16)))
-        }
+    fn addresses_are_values() {
+        let known = |last: u8| Some(SocketAddr::from(([10, 0, 0, last], 80)));
         let mut request = Request::for_target("GET", "/").unwrap();
-        request.set_address_lookups(peer, local, 7);
-        assert_eq!(
-            (request.peer_addr(), request.local_addr()),
-            (peer(7), local(7))
-        );
+        request.set_addresses(known(1), known(2));
         let clone = request.try_clone().unwrap();
-        assert_eq!((clone.peer_addr(), clone.local_addr()), (peer(7), local(7)));
-        request.set_peer_addr(peer(8));
+        request.set_peer_addr(known(3));
         assert_eq!(
             (request.peer_addr(), request.local_addr()),
-            (peer(8), local(7))
+            (known(3), known(2))
         );
-        drop(request);
-        drop(clone);
+        assert_eq!(
+            (clone.peer_addr(), clone.local_addr()),
+            (known(1), known(2))
+        );
+        drop((request, clone));
         let request = Request::for_target("GET", "/").unwrap();
         assert_eq!((request.peer_addr(), request.local_addr()), (None, None));
     }

@@ -557,6 +557,8 @@ fn end_output(io: &Io) {
 /// The last of a connection, out of the table: tells the protocol.
 pub(super) fn end(endpoint: Option<Box<Endpoint>>, cause: Option<Errno>) {
     if let Some(mut endpoint) = endpoint {
+        // The descriptor is closed, and may be another connection's.
+        endpoint.io.origin = None;
         endpoint.io.output.clear(&mut Vec::new());
         endpoint.protocol.on_closing(&endpoint.io);
         endpoint.protocol.on_closed(cause.map(io::Error::from));

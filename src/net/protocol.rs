@@ -159,7 +159,8 @@ pub struct Io {
     /// Where wake-ups of this connection go; `None` for a detached one.
     pub(super) origin: Option<Origin>,
     pub(super) waker: Option<Box<ConnectionWaker>>,
-    pub(super) addresses: Option<Box<Addresses>>,
+    /// The peer's and ours, asked of the kernel once.
+    pub(super) addresses: Option<Box<(Option<SocketAddr>, Option<SocketAddr>)>>,
 }
 
 /// The connection that an [`Io`] belongs to.
@@ -174,16 +175,6 @@ pub(super) struct Origin {
 pub(super) struct ConnectionWaker {
     pub(super) target: Option<Arc<WakeTarget>>,
     waker: Waker,
-}
-
-/// Asks the kernel for an address of a socket.
-pub type AddressLookup = fn(RawFd) -> Option<SocketAddr>;
-
-/// Asked of the kernel once.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Addresses {
-    peer: Option<SocketAddr>,
-    local: Option<SocketAddr>,
 }
 
 impl Io {
@@ -387,22 +378,26 @@ impl Io {
         &made.waker
     }
 
-    /// The peer's address; `None` on a Unix socket.
+    /// The peer's address; `None` on a Unix socket. The kernel is asked once per connection, for
+    /// both addresses.
     pub fn peer_addr(&mut self) -> Option<SocketAddr> {
-        self.addresses().peer
-    }
-
-    /// How to ask the kernel for the peer's address and ours, for who may not need them. Valid
-    /// during the call of the protocol only: later the descriptor may be another connection's.
-    /// `None` when the addresses are known already.
-    pub fn address_lookups(&self) -> Option<(AddressLookup, AddressLookup, RawFd)> {
-        let origin = self.origin.filter(|_| self.addresses.is_none())?;
-        Some((sys::peer_addr, sys::local_addr, origin.fd))
+        self.addresses().0
     }
 
     /// Our address of this connection; `None` on a Unix socket.
     pub fn local_addr(&mut self) -> Option<SocketAddr> {
-        self.addresses().local
+        self.addresses().1
+    }
+
+    /// The peer's address, and ours: what may be kept beyond the connection.
+    #[inline]
+    pub fn addresses(&mut self) -> (Option<SocketAddr>, Option<SocketAddr>) {
+        let origin = self.origin;
+        **self.addresses.get_or_insert_with(|| {
+            Box::new(origin.map_or((None, None), |origin| {
+                (sys::peer_addr(origin.fd), sys::local_addr(origin.fd))
+            }))
+        })
     }
 
     /// Sets who is woken by the waker of a detached connection.
@@ -413,17 +408,7 @@ impl Io {
 
     /// Sets the addresses, where something else than the kernel knows them better.
     pub fn set_addresses(&mut self, peer: Option<SocketAddr>, local: Option<SocketAddr>) {
-        self.addresses = Some(Box::new(Addresses { peer, local }));
-    }
-
-    fn addresses(&mut self) -> Addresses {
-        let origin = self.origin;
-        **self.addresses.get_or_insert_with(|| {
-            Box::new(origin.map_or_else(Addresses::default, |origin| Addresses {
-                peer: sys::peer_addr(origin.fd),
-                local: sys::local_addr(origin.fd),
-            }))
-        })
+        self.addresses = Some(Box::new((peer, local)));
     }
 }
 

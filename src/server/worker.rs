@@ -121,8 +121,7 @@ impl Worker {
     ) {
         let hooks = self.lifecycle.hooks.as_ref();
         if hooks.is_some_and(|hooks| hooks.watches_errors()) {
-            let addresses = (io.peer_addr(), io.local_addr());
-            self.tell_error_of(addresses, kind, rule, status, received);
+            self.tell_error_of(io.addresses(), kind, rule, status, received);
         }
     }
 

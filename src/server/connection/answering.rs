@@ -69,12 +69,10 @@ impl Connection {
 
     /// Calls a handler: an inline one to its end.
     fn call(&mut self, io: &mut Io, endpoint: &Endpoint, mut request: Request) {
+        let (peer, local) = io.addresses();
+        request.set_addresses(peer, local);
         match endpoint {
             Endpoint::Inline(function) => {
-                match io.address_lookups() {
-                    Some((peer, local, fd)) => request.set_address_lookups(peer, local, fd),
-                    None => request.set_addresses(io.peer_addr(), io.local_addr()),
-                }
                 match guarded(|| function(&mut request)) {
                     Some(response) => self.respond(io, response),
                     None => self.panicked(io),
@@ -86,7 +84,6 @@ impl Connection {
                 drop_request(request);
             }
             Endpoint::Deferred(handler) => {
-                request.set_addresses(io.peer_addr(), io.local_addr());
                 if self.exchange.is_in_body() {
                     let (sender, body) = Body::incoming(self.exchange.body_length());
                     request.set_body(body);

@@ -51,10 +51,10 @@ impl Life {
             return None;
         }
         let is_watched = worker.lifecycle.hooks.is_some();
-        let (number, peer, local) = if is_watched {
-            (hooks::next_connection(), io.peer_addr(), io.local_addr())
+        let (number, (peer, local)) = if is_watched {
+            (hooks::next_connection(), io.addresses())
         } else {
-            (0, None, None)
+            (0, (None, None))
         };
         let expires_at = match worker.options.connection_age_max {
             None => Instant::NEVER,
