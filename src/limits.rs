@@ -152,8 +152,13 @@ pub const HEAD_BYTES_SETTABLE_MAX: usize = 16 * 1024 * 1024;
 pub const TARGET_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of a method: what a request line may be longer than its target.
 pub const METHOD_BYTES_MAX: usize = 64;
-/// Fields of a head, and of a trailer section.
+/// Fields of a request head, and of a trailer section.
 pub const HEADER_COUNT_MAX: usize = 128;
+/// Fields of a response head that a client accepts: pages of large sites set hundreds of cookies and
+/// links, and what they take is bounded by the bytes of the head.
+pub const RESPONSE_HEADER_COUNT_MAX: usize = 1_000;
+/// Most fields of a response head that can be set: each takes 32 bytes while it is parsed.
+pub const RESPONSE_HEADER_COUNT_SETTABLE_MAX: usize = 16_384;
 /// Bytes of one chunk-size line with its extensions (RFC 9112 §7.1.1).
 pub const CHUNK_LINE_BYTES_MAX: usize = 4 * 1024;
 /// Names and values of a query or a form: net/http's bound, far above what forms have.
@@ -385,6 +390,7 @@ pub const SOCKS_ADDRESSES_MAX: usize = 4;
 
 const _: () = assert!(REQUEST_HEAD_BYTES_MAX <= HEAD_BYTES_SETTABLE_MAX);
 const _: () = assert!(RESPONSE_HEAD_BYTES_MAX <= HEAD_BYTES_SETTABLE_MAX);
+const _: () = assert!(RESPONSE_HEADER_COUNT_MAX <= RESPONSE_HEADER_COUNT_SETTABLE_MAX);
 const _: () = assert!(HEAD_BYTES_SETTABLE_MAX <= u32::MAX as usize);
 const _: () = assert!(SQ_ENTRIES.is_power_of_two());
 const _: () = assert!(CQ_ENTRIES.is_power_of_two());

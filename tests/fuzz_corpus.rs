@@ -27,8 +27,9 @@ const FILES: std::ops::RangeInclusive<usize> = 20..=250;
 const FILE_BYTES_MAX: usize = 4_096;
 
 /// What is put in, where a byte alone rarely says something.
-const WORDS: [&[u8]; 16] = [
+const WORDS: [&[u8]; 17] = [
     b"\r\n",
+    b"\r\n ",
     b"\r\n\r\n",
     b"\n",
     b"\r",

@@ -1,7 +1,7 @@
 //! Chunked bodies.
 //!
 //! ```text
-//!   bytes ──► Decoder in all pieces ──► body, trailers, end ◄── small reader
+//!   bytes ──► Decoder in all pieces ──► body, trailers, end ◄── small reader     (of either message)
 //!   bytes ──► encoder in random chunks ──► Decoder ──► the same bytes
 //! ```
 
@@ -36,8 +36,7 @@ enum Answer {
     },
 }
 
-fn decode(pieces: &[&[u8]]) -> Answer {
-    let mut decoder = Decoder::new();
+fn decode(mut decoder: Decoder, pieces: &[&[u8]]) -> Answer {
     let (mut body, mut total) = (Vec::new(), 0);
     for piece in pieces {
         let mut rest = *piece;
@@ -89,18 +88,27 @@ const TAILS: [&[u8]; 6] = [
 
 /// A chunked body.
 pub fn chunked(data: &[u8]) {
-    let is_open = check_decoder(data);
-    // What is malformed never looks like a beginning.
-    for tail in TAILS.iter().filter(|_| is_open) {
-        check_decoder(&[data, tail].concat());
+    let messages: [(New, Read); 2] = [
+        (Decoder::new, reference::chunked),
+        (Decoder::of_response, reference::chunked_response),
+    ];
+    for (new, read) in messages {
+        let is_open = check_decoder(data, new, read);
+        // What is malformed never looks like a beginning.
+        for tail in TAILS.iter().filter(|_| is_open) {
+            check_decoder(&[data, tail].concat(), new, read);
+        }
+        check_encoder(data, new);
     }
-    check_encoder(data);
 }
 
+type New = fn() -> Decoder;
+type Read = fn(&[u8]) -> Option<reference::Chunked>;
+
 /// True when more has to come.
-fn check_decoder(data: &[u8]) -> bool {
-    let answer = one_answer(data, decode);
-    let read = reference::chunked(data);
+fn check_decoder(data: &[u8], new: New, read: Read) -> bool {
+    let answer = one_answer(data, |pieces| decode(new(), pieces));
+    let read = read(data);
     let is_open = matches!(answer, Answer::More { .. });
     match (answer, read) {
         (
@@ -116,7 +124,10 @@ fn check_decoder(data: &[u8]) -> bool {
             // No beginning of it is complete, or refused.
             let step = used / 64 + 1;
             for len in (0..used).step_by(step) {
-                assert!(matches!(decode(&[&data[..len]]), Answer::More { .. }));
+                assert!(matches!(
+                    decode(new(), &[&data[..len]]),
+                    Answer::More { .. }
+                ));
             }
         }
         (Answer::Refused { is_limit: true }, _) => {
@@ -151,7 +162,7 @@ fn check_trailers(trailers: Option<&Headers>, came: &[reference::Field]) {
 }
 
 /// What is written is read, and ends where it ends.
-fn check_encoder(data: &[u8]) {
+fn check_encoder(data: &[u8], new: New) {
     let mut random = Random::of(data);
     let mut written = Vec::new();
     for chunk in random.cut(data, 3) {
@@ -171,6 +182,6 @@ fn check_encoder(data: &[u8]) {
         used,
         trailers: trailers.cloned(),
     };
-    assert_eq!(decode(&[&written]), expected);
-    assert_eq!(decode(&random.cut(&written, 4)), expected);
+    assert_eq!(decode(new(), &[&written]), expected);
+    assert_eq!(decode(new(), &random.cut(&written, 4)), expected);
 }

@@ -694,7 +694,7 @@ impl Response {
 
     fn read_chunks(&mut self, input: &[u8]) {
         let mut rest = input;
-        let mut decoder = Decoder::new();
+        let mut decoder = Decoder::of_response();
         loop {
             match decoder.push(rest) {
                 Ok(Decoded::Data { used, data }) => {

@@ -98,7 +98,7 @@ impl Read {
     }
 
     /// Reads a body behind `used` bytes of the input.
-    fn read_body(&mut self, input: &[u8], framing: Framing) {
+    fn read_body(&mut self, input: &[u8], framing: Framing, decoder: Decoder) {
         let rest = &input[self.used..];
         match framing {
             Framing::Empty => self.is_complete = true,
@@ -109,15 +109,14 @@ impl Read {
                 self.is_complete = len as u64 == length;
                 self.used += len;
             }
-            Framing::Chunked => self.read_chunks(rest),
+            Framing::Chunked => self.read_chunks(rest, decoder),
         }
         if !self.is_complete {
             self.used = 0;
         }
     }
 
-    fn read_chunks(&mut self, mut rest: &[u8]) {
-        let mut decoder = Decoder::new();
+    fn read_chunks(&mut self, mut rest: &[u8], mut decoder: Decoder) {
         loop {
             match decoder.push(rest) {
                 Ok(Decoded::More) => return,
@@ -163,7 +162,7 @@ fn request_by_parts(input: &[u8]) -> Read {
         ..Read::default()
     };
     read.start_request(head.request());
-    read.read_body(input, framing);
+    read.read_body(input, framing, Decoder::new());
     read
 }
 
@@ -233,7 +232,7 @@ fn response_by_parts(input: &[u8], method: &Method) -> Read {
             ..Read::default()
         };
         read.start_response(&head.into_response());
-        read.read_body(input, framing);
+        read.read_body(input, framing, Decoder::of_response());
         return read;
     }
     Read::refused()

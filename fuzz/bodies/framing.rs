@@ -82,7 +82,7 @@ fn of_response(fields: &[u8], version: &str, method: &str, status: u16) -> Optio
     let start = format!("HTTP/{version} {status} X\r\n");
     let head = [start.as_bytes(), fields, b"\r\n"].concat();
     let parsed = parse_response(&head, &HeadLimits::RESPONSE).ok()?;
-    let read = reference::head(&head).expect("a head that was accepted");
+    let read = reference::response_head(&head).expect("a head that was accepted");
     let method_name = Method::from_bytes(method.as_bytes()).expect("a method");
     let framing = response_framing(&method_name, &parsed);
     let expected = reference::response_framing(method, status, &read.fields, version == "1.0");

@@ -227,7 +227,7 @@ fn check_target(parsed: &RequestHead) {
 
 fn check_response(head: &[u8], limits: &HeadLimits) {
     let shown = || head.escape_ascii().to_string();
-    let read = reference::head(head);
+    let read = reference::response_head(head);
     let line = read
         .as_ref()
         .and_then(|read| reference::status_line(&read.start));

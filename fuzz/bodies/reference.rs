@@ -50,26 +50,54 @@ pub fn head_end(input: &[u8], may_begin_empty: bool, may_be_empty: bool) -> Opti
     }
 }
 
-/// The lines of a complete head.
+/// The lines of a complete head of a request.
 pub fn head(input: &[u8]) -> Option<Head> {
     let (start, rest) = line(input)?;
-    let fields = fields(rest)?;
+    let fields = fields(rest, false)?;
     let start = start.to_vec();
     Some(Head { start, fields })
 }
 
-/// Fields up to an empty line, which ends the input.
-pub fn fields(mut rest: &[u8]) -> Option<Vec<Field>> {
-    let mut fields = Vec::new();
+/// As [`head`], of a response: folded lines are joined.
+pub fn response_head(input: &[u8]) -> Option<Head> {
+    let (start, rest) = line(input)?;
+    let fields = fields(rest, true)?;
+    let start = start.to_vec();
+    Some(Head { start, fields })
+}
+
+/// Fields that nobody joins.
+const NEVER_FOLDED: [&str; 5] = [
+    "content-length",
+    "transfer-encoding",
+    "connection",
+    "upgrade",
+    "location",
+];
+
+/// Fields up to an empty line, which ends the input; lines that begin with a blank continue the one
+/// before where `joins`.
+pub fn fields(mut rest: &[u8], joins: bool) -> Option<Vec<Field>> {
+    let mut fields: Vec<Field> = Vec::new();
     while rest != b"\r\n" {
         let (text, after) = line(rest)?;
+        rest = after;
+        if joins && matches!(text.first(), Some(b' ' | b'\t')) {
+            let (name, value) = fields.last_mut()?;
+            let is_own = |own: &&str| own.as_bytes().eq_ignore_ascii_case(name);
+            if NEVER_FOLDED.iter().any(is_own) {
+                return None;
+            }
+            let joined = [&value[..], b" ", trim(text)].concat();
+            *value = trim(&joined).to_vec();
+            continue;
+        }
         let colon = text.iter().position(|&b| b == b':')?;
         let (name, value) = (&text[..colon], &text[colon + 1..]);
         if !is_token(name) {
             return None;
         }
         fields.push((name.to_vec(), trim(value).to_vec()));
-        rest = after;
     }
     Some(fields)
 }
@@ -202,14 +230,23 @@ pub struct Chunked {
     pub trailers: Vec<Field>,
 }
 
-/// Reads a complete chunked body; `None` for what is incomplete or malformed.
+/// Reads a complete chunked body of a request; `None` for what is incomplete or malformed.
 pub fn chunked(input: &[u8]) -> Option<Chunked> {
+    chunked_of(input, false)
+}
+
+/// As [`chunked`], of a response: blanks may stand behind a size, and trailers be folded.
+pub fn chunked_response(input: &[u8]) -> Option<Chunked> {
+    chunked_of(input, true)
+}
+
+fn chunked_of(input: &[u8], is_response: bool) -> Option<Chunked> {
     let mut rest = input;
     let mut body = Vec::new();
     loop {
         let (size, after) = line(rest)?;
         let text = std::str::from_utf8(size.split(|&b| b == b';').next()?).ok()?;
-        let digits = if size.contains(&b';') {
+        let digits = if is_response || size.contains(&b';') {
             text.trim_end_matches([' ', '\t'])
         } else {
             text
@@ -224,7 +261,7 @@ pub fn chunked(input: &[u8]) -> Option<Chunked> {
             return Some(Chunked {
                 body,
                 used: input.len() - after.len() + end,
-                trailers: fields(&after[..end])?,
+                trailers: fields(&after[..end], is_response)?,
             });
         }
         body.extend_from_slice(after.get(..size)?);

@@ -214,6 +214,13 @@ impl<C> ClientBuilder<C> {
         self
     }
 
+    /// Fields of a response head, where each line of a folded one counts; 1,000 by default, at most
+    /// 16,384.
+    pub fn response_header_count_max(mut self, count: usize) -> Self {
+        self.config.transport.response_header_count_max = count;
+        self
+    }
+
     /// Redirects that are followed; 9 by default, which is ten requests, as in net/http. One more is
     /// an error of kind `Limit`; 0 returns redirects as they come. A request may set its own.
     pub fn redirects_max(mut self, count: usize) -> Self {

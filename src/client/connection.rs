@@ -45,7 +45,6 @@ use crate::http::fetch::Event;
 use crate::http::fetch::Fetch;
 use crate::http::fetch::FetchError;
 use crate::http::framing::CloseReason;
-use crate::http::head::HeadLimits;
 use crate::http::request::Request;
 use crate::http::response::Response;
 use crate::http::response::Special;
@@ -180,10 +179,7 @@ impl Slot {
 
 impl Connection {
     pub(super) fn new(shared: Rc<Shared>, slot: Rc<Slot>, made: Made) -> Connection {
-        let limits = HeadLimits {
-            bytes: shared.options().response_head_bytes_max,
-            ..HeadLimits::RESPONSE
-        };
+        let limits = shared.options().head_limits();
         Connection {
             number: shared.number_connection(),
             shared,

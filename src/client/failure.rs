@@ -15,7 +15,7 @@ use crate::error::Phase;
 use crate::http::fetch::FetchError;
 use crate::http::fetch::SendError;
 use crate::http::framing::CloseReason;
-use crate::limits::HEADER_COUNT_MAX;
+use crate::http::head::HeadError;
 
 /// Why an exchange ended without its response, or within the body of it.
 #[derive(Debug)]
@@ -161,16 +161,26 @@ fn of_response(error: FetchError) -> Error {
         _ => ErrorKind::Protocol,
     };
     let text = match error {
-        FetchError::Head(error) if error.is_limit() => format!(
-            "the response head is too large: {error} (response_head_bytes_max, and \
-             {HEADER_COUNT_MAX} fields)"
-        ),
+        FetchError::Head(error) if error.is_limit() => {
+            format!("the response head is too large: {error}{}", setting(error))
+        }
         FetchError::Chunk(error) if error.is_limit => {
             format!("the response body is over a limit: {error}")
         }
         error => error.to_string(),
     };
     Error::new(kind, text)
+}
+
+/// The setting that helps, where there is one, as it stands behind the rule that was broken.
+pub(super) fn setting(error: HeadError) -> &'static str {
+    if error.is_of_fields() {
+        " (response_header_count_max)"
+    } else if error.is_of_bytes() {
+        " (response_head_bytes_max)"
+    } else {
+        ""
+    }
 }
 
 #[cfg(test)]

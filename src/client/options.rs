@@ -17,6 +17,7 @@ use crate::client::observe::OnInformational;
 use crate::client::pool::PoolOptions;
 use crate::client::proxy::Proxies;
 use crate::client::route::Via;
+use crate::http::head::HeadLimits;
 use crate::http::request::Request;
 use crate::limits::BODY_TIMEOUT;
 use crate::limits::CONNECT_TIMEOUT;
@@ -25,6 +26,7 @@ use crate::limits::POOL_TIMEOUT;
 use crate::limits::PROXY_TIMEOUT;
 use crate::limits::RESPONSE_HEAD_BYTES_MAX;
 use crate::limits::RESPONSE_HEAD_TIMEOUT;
+use crate::limits::RESPONSE_HEADER_COUNT_MAX;
 use crate::limits::WRITE_TIMEOUT;
 use crate::runtime::Instant;
 
@@ -53,6 +55,8 @@ pub struct TransportOptions {
     pub body_timeout: Duration,
     /// Bytes of a response head.
     pub response_head_bytes_max: usize,
+    /// Fields of a response head.
+    pub response_header_count_max: usize,
     /// Whether connections serve further requests.
     pub keep_alive: bool,
     /// Requests that one connection serves; the last one says `Connection: close`.
@@ -75,11 +79,23 @@ impl Default for TransportOptions {
             response_head_timeout: RESPONSE_HEAD_TIMEOUT,
             body_timeout: BODY_TIMEOUT,
             response_head_bytes_max: RESPONSE_HEAD_BYTES_MAX,
+            response_header_count_max: RESPONSE_HEADER_COUNT_MAX,
             continue_timeout: CONTINUE_TIMEOUT,
             keep_alive: true,
             requests_per_connection_max: None,
             observer: None,
             proxies: Proxies::none(),
+        }
+    }
+}
+
+impl TransportOptions {
+    /// What a response head may take.
+    pub(super) fn head_limits(&self) -> HeadLimits {
+        HeadLimits {
+            bytes: self.response_head_bytes_max,
+            fields: self.response_header_count_max,
+            ..HeadLimits::RESPONSE
         }
     }
 }

@@ -9,7 +9,9 @@
 //! ```
 //!
 //! Line ends are CRLF and nothing else: two readers that disagree on them see two different
-//! messages. Extensions are checked for control characters and dropped.
+//! messages. Extensions are checked for control characters and dropped. Of a response alone, blanks
+//! may stand behind a size without an extension, as small servers send them, and trailer lines may be
+//! folded: a user agent reads both.
 
 use std::fmt;
 
@@ -18,6 +20,7 @@ use crate::error::ErrorKind;
 use crate::http::head::HeadLimits;
 use crate::http::head::Scan;
 use crate::http::head::Scanner;
+use crate::http::head::parse_response_trailers;
 use crate::http::head::parse_trailers;
 use crate::http::headers::Headers;
 use crate::http::known::is_forbidden_trailer;
@@ -31,16 +34,24 @@ pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 /// Decodes one chunked body; takes its bytes in any pieces.
 #[derive(Debug)]
 pub struct Decoder {
+    message: Message,
     state: State,
     /// Framing bytes beyond what chunks of sensible size need.
     overhead_bytes: usize,
+}
+
+/// Whose body it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Message {
+    Request,
+    Response,
 }
 
 #[derive(Debug)]
 enum State {
     /// In the digits of the size.
     Size { digits: u8, size: u64 },
-    /// In blanks behind the size, which only an extension may follow.
+    /// In blanks behind the size, which only an extension may follow, or of a response the line's end.
     Blank(Line),
     /// In an extension.
     Extension(Line),
@@ -102,9 +113,19 @@ impl Default for Decoder {
 }
 
 impl Decoder {
-    /// Before the first chunk.
+    /// Before the first chunk of a request.
     pub fn new() -> Decoder {
+        Decoder::of(Message::Request)
+    }
+
+    /// Before the first chunk of a response.
+    pub fn of_response() -> Decoder {
+        Decoder::of(Message::Response)
+    }
+
+    fn of(message: Message) -> Decoder {
         Decoder {
+            message,
             state: SIZE,
             overhead_bytes: 0,
         }
@@ -143,10 +164,10 @@ impl Decoder {
                     };
                     // Usually there are no trailers, and nothing is to be kept.
                     let trailers = if section.is_empty() {
-                        take_trailers(&rest[..last])?
+                        take_trailers(self.message, &rest[..last])?
                     } else {
                         section.extend_from_slice(&rest[..last]);
-                        take_trailers(section)?
+                        take_trailers(self.message, section)?
                     };
                     self.state = State::End;
                     used += last;
@@ -169,6 +190,7 @@ impl Decoder {
             State::Blank(line) => match byte {
                 b' ' | b'\t' => State::Blank(line.longer()?),
                 b';' => State::Extension(line.longer()?),
+                b'\r' if self.message == Message::Response => State::SizeLf(line),
                 _ => return Err(broken("a chunk size is not followed by CRLF")),
             },
             State::Extension(line) => match byte {
@@ -275,11 +297,15 @@ const fn broken(rule: &'static str) -> ChunkError {
     }
 }
 
-fn take_trailers(section: &[u8]) -> Result<Option<Headers>, ChunkError> {
+fn take_trailers(message: Message, section: &[u8]) -> Result<Option<Headers>, ChunkError> {
     if section == b"\r\n" {
         return Ok(None);
     }
-    let trailers = parse_trailers(section, &HeadLimits::TRAILERS).map_err(trailer_error)?;
+    let parse = match message {
+        Message::Request => parse_trailers,
+        Message::Response => parse_response_trailers,
+    };
+    let trailers = parse(section, &HeadLimits::TRAILERS).map_err(trailer_error)?;
     Ok((!trailers.is_empty()).then_some(trailers))
 }
 

@@ -446,7 +446,7 @@ impl Fetch {
         self.receiving = match framing {
             Framing::Empty => Receiving::Length(0),
             Framing::Length(length) => Receiving::Length(length),
-            Framing::Chunked => Receiving::Chunked(Decoder::new()),
+            Framing::Chunked => Receiving::Chunked(Decoder::of_response()),
             Framing::UntilClose => Receiving::UntilClose,
         };
         let reason = if head.status() == StatusCode::SWITCHING_PROTOCOLS {

@@ -23,9 +23,10 @@
 //! - For handlers: [`target`], [`query`], [`multipart`], [`cookie`], [`authentication`],
 //!   [`conditional`], [`range`], [`media_type`], [`sniff`], [`event_stream`].
 //!
-//! Strictness: there is one mode. What two readers could read differently (bare LF, obs-fold,
-//! blanks before a colon, two lengths, a length beside a coding) is an error with the status that
-//! answers it; see [`head::HeadError`].
+//! Strictness: what two readers could read differently (bare LF, blanks before a colon, two lengths,
+//! a length beside a coding) is an error with the status that answers it; see [`head::HeadError`].
+//! So is obs-fold in a request. In a response it is joined, and blanks behind a chunk size are
+//! skipped: a user agent reads both (RFC 9112 §5.2).
 //!
 //! Memory: heads, requests, responses and channels come from bounded free lists of the thread, so
 //! that a server in steady state allocates nothing for them.

@@ -12,10 +12,10 @@ use roundtrip::http::headers::Headers;
 use roundtrip::http::response::Response;
 use roundtrip::limits::BODY_TIMEOUT;
 use roundtrip::limits::CHUNK_LINE_BYTES_MAX;
-use roundtrip::limits::HEADER_COUNT_MAX;
 use roundtrip::limits::INFORMATIONAL_COUNT_MAX;
 use roundtrip::limits::RESPONSE_HEAD_BYTES_MAX;
 use roundtrip::limits::RESPONSE_HEAD_TIMEOUT;
+use roundtrip::limits::RESPONSE_HEADER_COUNT_MAX;
 use roundtrip::limits::TRAILER_BYTES_MAX;
 use roundtrip::runtime;
 
@@ -124,6 +124,12 @@ fn framings() -> Vec<Framed> {
         framed(
             "GET",
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;a=\"b\"\r\nhel\r\n2\r\nlo\r\n0\r\nX-Sum: 7\r\n\r\n",
+            b"hello",
+            false,
+        ),
+        framed(
+            "GET",
+            b"HTTP/1.1 200 OK\r\nX-A: b\r\n\tc\r\nTransfer-Encoding: chunked\r\n\r\n5  \r\nhello\r\n0 \r\nX-Sum: 7\r\n 8\r\n\r\n",
             b"hello",
             false,
         ),
@@ -460,9 +466,14 @@ fn a_response_before_the_request() {
 
 #[test]
 fn a_head_without_end() {
-    let field = "X-More: and more\r\n".repeat(HEADER_COUNT_MAX + 1);
+    let field = "X-More: and more\r\n".repeat(RESPONSE_HEADER_COUNT_MAX + 1);
     let many = format!("HTTP/1.1 200 OK\r\n{field}\r\n");
-    failing(many, ErrorKind::Limit, Phase::ResponseHead, "128");
+    failing(
+        many,
+        ErrorKind::Limit,
+        Phase::ResponseHead,
+        "response_header_count_max",
+    );
     let long = "a".repeat(RESPONSE_HEAD_BYTES_MAX);
     let value = format!("HTTP/1.1 200 OK\r\nX-Long: {long}");
     failing(
@@ -485,6 +496,28 @@ fn a_head_without_end() {
         Phase::ResponseHead,
         "response_head_bytes_max",
     );
+    // Each limit is a setting.
+    run(async {
+        let field = "X-More: more\r\n".repeat(RESPONSE_HEADER_COUNT_MAX);
+        let log = saying(format!(
+            "HTTP/1.1 204 No Content\r\n{field}X-Last: 1\r\n\r\n"
+        ));
+        log.await;
+        let count = RESPONSE_HEADER_COUNT_MAX + 1;
+        let client = Client::builder().response_header_count_max(count).build();
+        let response = client.get(url("/")).send().await?;
+        assert_eq!(response.headers().len(), count);
+        assert_eq!(response.headers().get("x-last"), Some("1"));
+        let client = Client::builder()
+            .response_header_count_max(count - 1)
+            .build();
+        let error = client.get(url("/")).send().await.unwrap_err();
+        assert!(
+            error.text().contains("response_header_count_max"),
+            "{error}"
+        );
+        Ok(())
+    });
     // Just below the limit it is a head.
     run(async {
         let value = "a".repeat(RESPONSE_HEAD_BYTES_MAX - 100);

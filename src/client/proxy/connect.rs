@@ -10,6 +10,7 @@ use std::fmt;
 
 use ::http::StatusCode;
 
+use crate::client::failure::setting;
 use crate::client::proxy::handshake::Handshake;
 use crate::http::head::HeadError;
 use crate::http::head::HeadLimits;
@@ -168,10 +169,7 @@ impl fmt::Display for ConnectError {
                 }
             }
             ConnectError::Head(error) if error.is_limit() => {
-                write!(
-                    f,
-                    "its answer is too large: {error} (response_head_bytes_max)"
-                )
+                write!(f, "its answer is too large: {error}{}", setting(*error))
             }
             ConnectError::Head(error) => write!(f, "its answer is malformed: {error}"),
             ConnectError::TooManyInformational => write!(

@@ -29,7 +29,6 @@ use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Phase;
 use crate::error::Result;
-use crate::http::head::HeadLimits;
 use crate::limits::PROXY_RECV_BYTES;
 use crate::limits::SOCKS_ADDRESSES_MAX;
 use crate::net;
@@ -151,10 +150,7 @@ impl Tunnel<'_> {
         let mut out = Vec::new();
         match url.scheme() {
             Scheme::Http => {
-                let limits = HeadLimits {
-                    bytes: self.options.response_head_bytes_max,
-                    ..HeadLimits::RESPONSE
-                };
+                let limits = self.options.head_limits();
                 let authority = format!("{}:{}", self.origin.host, self.origin.port);
                 let authorization = url.authorization();
                 let fields = self.hop.connect_fields();

@@ -11,6 +11,7 @@ use crate::http::framing::CloseReason;
 use crate::http::head::HeadLimits;
 use crate::http::headers::Headers;
 use crate::http::request::Request;
+use crate::limits::CHUNK_LINE_BYTES_MAX;
 use crate::limits::INFORMATIONAL_COUNT_MAX;
 
 fn fetch() -> Fetch {
@@ -334,6 +335,130 @@ fn responses() {
     for (method, input, eof, expected) in RESPONSES {
         check(method, input, *eof, expected);
     }
+}
+
+/// RFC 9112 §5.2: a user agent reads a folded line, with a SP for the fold.
+#[test]
+fn folded_fields_of_responses() {
+    for (fields, expected) in [
+        ("X: a\r\n b\r\n", "a b"),
+        ("X: a\r\n\tb\r\n", "a b"),
+        ("X: a \t\r\n \t  b \t\r\n", "a b"),
+        ("X:\r\n b\r\n", "b"),
+        ("X: a\r\n \r\n", "a"),
+        ("X: a\r\n \r\n\t\r\n b\r\n c\r\n", "a b c"),
+        ("X: a\r\n Content-Length: 9\r\n", "a Content-Length: 9"),
+        ("A: b\r\nX: a\r\n b\r\nY: c\r\n", "a b"),
+        (
+            "Set-Cookie: a\r\n =b\r\nX: \u{e4}\r\n \u{f6}\r\n",
+            "\u{e4} \u{f6}",
+        ),
+    ] {
+        for version in ["1.1", "1.0", "1.3"] {
+            let input = format!("HTTP/{version} 200 OK\r\nContent-Length: 2\r\n{fields}\r\nok");
+            for size in 1..=input.len() {
+                let mut fetch = started("GET");
+                let mut found = None;
+                for mut piece in input.as_bytes().chunks(size) {
+                    while let (used, event) = fetch.receive(piece).unwrap()
+                        && !matches!(event, Event::Partial)
+                    {
+                        piece = &piece[used..];
+                        if let Event::Head(head, _) = event {
+                            found = head.headers().get("x").map(str::to_owned);
+                        }
+                    }
+                }
+                assert!(fetch.is_received(), "{input:?}");
+                assert_eq!(found.as_deref(), Some(expected), "{input:?} by {size}");
+            }
+        }
+    }
+    // Trailers are fields, too.
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n";
+    for (section, expected) in [
+        ("X: a\r\n\tb\r\n\r\n", "200 ok [X=a b] idle"),
+        (
+            "X: a\r\n b\r\n c\r\nY: d\r\n\r\n",
+            "200 ok [X=a b c] [Y=d] idle",
+        ),
+        (" X: a\r\n\r\n", "200 ok error"),
+        ("Content-Length:\r\n 1\r\n\r\n", "200 ok error"),
+    ] {
+        check("GET", &format!("{chunked}{section}"), false, expected);
+    }
+}
+
+/// What two readers would read differently stays an error, folded or not.
+#[test]
+fn folds_that_are_not_read() {
+    for fields in [
+        " X: a\r\n",
+        "\tX: a\r\n",
+        " \r\nX: a\r\n",
+        "Content-Length: 1\r\n 0\r\n",
+        "Content-Length:\r\n 1\r\n",
+        "content-length: 1\r\n \r\n",
+        "Transfer-Encoding:\r\n\tchunked\r\n",
+        "Transfer-Encoding: gzip,\r\n chunked\r\n",
+        "Connection: keep-alive,\r\n close\r\n",
+        "Upgrade: a\r\n b\r\n",
+        "LOCATION: /a\r\n b\r\n",
+        "Location:\r\n /a\r\n",
+        "X\r\n : a\r\n",
+        "X :\r\n a\r\n",
+        "X: a\r\n b\0\r\n",
+        "X: a\r\n b\rc\r\n",
+        "X: a\n b\r\n",
+        "X: a\r\n\x0bb\r\n",
+    ] {
+        let input = format!("HTTP/1.1 200 OK\r\n{fields}\r\n");
+        check("GET", &input, false, "- error: the response head");
+    }
+    // Each line counts, and each byte.
+    let limits = HeadLimits {
+        bytes: 100,
+        fields: 4,
+        ..HeadLimits::RESPONSE
+    };
+    for (fields, is_read) in [
+        ("X: a\r\n b\r\n c\r\n d\r\n".to_owned(), true),
+        ("X: a\r\n b\r\n c\r\n d\r\n e\r\n".to_owned(), false),
+        (format!("X: a\r\n {}\r\n", "b".repeat(60)), true),
+        (format!("X: a\r\n {}\r\n", " ".repeat(90)), false),
+    ] {
+        let input = format!("HTTP/1.1 204 No\r\n{fields}\r\n");
+        for size in [1, 7, input.len()] {
+            let mut fetch = Fetch::new(limits);
+            let request = request("GET");
+            let started = fetch.start(&request, Some(0), true, &mut Vec::new());
+            started.unwrap();
+            let mut pieces = input.as_bytes().chunks(size);
+            let read = pieces.try_for_each(|piece| fetch.receive(piece).map(drop));
+            assert_eq!(read.is_ok(), is_read, "{input:?}");
+        }
+    }
+}
+
+#[test]
+fn blanks_behind_a_chunk_size() {
+    let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for (body, expected) in [
+        ("5  \r\nhello\r\n0 \t \r\n\r\n", "200 hello idle"),
+        ("5 \t;a=b \r\nhello\r\n0\r\n\r\n", "200 hello idle"),
+        ("5 x\r\nhello\r\n0\r\n\r\n", "200  error: the response body"),
+        ("5 5\r\nhello\r\n0\r\n\r\n", "200  error: the response body"),
+        (" 5\r\nhello\r\n0\r\n\r\n", "200  error: the response body"),
+        ("5 \nhello\r\n0\r\n\r\n", "200  error: the response body"),
+        (
+            "5 \r\r\nhello\r\n0\r\n\r\n",
+            "200  error: the response body",
+        ),
+    ] {
+        check("GET", &format!("{head}{body}"), false, expected);
+    }
+    let long = format!("{head}5{}\r\n", " ".repeat(CHUNK_LINE_BYTES_MAX + 1));
+    assert!(run("GET", &[long.as_bytes()], false).contains("longer than the limit"));
 }
 
 #[test]

@@ -9,9 +9,9 @@
 //! A head that came in one piece is parsed where it lies; `parse_whole_request` and
 //! `parse_whole_response` leave all else to
 //! the scanner, which sees each byte once and stops at the first that no head may hold. Parsing runs once,
-//! on a complete head, and copies it once, into memory that the message owns. There is no lenient
-//! mode: obs-fold, bare LF, bare CR, blanks before the colon, control characters, a second or bad
-//! `Host` are errors.
+//! on a complete head, and copies it once, into memory that the message owns. Bare LF, bare CR, blanks
+//! before the colon, control characters, a second or bad `Host` are errors, and so is a folded line
+//! in a request; in a response it is joined, as a user agent must (RFC 9112 §5.2).
 
 use std::fmt;
 use std::time::Duration;
@@ -31,10 +31,13 @@ use crate::limits::HEAD_BYTES_SETTABLE_MAX;
 use crate::limits::HEADER_COUNT_MAX;
 use crate::limits::REQUEST_HEAD_BYTES_MAX;
 use crate::limits::RESPONSE_HEAD_BYTES_MAX;
+use crate::limits::RESPONSE_HEADER_COUNT_MAX;
+use crate::limits::RESPONSE_HEADER_COUNT_SETTABLE_MAX;
 use crate::limits::TARGET_BYTES_MAX;
 use crate::limits::TRAILER_BYTES_MAX;
 
 mod facts;
+mod folds;
 mod parse;
 mod scanner;
 #[cfg(test)]
@@ -47,6 +50,7 @@ pub(super) use facts::Length;
 pub(super) use parse::parse_fields;
 pub use parse::parse_request;
 pub use parse::parse_response;
+pub(super) use parse::parse_response_trailers;
 pub(super) use parse::parse_trailers;
 pub(super) use parse::parse_whole_request;
 pub(super) use parse::parse_whole_response;
@@ -59,7 +63,9 @@ pub struct HeadLimits {
     /// Bytes from the first of the start line to the empty line; a value above
     /// [`HEAD_BYTES_SETTABLE_MAX`] counts as that.
     pub bytes: usize,
-    /// Fields; a value above [`HEADER_COUNT_MAX`] counts as that.
+    /// Fields, and each line of a folded one. Of a request and of trailers a value above
+    /// [`HEADER_COUNT_MAX`] counts as that; of a response, one above
+    /// [`RESPONSE_HEADER_COUNT_SETTABLE_MAX`].
     pub fields: usize,
     /// Bytes of a request target.
     pub target_bytes: usize,
@@ -73,16 +79,21 @@ impl HeadLimits {
         target_bytes: TARGET_BYTES_MAX,
     };
 
-    /// What a client accepts: 256 KiB, 128 fields.
+    /// What a client accepts: 256 KiB, 1,000 fields.
     pub const RESPONSE: HeadLimits = HeadLimits {
         bytes: RESPONSE_HEAD_BYTES_MAX,
-        fields: HEADER_COUNT_MAX,
+        fields: RESPONSE_HEADER_COUNT_MAX,
         target_bytes: TARGET_BYTES_MAX,
     };
 
     /// The bytes that hold.
     fn bytes_max(&self) -> usize {
         self.bytes.min(HEAD_BYTES_SETTABLE_MAX)
+    }
+
+    /// The fields of a response that hold.
+    fn response_fields_max(&self) -> usize {
+        self.fields.min(RESPONSE_HEADER_COUNT_SETTABLE_MAX)
     }
 
     /// What a trailer section may take: 16 KiB, 128 fields.
@@ -113,6 +124,16 @@ impl HeadError {
     pub(super) const fn too_large(rule: &'static str) -> HeadError {
         let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
         HeadError { status, rule }
+    }
+
+    /// True when the head had more fields than [`HeadLimits::fields`].
+    pub(crate) fn is_of_fields(&self) -> bool {
+        *self == scanner::TOO_MANY_FIELDS
+    }
+
+    /// True when the head had more bytes than [`HeadLimits::bytes`].
+    pub(crate) fn is_of_bytes(&self) -> bool {
+        *self == scanner::TOO_MANY_BYTES
     }
 
     /// True when a limit of ours was reached; the peer broke a rule otherwise.

@@ -17,6 +17,7 @@ use crate::http::head::HeadLimits;
 use crate::http::head::RequestHead;
 use crate::http::head::ResponseHead;
 use crate::http::head::facts::is_valid_authority;
+use crate::http::head::folds::unfold;
 use crate::http::head::scanner::TARGET_TOO_LONG;
 use crate::http::head::scanner::TOO_MANY_BYTES;
 use crate::http::head::scanner::TOO_MANY_FIELDS;
@@ -106,8 +107,16 @@ fn parse_request_at(input: &[u8], limits: &HeadLimits) -> Result<(usize, Request
 
 /// Parses a response head that a [`Scanner`](crate::http::head::Scanner) found complete (RFC 9112
 /// §4, §5). The reason phrase is dropped; a missing one is accepted, since servers that omit the
-/// blank before it exist and nothing depends on it.
+/// blank before it exist and nothing depends on it. Folded field lines are joined (§5.2), but for
+/// those that two readers must not read differently.
 pub fn parse_response(head: &[u8], limits: &HeadLimits) -> Result<ResponseHead, HeadError> {
+    parse_unfolded_response(head, limits).or_else(|error| match unfold(head, 1)? {
+        Some(joined) => parse_unfolded_response(&joined, limits),
+        None => Err(error),
+    })
+}
+
+fn parse_unfolded_response(head: &[u8], limits: &HeadLimits) -> Result<ResponseHead, HeadError> {
     match parse_response_at(head, limits) {
         Ok((used, response)) if used == head.len() => Ok(response),
         Ok(_) => Err(INCOMPLETE),
@@ -117,7 +126,7 @@ pub fn parse_response(head: &[u8], limits: &HeadLimits) -> Result<ResponseHead, 
     }
 }
 
-/// As [`parse_whole_request`], for a response.
+/// As [`parse_whole_request`], for a response; folded lines are left to the scanner, too.
 pub fn parse_whole_response(input: &[u8], limits: &HeadLimits) -> Option<(usize, ResponseHead)> {
     let (used, head) = parse_response_at(input, limits).ok()?;
     (used <= limits.bytes_max()).then_some((used, head))
@@ -127,7 +136,26 @@ pub fn parse_whole_response(input: &[u8], limits: &HeadLimits) -> Option<(usize,
 #[inline(always)]
 fn parse_response_at(input: &[u8], limits: &HeadLimits) -> Result<(usize, ResponseHead), Unread> {
     let mut fields = [const { MaybeUninit::uninit() }; HEADER_COUNT_MAX];
-    let fields = &mut fields[..limits.fields.min(HEADER_COUNT_MAX)];
+    let max = limits.response_fields_max();
+    match parse_response_into(input, &mut fields[..max.min(HEADER_COUNT_MAX)]) {
+        Err(Unread::Refused(TOO_MANY_FIELDS)) if max > HEADER_COUNT_MAX => {
+            parse_long_response(input, max)
+        }
+        other => other,
+    }
+}
+
+/// As [`parse_response_at`], of more fields than usual: their places do not stand on the stack.
+#[cold]
+fn parse_long_response(input: &[u8], max: usize) -> Result<(usize, ResponseHead), Unread> {
+    parse_response_into(input, &mut vec![MaybeUninit::uninit(); max])
+}
+
+#[inline(always)]
+fn parse_response_into<'a>(
+    input: &'a [u8],
+    fields: &mut [MaybeUninit<httparse::Header<'a>>],
+) -> Result<(usize, ResponseHead), Unread> {
     let mut parsed = httparse::Response::new(&mut []);
     let strict = httparse::ParserConfig::default();
     let used = match strict.parse_response_with_uninit_headers(&mut parsed, input, fields) {
@@ -149,13 +177,24 @@ fn parse_response_at(input: &[u8], limits: &HeadLimits) -> Result<(usize, Respon
     Ok((used, ResponseHead { response, facts }))
 }
 
-/// Parses a complete trailer section (RFC 9112 §7.1.2). Fields that frame, route, authenticate or
-/// control the connection are dropped (RFC 9110 §6.5.1).
+/// Parses the complete trailer section of a request (RFC 9112 §7.1.2). Fields that frame, route,
+/// authenticate or control the connection are dropped (RFC 9110 §6.5.1).
 pub(in crate::http) fn parse_trailers(
     section: &[u8],
     limits: &HeadLimits,
 ) -> Result<Headers, HeadError> {
     parse_section(section, limits, |name| !is_forbidden_trailer(name))
+}
+
+/// As [`parse_trailers`], of a response: folded lines are joined as those of its head.
+pub(in crate::http) fn parse_response_trailers(
+    section: &[u8],
+    limits: &HeadLimits,
+) -> Result<Headers, HeadError> {
+    parse_trailers(section, limits).or_else(|error| match unfold(section, 0)? {
+        Some(joined) => parse_trailers(&joined, limits),
+        None => Err(error),
+    })
 }
 
 /// Parses a complete section of fields: the head of a part of a multipart body.
@@ -277,7 +316,7 @@ fn other_version(head: &[u8], limits: &HeadLimits) -> Result<RequestHead, HeadEr
 fn other_response_version(head: &[u8], limits: &HeadLimits) -> Result<ResponseHead, HeadError> {
     let version_end = memchr::memchr(b' ', head).unwrap_or(head.len());
     let known = as_version_1_1(head, 0, version_end)?;
-    parse_response(&known, limits)
+    parse_unfolded_response(&known, limits)
 }
 
 /// The head with its higher minor version replaced by 1.

@@ -163,7 +163,11 @@ impl Scanner {
             Section::Trailers => self.lines,
             _ => self.lines - 1,
         };
-        if fields > self.limits.fields.min(HEADER_COUNT_MAX) {
+        let fields_max = match self.section {
+            Section::Response => self.limits.response_fields_max(),
+            _ => self.limits.fields.min(HEADER_COUNT_MAX),
+        };
+        if fields > fields_max {
             return Err(TOO_MANY_FIELDS);
         }
         Ok(false)

@@ -78,7 +78,11 @@ fn check_whole_response(input: &[u8], limits: &HeadLimits) {
             assert_eq!(scanned, Some((used, format!("{head:?}"))), "{input:?}");
         }
         None => {
+            let is_folded = input
+                .windows(3)
+                .any(|end| matches!(end, b"\r\n " | b"\r\n\t"));
             let is_usual = input.starts_with(b"HTTP/1.1 ") || input.starts_with(b"HTTP/1.0 ");
+            let is_usual = is_usual && !is_folded;
             assert!(scanned.is_none() || !is_usual, "{input:?}");
         }
     }
@@ -402,14 +406,7 @@ fn responses() {
             assert_eq!(head.headers().get("a"), Some("b"));
         }
     }
-    for fields in [
-        "A: b\n",
-        "A: b\r\n c\r\n",
-        "A : b\r\n",
-        " A: b\r\n",
-        "A\r\n",
-        "A: \0\r\n",
-    ] {
+    for fields in ["A: b\n", "A : b\r\n", " A: b\r\n", "A\r\n", "A: \0\r\n"] {
         assert!(
             parse(&format!("HTTP/1.1 200 OK\r\n{fields}\r\n")).is_err(),
             "{fields:?}"
@@ -442,6 +439,61 @@ fn parsing_alone_is_as_strict_as_scanning() {
         let parsed = parse_request(text.as_bytes(), &HeadLimits::REQUEST);
         assert!(parsed.is_err(), "{text:?}");
     }
+    // What looks folded, and is none.
+    for text in [
+        "HTTP/1.1 200 OK\r\nA : b\r\n\r\n c\r\n",
+        "HTTP/1.1 200 OK\r\nA : b\r\n c",
+        "HTTP/1.1 200 OK\r\nA: b\r\n \nC: d\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nA: b\r\n \rc\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\nX",
+        "\r\n HTTP/1.1 200 OK\r\n\r\n",
+        "\r\n \r\n",
+    ] {
+        let parsed = parse_response(text.as_bytes(), &HeadLimits::RESPONSE);
+        assert!(parsed.is_err(), "{text:?}");
+    }
+}
+
+/// More fields than have a place on the stack.
+#[test]
+fn responses_may_have_many_fields() {
+    let head = |count: usize| {
+        let fields: String = (0..count).map(|at| format!("A{at}: {at}\r\n")).collect();
+        format!("HTTP/1.1 200 OK\r\n{fields}\r\n")
+    };
+    for limit in [0, 1, 127, 128, 129, 1_000] {
+        let limits = HeadLimits {
+            fields: limit,
+            ..HeadLimits::RESPONSE
+        };
+        for count in [0, 1, 2, 127, 128, 129, 130, 999, 1_000, 1_001] {
+            let head = head(count);
+            check_whole_response(head.as_bytes(), &limits);
+            let scanned = Scanner::response(limits).push(head.as_bytes());
+            let parsed = parse_response(head.as_bytes(), &limits);
+            assert_eq!(scanned.is_ok(), count <= limit, "{count} of {limit}");
+            assert_eq!(parsed.is_ok(), count <= limit, "{count} of {limit}");
+            if let Some(last) = count.checked_sub(1).filter(|_| count <= limit) {
+                let parsed = parsed.unwrap();
+                let value = parsed.headers().get(format!("a{last}"));
+                assert_eq!(value, Some(last.to_string().as_str()));
+            } else if count > limit {
+                assert!(parsed.unwrap_err().is_limit());
+            }
+        }
+    }
+    // A request has its own bound, whatever is set.
+    let limits = HeadLimits {
+        fields: 1_000,
+        ..HeadLimits::REQUEST
+    };
+    let many = head(HEADER_COUNT_MAX).replace("HTTP/1.1 200 OK", "GET / HTTP/1.1\r\nHost: a");
+    assert!(
+        parse_request(many.as_bytes(), &limits)
+            .unwrap_err()
+            .is_limit()
+    );
+    assert!(Scanner::request(limits).push(many.as_bytes()).is_err());
 }
 
 const USUAL: &[u8] =
