@@ -49,6 +49,13 @@ pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 // ---- runtime ---------------------------------------------------------------------------------
 
+/// Workers of one server: twice the processors of the largest machines that are sold. Each costs a
+/// thread, a ring and its buffers, so a slip of the hand must not ask for millions.
+pub const WORKERS_MAX: usize = 1_024;
+/// Receive buffers of one ring: the kernel takes no more (`io_uring_register(2)`).
+pub const RECV_BUFFERS_SETTABLE_MAX: u16 = 32_768;
+/// Size of one receive buffer, at most: with all of them a ring maps 32 GiB, touched as it is used.
+pub const RECV_BUFFER_BYTES_SETTABLE_MAX: u32 = 1 << 20;
 /// Tasks and connections polled in one turn.
 pub const READY_PER_TURN: usize = 256;
 /// Threads of one blocking pool.

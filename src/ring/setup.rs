@@ -11,7 +11,9 @@ use io_uring::opcode;
 use crate::limits::CQ_ENTRIES;
 use crate::limits::CQ_ENTRIES_MIN;
 use crate::limits::RECV_BUFFER_BYTES;
+use crate::limits::RECV_BUFFER_BYTES_SETTABLE_MAX;
 use crate::limits::RECV_BUFFERS;
+use crate::limits::RECV_BUFFERS_SETTABLE_MAX;
 use crate::limits::SMALL_CQ_ENTRIES;
 use crate::limits::SMALL_RECV_BUFFERS;
 use crate::limits::SMALL_SQ_ENTRIES;
@@ -39,9 +41,9 @@ pub struct RingOptions {
     pub sq_entries: u32,
     /// Entries of the completion queue; halved while memory may not be locked.
     pub cq_entries: u32,
-    /// Receive buffers, a power of two.
+    /// Receive buffers: a power of two, at most [`RECV_BUFFERS_SETTABLE_MAX`].
     pub buffers: u16,
-    /// Bytes of each.
+    /// Bytes of each, at most [`RECV_BUFFER_BYTES_SETTABLE_MAX`].
     pub buffer_bytes: u32,
 }
 
@@ -60,6 +62,18 @@ impl RingOptions {
         buffers: SMALL_RECV_BUFFERS,
         buffer_bytes: RECV_BUFFER_BYTES,
     };
+
+    /// Which size no ring can have.
+    pub fn refused(&self) -> Option<&'static str> {
+        let is_count = self.buffers.is_power_of_two() && self.buffers <= RECV_BUFFERS_SETTABLE_MAX;
+        if !is_count {
+            return Some(
+                "RingOptions::buffers is a power of two, at most RECV_BUFFERS_SETTABLE_MAX",
+            );
+        }
+        let is_size = (1..=RECV_BUFFER_BYTES_SETTABLE_MAX).contains(&self.buffer_bytes);
+        (!is_size).then_some("RingOptions::buffer_bytes is 1 to RECV_BUFFER_BYTES_SETTABLE_MAX")
+    }
 }
 
 /// What this kernel was found to do.

@@ -116,8 +116,12 @@ impl Runtime {
     ///
     /// # Errors
     ///
-    /// io_uring cannot be had; the text holds the remedy.
+    /// io_uring cannot be had; the text holds the remedy. Of kind `Invalid`: a size is out of its
+    /// bounds.
     pub fn with_options(options: RingOptions) -> Result<Runtime, Error> {
+        if let Some(rule) = options.refused() {
+            return Err(Error::new(ErrorKind::Invalid, rule));
+        }
         Ok(Runtime {
             core: Core::new(options)?,
         })

@@ -9,7 +9,9 @@ use std::task::Poll;
 use std::time::Duration;
 
 use crate::error::ErrorKind;
+use crate::limits::WORKERS_MAX;
 use crate::runtime::Core;
+use crate::runtime::RingOptions;
 use crate::runtime::Runtime;
 use crate::runtime::WorkerOptions;
 use crate::runtime::Workers;
@@ -165,6 +167,29 @@ fn a_worker_that_cannot_start_stops_all() {
         }),
     );
     assert_eq!(result.unwrap_err().kind(), ErrorKind::Bind);
+}
+
+#[test]
+fn sizes_from_outside_have_bounds() {
+    for count in [0, WORKERS_MAX + 1, usize::MAX] {
+        let options = WorkerOptions {
+            count: Some(count),
+            ..WorkerOptions::default()
+        };
+        let error = Workers::start(&options, Arc::new(|_core, _index| Ok(()))).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+        assert!(error.to_string().contains("1 to 1024"), "{error}");
+    }
+    let sizes = [(3, 4_096), (0, 4_096), (1 << 15, u32::MAX), (16, 0)];
+    for (buffers, buffer_bytes) in sizes {
+        let options = RingOptions {
+            buffers,
+            buffer_bytes,
+            ..RingOptions::SMALL
+        };
+        let error = Runtime::with_options(options).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    }
 }
 
 #[test]

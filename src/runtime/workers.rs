@@ -13,6 +13,7 @@ use std::thread::JoinHandle;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Phase;
+use crate::limits::WORKERS_MAX;
 use crate::ring::setup::RingOptions;
 use crate::ring::sys;
 use crate::ring::sys::Event;
@@ -24,7 +25,8 @@ use crate::runtime::remote::Remote;
 /// What the workers are like.
 #[derive(Clone, Debug)]
 pub struct WorkerOptions {
-    /// How many; `None` for as many as the processors (and the cgroup's quota) allow.
+    /// How many, 1 to [`WORKERS_MAX`]; `None` for as many as the processors (and the cgroup's quota)
+    /// allow.
     pub count: Option<usize>,
     /// The threads are called NAME-0, NAME-1 …
     pub name: String,
@@ -45,9 +47,23 @@ impl Default for WorkerOptions {
 
 impl WorkerOptions {
     /// How many workers that makes here.
-    pub fn resolved_count(&self) -> usize {
-        let available = || thread::available_parallelism().map_or(1, usize::from);
-        self.count.unwrap_or_else(available).max(1)
+    ///
+    /// # Errors
+    ///
+    /// `count` is 0, or more than [`WORKERS_MAX`]: of kind `Invalid`.
+    pub fn resolved_count(&self) -> Result<usize, Error> {
+        match self.count {
+            None => {
+                let available = thread::available_parallelism().map_or(1, usize::from);
+                Ok(available.min(WORKERS_MAX))
+            }
+            Some(count) if (1..=WORKERS_MAX).contains(&count) => Ok(count),
+            Some(count) => {
+                let text =
+                    format!("{count} workers are asked for: 1 to {WORKERS_MAX} are possible");
+                Err(Error::new(ErrorKind::Invalid, text).in_phase(Phase::Setup))
+            }
+        }
     }
 }
 
@@ -71,7 +87,8 @@ impl Workers {
     ///
     /// # Errors
     ///
-    /// The first error of a core or of `start`; no worker runs then.
+    /// The first error of a core or of `start`, or that of [`WorkerOptions::resolved_count`]; no
+    /// worker runs then.
     pub fn start(options: &WorkerOptions, start: WorkerStart) -> Result<Workers, Error> {
         Workers::start_with(options, Arc::new(Event::new()?), start)
     }
@@ -86,7 +103,7 @@ impl Workers {
         event: Arc<Event>,
         start: WorkerStart,
     ) -> Result<Workers, Error> {
-        let count = options.resolved_count();
+        let count = options.resolved_count()?;
         let processors = sys::affinity();
         let pin = options.pin && processors.len() == count;
         let mut workers = Workers {

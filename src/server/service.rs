@@ -245,9 +245,9 @@ impl Server {
     /// `event` is notified when the last worker has ended.
     fn start(self, event: Arc<Event>) -> Result<Running> {
         self.check_bound()?;
+        let count = self.workers.resolved_count()?;
         let access_log = self.access_log.map(AccessLog::start).transpose()?;
         self.state.set_access_log(access_log.clone());
-        let count = self.workers.resolved_count();
         let shares = Mutex::new(binding::share_sockets(self.sockets, count)?);
         let sites = Sites::new(&self.state);
         let (own_sites, own_log) = (Arc::clone(&sites), access_log.clone());

@@ -8,7 +8,9 @@ use crate::limits::HEADER_COUNT_MAX;
 use crate::server::service::Server;
 
 impl Server {
-    /// How many workers; otherwise as many as the processors, and the quota of the cgroup, allow.
+    /// How many workers, 1 to [`WORKERS_MAX`](crate::limits::WORKERS_MAX): with another number
+    /// [`Server::run`] is an error. Otherwise as many as the processors, and the quota of the cgroup,
+    /// allow.
     #[must_use]
     pub fn workers(mut self, count: usize) -> Server {
         self.workers.count = Some(count);
