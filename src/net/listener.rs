@@ -201,6 +201,11 @@ fn bind_error(address: &Address, error: io::Error) -> Error {
         }
         Errno::EADDRNOTAVAIL => "no interface of this machine has that address",
         Errno::ENOENT => "the directory does not exist",
+        Errno::ENOTSOCK => "a file that is no socket has that name: choose another path",
+        Errno::ENAMETOOLONG => "the path of a Unix socket has at most 107 bytes",
+        Errno::EINVAL if matches!(address, Address::Unix(_)) => {
+            "the path of a Unix socket is not empty, and holds no NUL"
+        }
         Errno::EMFILE | Errno::ENFILE => "no descriptor is left: raise `ulimit -n`",
         _ => "the system refused it",
     };

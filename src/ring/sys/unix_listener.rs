@@ -38,6 +38,10 @@ pub struct UnixOptions {
 /// A listening Unix socket at `path`. The file of a socket that nobody listens on is replaced.
 pub fn bind_unix(path: &Path, options: UnixOptions) -> io::Result<Socket> {
     simulated!(calls::bind_unix(path).map(|made| made.map(Socket::simulated)));
+    if path.as_os_str().is_empty() {
+        // The kernel would choose a name that nobody knows.
+        return Err(Errno::EINVAL.into());
+    }
     let socket = new_socket(&Address::Unix(path.to_owned()))?;
     if let Some(mode) = options.mode {
         // The file is made with these, less the umask: never more than wanted, at no time.
@@ -69,7 +73,7 @@ fn finish_binding(socket: &Socket, bound: &Path, path: &Path, mode: Option<u32>)
     listen(socket)?;
     if bound != path {
         if is_something_else(path) {
-            return Err(Errno::EADDRINUSE.into());
+            return Err(Errno::ENOTSOCK.into());
         }
         std::fs::rename(bound, path)?;
     }
@@ -79,9 +83,14 @@ fn finish_binding(socket: &Socket, bound: &Path, path: &Path, mode: Option<u32>)
 fn bind_file(socket: &Socket, path: &Path) -> io::Result<()> {
     let address = UnixAddr::new(path)?;
     let mut bound = nix_socket::bind(socket.raw(), &address);
-    if bound == Err(Errno::EADDRINUSE) && !is_something_else(path) && is_deserted(&address) {
-        remove_file(path);
-        bound = nix_socket::bind(socket.raw(), &address);
+    if bound == Err(Errno::EADDRINUSE) {
+        if is_something_else(path) {
+            return Err(Errno::ENOTSOCK.into());
+        }
+        if is_deserted(&address) {
+            remove_file(path);
+            bound = nix_socket::bind(socket.raw(), &address);
+        }
     }
     Ok(bound?)
 }
@@ -164,8 +173,16 @@ mod tests {
             let mode = None;
             for path in [&path, &link] {
                 let error = bind_unix(path, UnixOptions { mode, replace }).unwrap_err();
-                assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+                assert_eq!(
+                    Errno::from_raw(error.raw_os_error().unwrap()),
+                    Errno::ENOTSOCK
+                );
             }
+            let error = bind_unix(Path::new(""), UnixOptions { mode, replace }).unwrap_err();
+            assert_eq!(
+                Errno::from_raw(error.raw_os_error().unwrap()),
+                Errno::EINVAL
+            );
         }
         assert_eq!(std::fs::read(&link).unwrap(), b"precious");
         // And nothing of ours is left.
