@@ -3,15 +3,40 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use roundtrip::Result;
+use clap::Args;
 use roundtrip::runtime::Diagnosis;
 
-/// Prints the diagnosis. The exit code is 0 only if servers and clients can run here.
-pub fn run() -> Result<ExitCode> {
+use crate::cli::Failure;
+
+/// Docker's default profile and the three calls of io_uring: who has the binary alone needs it too.
+const SECCOMP_PROFILE: &str = include_str!("../../examples/seccomp.json");
+
+/// Diagnoses.
+#[derive(Args)]
+pub struct Arguments {
+    /// Print a seccomp profile that allows io_uring, for `docker run --security-opt
+    /// seccomp=FILE`, instead of the diagnosis.
+    #[arg(long)]
+    seccomp_profile: bool,
+}
+
+/// Prints the diagnosis. It is a success only if servers and clients can run here.
+pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    if arguments.seccomp_profile {
+        print(SECCOMP_PROFILE)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let diagnosis = Diagnosis::run();
-    write!(std::io::stdout(), "{diagnosis}")?;
+    print(&diagnosis.to_string())?;
     Ok(match diagnosis.ring {
         Ok(_) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     })
+}
+
+fn print(text: &str) -> Result<(), Failure> {
+    let mut stdout = std::io::stdout();
+    let written = stdout.write_all(text.as_bytes());
+    let written = written.and_then(|()| stdout.flush());
+    written.map_err(|error| Failure::new(1, format!("cannot write standard output: {error}")))
 }

@@ -4,10 +4,20 @@ mod doctor;
 mod get;
 mod serve;
 
+use std::io;
+use std::io::Write as _;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use clap::Subcommand;
+use clap::error::ErrorKind as Misuse;
+use roundtrip::Error;
+
+/// The exit code where the command line cannot be what was meant: curl's, and that of most programs.
+const USAGE: u8 = 2;
+/// The longest time that an option takes: far beyond every use, and far below what a clock can count.
+const SECONDS_MAX: f64 = 10.0 * 366.0 * 24.0 * 60.0 * 60.0;
 
 /// HTTP server and client on io_uring.
 #[derive(Parser)]
@@ -24,27 +34,100 @@ enum Command {
     /// Fetch URLs through one client.
     Get(Box<get::Arguments>),
     /// Say what this system's io_uring offers, or why there is none and what to do.
-    Doctor,
+    Doctor(doctor::Arguments),
+}
+
+/// Why a command did not succeed: its exit code, and one line for who called it.
+#[derive(Debug)]
+pub struct Failure {
+    code: u8,
+    text: String,
+}
+
+impl Failure {
+    /// A failure of this exit code, which is not 0.
+    pub fn new(code: u8, text: impl Into<String>) -> Failure {
+        assert!(code != 0, "0 is success");
+        let text = text.into();
+        Failure { code, text }
+    }
+
+    /// A value of the command line that cannot work; the text begins with the option's name.
+    pub fn usage(text: impl Into<String>) -> Failure {
+        Failure::new(USAGE, text)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure::new(1, error.to_string())
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        Failure::from(Error::from(error))
+    }
 }
 
 /// Runs the command of the command line.
 pub fn main() -> ExitCode {
-    let done = match Cli::parse().command {
-        Command::Serve(arguments) => serve::run(&arguments),
-        Command::Get(arguments) => get::run(&arguments),
-        Command::Doctor => doctor::run(),
+    let done = match Cli::try_parse() {
+        Ok(cli) => match cli.command {
+            Command::Serve(arguments) => serve::run(&arguments),
+            Command::Get(arguments) => get::run(&arguments).map_err(Failure::from),
+            Command::Doctor(arguments) => doctor::run(&arguments),
+        },
+        Err(error) => misuse(&error),
     };
     match done {
         Ok(code) => code,
-        Err(error) => {
-            complain(&error);
-            ExitCode::FAILURE
+        Err(failure) => {
+            complain(&failure.text);
+            ExitCode::from(failure.code)
         }
     }
 }
 
-/// Writes an error to standard error, in one line.
-fn complain(error: &dyn std::fmt::Display) {
-    let text = error.to_string().replace(['\r', '\n'], " ");
-    eprintln!("roundtrip: {text}");
+/// The help or version that was asked for, or what is wrong with the command line, in one line.
+fn misuse(error: &clap::Error) -> Result<ExitCode, Failure> {
+    match error.kind() {
+        Misuse::DisplayHelp | Misuse::DisplayVersion => {
+            let printed = error.print().and_then(|()| io::stdout().flush());
+            match printed {
+                Ok(()) => Ok(ExitCode::SUCCESS),
+                Err(error) => Err(Failure::new(1, format!("cannot write the help: {error}"))),
+            }
+        }
+        Misuse::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _ = error.print();
+            Ok(ExitCode::from(USAGE))
+        }
+        _ => {
+            let text = error.to_string();
+            // What follows is the same for every mistake.
+            let text = text.split("\nUsage:").next().unwrap_or_default();
+            let text = text.split("\nFor more information").next().unwrap_or(text);
+            let words: Vec<&str> = text.split_whitespace().collect();
+            let text = words.join(" ");
+            let text = text.strip_prefix("error: ").unwrap_or(&text);
+            Err(Failure::usage(text))
+        }
+    }
+}
+
+/// Writes an error to standard error, in one line and without control characters: it may repeat what
+/// a server sent. Where it cannot be written nobody can be told.
+fn complain(text: &str) {
+    let text = text.replace(char::is_control, " ");
+    let _ = writeln!(io::stderr(), "roundtrip: {text}");
+}
+
+/// A number of seconds on the command line.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let number: f64 = text.parse().map_err(|_| "not a number of seconds")?;
+    match (0.0..=SECONDS_MAX).contains(&number) {
+        true => Ok(Duration::from_secs_f64(number)),
+        false => Err(format!("0 to {SECONDS_MAX} seconds are expected")),
+    }
 }

@@ -1,18 +1,27 @@
 //! `roundtrip serve [DIR]`: the files of a directory.
 
+use std::fs;
 use std::io::Write as _;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use roundtrip::Result;
+use roundtrip::Headers;
 use roundtrip::Router;
 use roundtrip::Server;
 use roundtrip::files::Files;
+use roundtrip::limits::WORKERS_MAX;
 use roundtrip::net::UnixOptions;
 use roundtrip::runtime::Runtime;
 use roundtrip::server::readiness;
+
+use crate::cli::Failure;
+use crate::cli::seconds;
+
+/// Bytes that the path of a Unix socket may have (unix(7)).
+const UNIX_PATH_BYTES_MAX: usize = 107;
 
 /// Serves a directory.
 #[derive(Args)]
@@ -22,7 +31,7 @@ pub struct Arguments {
     dir: PathBuf,
     /// Where to listen: HOST:PORT, of which port 0 takes a free one, or unix:PATH. May be given
     /// several times. Without it 127.0.0.1:8080, or the sockets that were passed (LISTEN_FDS).
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
     addr: Vec<String>,
     /// Permissions of Unix sockets, octal; without it what the umask leaves.
     #[arg(long, value_name = "MODE", value_parser = octal)]
@@ -32,16 +41,16 @@ pub struct Arguments {
     #[arg(long)]
     beside: bool,
     /// A path that answers health checks: 200, and 503 from the moment that we are asked to end.
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", value_parser = ready)]
     ready: Option<String>,
     /// After SIGTERM, go on accepting for so long: until health checks have been noticed.
-    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "0")]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "0", allow_negative_numbers = true)]
     drain_delay: Duration,
-    /// Threads, each with a ring of its own; without it one per CPU.
-    #[arg(long, value_name = "COUNT")]
+    /// Threads, each with a ring of its own, 1 to 1024; without it one per CPU.
+    #[arg(long, value_name = "COUNT", value_parser = workers, allow_negative_numbers = true)]
     workers: Option<usize>,
     /// `Cache-Control` of all files: "public, max-age=60".
-    #[arg(long, value_name = "VALUE")]
+    #[arg(long, value_name = "VALUE", value_parser = field_value)]
     cache_control: Option<String>,
     /// Directories without index.html are not found instead of listed.
     #[arg(long)]
@@ -61,9 +70,13 @@ pub struct Arguments {
 }
 
 /// Serves until SIGTERM or SIGINT; what has begun then is finished.
-pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    if arguments.unix_mode.is_some() && !arguments.addr.iter().any(|text| is_unix(text)) {
+        return Err(Failure::usage("--unix-mode goes with --addr unix:PATH"));
+    }
     // A directory that is not there is an error now, not a 404 later.
-    let mut files = Files::open(&arguments.dir)?
+    let mut files = Files::open(&arguments.dir)
+        .map_err(|error| Failure::usage(format!("DIR: {error}")))?
         .listing(!arguments.no_listing)
         .dot_files(arguments.dot_files)
         .follow_symlinks(arguments.follow_symlinks)
@@ -73,7 +86,10 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     let mut router = Router::new().get("/", files);
     if let Some(path) = &arguments.ready {
-        router = router.try_route(&format!("GET {path}"), readiness)?;
+        let refused = |error| Failure::usage(format!("--ready: {error}"));
+        router = router
+            .try_route(&format!("GET {path}"), readiness)
+            .map_err(refused)?;
     }
     let mut server = Server::new(router).drain_delay(arguments.drain_delay);
     if let Some(workers) = arguments.workers {
@@ -95,7 +111,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 /// Listens on what was passed and what was asked for.
-fn bind(server: Server, arguments: &Arguments) -> Result<Server> {
+fn bind(server: Server, arguments: &Arguments) -> roundtrip::Result<Server> {
     let mut server = server.inherit()?;
     for address in &arguments.addr {
         server = bind_one(server, arguments, address)?;
@@ -106,7 +122,7 @@ fn bind(server: Server, arguments: &Arguments) -> Result<Server> {
     Ok(server)
 }
 
-fn bind_one(server: Server, arguments: &Arguments, address: &str) -> Result<Server> {
+fn bind_one(server: Server, arguments: &Arguments, address: &str) -> roundtrip::Result<Server> {
     if let Some(path) = address.strip_prefix("unix:") {
         let options = UnixOptions {
             mode: arguments.unix_mode,
@@ -120,14 +136,74 @@ fn bind_one(server: Server, arguments: &Arguments, address: &str) -> Result<Serv
     }
 }
 
-fn octal(text: &str) -> std::result::Result<u32, String> {
-    match u32::from_str_radix(text, 8) {
-        Ok(mode) if mode <= 0o777 => Ok(mode),
-        _ => Err("write it like 660".to_owned()),
+fn is_unix(address: &str) -> bool {
+    address.starts_with("unix:")
+}
+
+// ---- values of options, refused before anything begins -----------------------------------------
+
+/// An address that can be listened on, as far as its text tells.
+fn address(text: &str) -> Result<String, String> {
+    let Some(path) = text.strip_prefix("unix:") else {
+        let (_, port) = text
+            .rsplit_once(':')
+            .ok_or("HOST:PORT or unix:PATH is expected")?;
+        return match port.parse::<u16>() {
+            Ok(_) => Ok(text.to_owned()),
+            Err(_) => Err("the port is a number up to 65535".to_owned()),
+        };
+    };
+    if path.is_empty() {
+        return Err("a path is expected behind `unix:`".to_owned());
+    }
+    if path.len() > UNIX_PATH_BYTES_MAX {
+        return Err(format!(
+            "the path has more than {UNIX_PATH_BYTES_MAX} bytes"
+        ));
+    }
+    // A link to somewhere else is a file that is no socket, too.
+    let is_something_else =
+        fs::symlink_metadata(path).is_ok_and(|found| !found.file_type().is_socket());
+    match is_something_else {
+        true => Err("there is a file that is no socket".to_owned()),
+        false => Ok(text.to_owned()),
     }
 }
 
-fn seconds(text: &str) -> std::result::Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
-    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+/// A path that one page has, as a pattern of the router: it must leave the files visible.
+fn ready(text: &str) -> Result<String, String> {
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"?#{}%".contains(&byte);
+    if !text.starts_with('/') || !text.bytes().all(is_plain) {
+        return Err("a path is expected, like /ready".to_owned());
+    }
+    if text.bytes().all(|byte| byte == b'/') {
+        return Err("it would hide the directory's own page".to_owned());
+    }
+    Ok(match text.ends_with('/') {
+        true => format!("{text}{{$}}"),
+        false => text.to_owned(),
+    })
+}
+
+fn workers(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count) if (1..=WORKERS_MAX).contains(&count) => Ok(count),
+        _ => Err(format!("1 to {WORKERS_MAX} are possible")),
+    }
+}
+
+/// What a header field can hold.
+fn field_value(text: &str) -> Result<String, String> {
+    match Headers::from_pairs([("Cache-Control", text)]) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err("a header field holds no control characters".to_owned()),
+    }
+}
+
+fn octal(text: &str) -> Result<u32, String> {
+    let is_octal = text.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
+    match u32::from_str_radix(text, 8) {
+        Ok(mode) if is_octal && mode <= 0o777 => Ok(mode),
+        _ => Err("write it like 660".to_owned()),
+    }
 }

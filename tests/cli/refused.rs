@@ -2,6 +2,7 @@
 
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
+use std::process::Stdio;
 
 use crate::assert_one_line;
 use crate::folder;
@@ -45,6 +46,28 @@ fn doctor() {
         "multishot",
     ] {
         assert!(said.contains(word), "{word}: {said}");
+    }
+}
+
+#[test]
+fn the_profile_is_in_the_binary() {
+    let said = process::text(roundtrip().args(["doctor", "--seccomp-profile"]));
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/seccomp.json");
+    assert_eq!(said, std::fs::read_to_string(file).expect("the profile"));
+}
+
+#[test]
+fn what_cannot_be_written_is_an_error() {
+    for arguments in [
+        &["doctor"][..],
+        &["doctor", "--seccomp-profile"],
+        &["--help"],
+    ] {
+        let full = std::fs::File::create("/dev/full").expect("a device");
+        let mut command = roundtrip();
+        let child = command.args(arguments).stdout(full).stderr(Stdio::piped());
+        let output = child.spawn().and_then(|child| child.wait_with_output());
+        assert_one_line(&output.expect("it runs"), &["No space left"]);
     }
 }
 

@@ -155,6 +155,49 @@ fn missing_directory() {
 }
 
 #[test]
+fn values_that_cannot_work_are_refused() {
+    let folder = folder();
+    let file = folder.path().join("a.txt");
+    let file = format!("unix:{}", file.display());
+    let long = format!("unix:/{}", "a".repeat(107));
+    let table: &[(&[&str], &str)] = &[
+        (&["--workers", "0"], "1024"),
+        (&["--workers", "1025"], "1024"),
+        (&["--workers", "-1"], "1024"),
+        (&["--workers", "99999999999999999999"], "1024"),
+        (&["--cache-control", "a\nb"], "control"),
+        (&["--addr", "unix:"], "path"),
+        (&["--addr", &file], "no socket"),
+        (&["--addr", &long], "107"),
+        (&["--addr", "127.0.0.1"], "HOST:PORT"),
+        (&["--addr", "127.0.0.1:65536"], "port"),
+        (&["--ready", "/"], "hide"),
+        (&["--ready", "/{path...}"], "path"),
+        (&["--ready", "/a?b"], "path"),
+        (&["--ready", "ready"], "path"),
+        (&["--ready", ""], "path"),
+        (&["--drain-delay", "1e300"], "seconds"),
+        (&["--drain-delay", "1e18"], "seconds"),
+        (&["--drain-delay", "NaN"], "seconds"),
+        (&["--drain-delay", "-1"], "seconds"),
+        (&["--unix-mode", "888", "--addr", "unix:/tmp/a"], "660"),
+        (&["--unix-mode", "+660", "--addr", "unix:/tmp/a"], "660"),
+        (&["--unix-mode", "660"], "unix:"),
+    ];
+    for (options, word) in table {
+        let mut command = roundtrip();
+        // Even a value that is taken serves nobody.
+        command
+            .arg("serve")
+            .args(*options)
+            .arg("/no/such/directory");
+        let output = process::run(&mut command);
+        assert_one_line(&output, &[options[0], word]);
+        assert_eq!(output.status.code(), Some(2), "{options:?}");
+    }
+}
+
+#[test]
 fn no_permission() {
     let folder = folder();
     let closed = folder.path().join("closed");

@@ -11,7 +11,7 @@ use roundtrip::client::ClientBuilder;
 use roundtrip::client::proxy::Proxy;
 
 use crate::cli::get::invalid;
-use crate::cli::get::seconds;
+use crate::cli::seconds;
 
 /// How connections are made.
 #[derive(Args)]

@@ -37,6 +37,7 @@ use crate::cli::get::plan::Plan;
 use crate::cli::get::trace::Trace;
 use crate::cli::get::transfer::Transfer;
 use crate::cli::get::write_out::Format;
+use crate::cli::seconds;
 
 /// How long to wait before the second try; then twice as long each time, up to the most.
 const RETRY_DELAY_FIRST: Duration = Duration::from_secs(1);
@@ -118,11 +119,6 @@ pub struct Arguments {
     silent: bool,
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
-    let number: f64 = text.parse().map_err(|_| "not a number of seconds")?;
-    Duration::try_from_secs_f64(number).map_err(|_| "not a number of seconds".to_owned())
-}
-
 /// Fetches the URLs. The exit code is 0 only if every one was answered with a status below 400, and
 /// its body arrived whole.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
@@ -195,7 +191,7 @@ impl Job {
             if let Err(error) = Transfer::new(&self, index, url).run().await {
                 self.has_failed.set(true);
                 if !self.is_silent {
-                    self.progress.suspend(|| complain(&error));
+                    self.progress.suspend(|| complain(&error.to_string()));
                 }
             }
         }
