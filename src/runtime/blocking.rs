@@ -15,7 +15,6 @@ use std::sync::PoisonError;
 use std::task::Context;
 use std::task::Poll;
 use std::task::Waker;
-use std::thread;
 
 use crate::error::Error;
 use crate::error::ErrorKind;
@@ -25,6 +24,7 @@ use crate::limits::BLOCKING_THREADS_MAX;
 #[cfg(feature = "simulation")]
 use crate::runtime::deferred;
 use crate::runtime::executor::panic_text;
+use crate::runtime::thread::start_thread;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -58,10 +58,7 @@ impl Pool {
         }
         state.jobs.push_back(job);
         if state.jobs.len() > state.idle && state.threads < BLOCKING_THREADS_MAX {
-            let spawned = thread::Builder::new()
-                .name("roundtrip-blocking".to_owned())
-                .spawn(move || self.run());
-            match spawned {
+            match start_thread("roundtrip-blocking", move || self.run()) {
                 Ok(_) => state.threads += 1,
                 Err(_) if state.threads > 0 => {}
                 Err(error) => {
@@ -209,7 +206,7 @@ mod tests {
     fn results_that_panic_in_their_drop_cost_no_thread() {
         for _ in 0..=BLOCKING_THREADS_MAX {
             let work = || {
-                thread::sleep(std::time::Duration::from_millis(1));
+                std::thread::sleep(std::time::Duration::from_millis(1));
                 PanicsInDrop
             };
             drop(blocking(work));

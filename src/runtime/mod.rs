@@ -50,6 +50,7 @@ use crate::runtime::executor::Executor;
 
 pub use crate::reactor::Counters;
 pub use crate::ring::Instant;
+pub(crate) use crate::ring::clock::now as read_clock;
 pub use crate::ring::diagnosis::Diagnosis;
 pub use crate::ring::diagnosis::SetupError;
 pub use crate::ring::diagnosis::Surroundings;
@@ -71,6 +72,7 @@ pub use crate::runtime::executor::yield_now;
 pub use crate::runtime::remote::Remote;
 pub(crate) use crate::runtime::remote::WakeTarget;
 pub use crate::runtime::thread::CoreThread;
+pub use crate::runtime::thread::start_thread;
 pub use crate::runtime::time::Sleep;
 pub use crate::runtime::time::sleep;
 pub use crate::runtime::time::sleep_until;

@@ -1,10 +1,11 @@
-//! A core on a thread of its own, for callers on threads that run none.
+//! Our threads, and a core on a thread of its own, for callers on threads that run none.
 //!
 //! ```text
 //!   any thread ── Remote::post ──► "name": one core, until the CoreThread is dropped
 //! ```
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread;
@@ -13,8 +14,25 @@ use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Phase;
 use crate::ring::setup::RingOptions;
+use crate::ring::sys;
 use crate::runtime::Runtime;
 use crate::runtime::remote::Remote;
+
+/// Starts a thread of this name, as all threads of this crate are started: a write beyond
+/// RLIMIT_FSIZE is an error there (EFBIG), and not the end of the process by SIGXFSZ.
+///
+/// # Errors
+///
+/// There is no thread to be had.
+pub fn start_thread<T: Send + 'static>(
+    name: impl Into<String>,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<thread::JoinHandle<T>> {
+    thread::Builder::new().name(name.into()).spawn(|| {
+        sys::block_file_size_signal();
+        run()
+    })
+}
 
 /// A thread that runs one core. Dropped, the core ends after its turn, as [`Core::stop`] says, and
 /// the thread with it; nobody waits for that, so that the last owner may live on any thread, the
@@ -37,9 +55,7 @@ impl CoreThread {
     pub fn start(name: &str, options: RingOptions) -> Result<CoreThread, Error> {
         let (report, reports) = mpsc::sync_channel(1);
         let failed = |text| Error::new(ErrorKind::Setup, text).in_phase(Phase::Setup);
-        thread::Builder::new()
-            .name(name.to_owned())
-            .spawn(move || run(options, &report))
+        start_thread(name, move || run(options, &report))
             .map_err(|error| failed("cannot start a thread").because(error))?;
         let remote = reports
             .recv()

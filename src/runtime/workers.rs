@@ -21,6 +21,7 @@ use crate::runtime::Core;
 use crate::runtime::Runtime;
 use crate::runtime::executor::panic_text;
 use crate::runtime::remote::Remote;
+use crate::runtime::thread::start_thread;
 
 /// What the workers are like.
 #[derive(Clone, Debug)]
@@ -123,9 +124,8 @@ impl Workers {
                 running: Arc::clone(&workers.running),
                 event: Arc::clone(&workers.event),
             };
-            let spawned = thread::Builder::new()
-                .name(format!("{}-{index}", options.name))
-                .spawn(move || body.run());
+            let name = format!("{}-{index}", options.name);
+            let spawned = start_thread(name, move || body.run());
             match spawned {
                 Ok(thread) => workers.threads.push(thread),
                 Err(error) => {

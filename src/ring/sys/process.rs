@@ -6,6 +6,8 @@ use nix::sched::sched_setaffinity;
 use nix::sys::resource::Resource;
 use nix::sys::resource::getrlimit;
 use nix::sys::resource::setrlimit;
+use nix::sys::signal::SigSet;
+use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 /// Raises the soft limits of open descriptors and locked memory to the hard ones. A refusal is no
@@ -46,6 +48,16 @@ pub fn pin_to(cpu: usize) {
     if set.set(cpu).is_ok() {
         let _ = sched_setaffinity(Pid::from_raw(0), &set);
     }
+}
+
+/// Keeps SIGXFSZ from this thread and those that it starts: a write beyond the limit of file sizes
+/// (RLIMIT_FSIZE) is then an error, and nothing else.
+pub fn block_file_size_signal() {
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGXFSZ);
+    signals
+        .thread_block()
+        .expect("a known signal can be blocked");
 }
 
 /// The kernel's release, as `uname -r` prints it.
