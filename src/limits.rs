@@ -271,6 +271,13 @@ pub const SHUTDOWN_POLL_INTERVAL: Duration = Duration::from_millis(10);
 pub const ACCESS_LOG_QUEUE_MAX: usize = 8_192;
 /// How long the end of a server waits for the writer of its access log.
 pub const ACCESS_LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+/// Pause before a write of the access log that failed is tried again; doubled each time. Short: a
+/// pipe that does not block has room again when its reader runs.
+pub const ACCESS_LOG_PAUSE_MIN: Duration = Duration::from_millis(1);
+/// The longest such pause: a full disk or a reader that is gone costs a system call a second.
+pub const ACCESS_LOG_PAUSE_MAX: Duration = Duration::from_secs(1);
+/// How often the access log tells standard error of its troubles at most.
+pub const ACCESS_LOG_TELL_INTERVAL: Duration = Duration::from_secs(60);
 /// Bytes of a request target in the access log; the rest is cut.
 pub const ACCESS_LOG_TARGET_BYTES_MAX: usize = 2 * 1024;
 /// After how much silence an event stream sends a comment, so that proxies do not take it for dead:
@@ -315,8 +322,6 @@ pub const POOL_WAITING_MAX: usize = 65_536;
 /// its connection back and takes one again a moment later; closing what is over the cap in between
 /// would dial without end.
 pub const POOL_OVER_CAP_TIME: Duration = Duration::from_millis(100);
-/// Bytes of the name of a network interface: IFNAMSIZ, less the zero behind it.
-pub const INTERFACE_NAME_BYTES_MAX: usize = 15;
 /// How much earlier than the server a connection of the pool goes whose server says how long it keeps
 /// one (`Keep-Alive: timeout=5`), or half of that time if it is less: the server's clock began when it
 /// sent, and a request on its way when that time ends meets a connection that is closed.

@@ -143,7 +143,10 @@ impl ServerHandle {
         for counters in &parts.counters {
             counters.add_to(&mut sum);
         }
-        sum.access_log_dropped = parts.access_log.as_ref().map_or(0, AccessLog::dropped);
+        if let Some(log) = &parts.access_log {
+            sum.access_log_dropped = log.dropped();
+            sum.access_log_failures = log.failures();
+        }
         sum
     }
 

@@ -51,6 +51,8 @@ pub struct Statistics {
     pub write_timeouts: u64,
     /// Lines that the access log dropped.
     pub access_log_dropped: u64,
+    /// Writes of the access log that failed. Each is tried again.
+    pub access_log_failures: u64,
 }
 
 /// The counts of one worker: written by it alone, read by anybody.

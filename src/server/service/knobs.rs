@@ -143,8 +143,8 @@ impl Server {
     }
 
     /// Writes one line per request, from a thread of its own; without it there is no log. See
-    /// [`access_log`](crate::server::access_log). A writer that stalls costs lines, which are
-    /// counted, and never stalls a worker.
+    /// [`access_log`](crate::server::access_log). A writer that stalls or fails costs lines, which
+    /// are counted, and never stalls a worker; what failed is tried again.
     #[must_use]
     pub fn access_log(mut self, writer: impl Write + Send + 'static) -> Server {
         self.access_log = Some(Box::new(writer));
