@@ -1,10 +1,13 @@
 //! `roundtrip serve [DIR]`: the files of a directory.
 
 use std::fs;
+use std::io;
 use std::io::Write as _;
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::mpsc;
 use std::time::Duration;
 
 use clap::Args;
@@ -15,6 +18,7 @@ use roundtrip::files::Files;
 use roundtrip::limits::WORKERS_MAX;
 use roundtrip::net::UnixOptions;
 use roundtrip::runtime::Runtime;
+use roundtrip::runtime::start_thread;
 use roundtrip::server::readiness;
 
 use crate::cli::Failure;
@@ -22,6 +26,9 @@ use crate::cli::seconds;
 
 /// Bytes that the path of a Unix socket may have (unix(7)).
 const UNIX_PATH_BYTES_MAX: usize = 107;
+
+/// How long the start waits for standard output to take where we listen.
+const SAY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Serves a directory.
 #[derive(Args)]
@@ -76,7 +83,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     }
     // A directory that is not there is an error now, not a 404 later.
     let mut files = Files::open(&arguments.dir)
-        .map_err(|error| Failure::usage(format!("DIR: {error:#}")))?
+        .map_err(|error| Failure::usage(format!("DIR: {error}")))?
         .listing(!arguments.no_listing)
         .dot_files(arguments.dot_files)
         .follow_symlinks(arguments.follow_symlinks)
@@ -86,7 +93,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     }
     let mut router = Router::new().get("/", files);
     if let Some(path) = &arguments.ready {
-        let refused = |error| Failure::usage(format!("--ready: {error:#}"));
+        let refused = |error| Failure::usage(format!("--ready: {error}"));
         router = router
             .try_route(&format!("GET {path}"), readiness)
             .map_err(refused)?;
@@ -96,18 +103,37 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         server = server.workers(workers);
     }
     if !arguments.quiet {
-        server = server.access_log(std::io::stdout());
+        // The descriptor itself: what the handle of std keeps back, it would write at exit.
+        let stdout = io::stdout().as_fd().try_clone_to_owned()?;
+        server = server.access_log(fs::File::from(stdout));
     }
     // Before anything listens: nobody must wait in the queue of a server that cannot start.
     drop(Runtime::new()?);
     let server = bind(server, arguments)?;
-    let mut stdout = std::io::stdout();
-    for address in server.addresses() {
-        writeln!(stdout, "listening on http://{address}")?;
-    }
-    stdout.flush()?;
+    let addresses = server.addresses().into_iter();
+    let lines = addresses.map(|address| format!("listening on http://{address}\n"));
+    say(lines.collect());
     server.run()?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes to standard output, from a thread of its own: a pipe that nobody reads, a full disk or a
+/// reader that is gone keeps no server from serving.
+fn say(text: String) {
+    let (said, heard) = mpsc::channel::<()>();
+    let spoken = start_thread("stdout", move || {
+        let mut stdout = io::stdout();
+        let written = stdout
+            .write_all(text.as_bytes())
+            .and_then(|()| stdout.flush());
+        if let Err(error) = written {
+            eprintln!("roundtrip: cannot write to standard output: {error}");
+        }
+        drop(said);
+    });
+    drop(spoken);
+    // Usually at once, and so before the first line of the log.
+    let _ = heard.recv_timeout(SAY_TIMEOUT);
 }
 
 /// Listens on what was passed and what was asked for.

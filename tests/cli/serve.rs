@@ -4,11 +4,19 @@ use std::fs;
 use std::io::BufRead as _;
 use std::io::BufReader;
 use std::io::Read as _;
+use std::io::Write as _;
 use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::Child;
 use std::process::Command;
 use std::process::Stdio;
+use std::thread;
+use std::time::Duration;
+use std::time::Instant;
 
 use crate::assert_one_line;
 use crate::folder;
@@ -45,6 +53,175 @@ fn serves_logs_and_ends() {
     let done = Command::new("kill").arg(child.id().to_string()).status();
     assert!(done.expect("kill(1)").success());
     assert!(child.wait().expect("it ends").success());
+}
+
+/// `serve` at a Unix socket, whose address is known without standard output, with a shell around it.
+fn serve_at_socket(folder: &Path, shell: &str, stdout: Stdio) -> Process {
+    let child = Command::new("sh")
+        .args(["-c", shell, env!("CARGO_BIN_EXE_roundtrip"), "serve"])
+        .args(["--workers", "1", "--addr"])
+        .arg(format!("unix:{}", folder.join("socket").display()))
+        .arg(folder)
+        .stdin(Stdio::null())
+        .stdout(stdout)
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("a shell");
+    Process(child)
+}
+
+/// Killed when it is dropped.
+struct Process(Child);
+
+impl Process {
+    fn end(mut self) -> String {
+        let done = Command::new("kill").arg(self.0.id().to_string()).status();
+        assert!(done.expect("kill(1)").success());
+        assert!(self.0.wait().expect("it ends").success());
+        let mut said = String::new();
+        let mut stderr = self.0.stderr.take().expect("a pipe");
+        stderr.read_to_string(&mut said).expect("UTF-8");
+        said
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// One request on a connection of its own; waits until somebody listens.
+fn request_at_socket(folder: &Path, target: &str) -> String {
+    let path = folder.join("socket");
+    let started = Instant::now();
+    let mut stream = loop {
+        match UnixStream::connect(&path) {
+            Ok(stream) => break stream,
+            Err(error) => assert!(started.elapsed() < Duration::from_secs(20), "{error}"),
+        }
+        thread::sleep(Duration::from_millis(5));
+    };
+    let head = format!("GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).expect("the request");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("the answer");
+    answer
+}
+
+#[test]
+fn the_start_does_not_depend_on_standard_output() {
+    let (reader, mut full) = std::io::pipe().expect("a pipe");
+    // What a pipe holds (pipe(7)).
+    full.write_all(&[b'x'; 65_536]).expect("room");
+    let (gone, broken) = std::io::pipe().expect("a pipe");
+    drop(gone);
+    let cases = [
+        ("closed", "exec \"$0\" \"$@\" >&-", Stdio::null(), ""),
+        (
+            "full disk",
+            "exec \"$0\" \"$@\" >/dev/full",
+            Stdio::null(),
+            "No space left",
+        ),
+        ("full pipe", "exec \"$0\" \"$@\"", full.into(), ""),
+        (
+            "broken pipe",
+            "exec \"$0\" \"$@\"",
+            broken.into(),
+            "Broken pipe",
+        ),
+    ];
+    for (name, shell, stdout, says) in cases {
+        let folder = folder();
+        let process = serve_at_socket(folder.path(), shell, stdout);
+        for _ in 0..2 {
+            let answer = request_at_socket(folder.path(), "/a.txt");
+            assert!(answer.ends_with("the letter a\n"), "{name}: {answer}");
+        }
+        let said = process.end();
+        assert!(said.contains(says), "{name}: {said}");
+        assert!(said.lines().count() <= 2, "{name}: {said}");
+    }
+    drop(reader);
+}
+
+#[test]
+fn the_limit_of_file_sizes_costs_lines_alone() {
+    let folder = folder();
+    let log = folder.path().join("log");
+    // 1 block is 512 bytes.
+    let shell = format!("ulimit -f 2; exec \"$0\" \"$@\" >>'{}'", log.display());
+    fs::write(&log, [b'\n'; 1_024]).expect("a file");
+    // Full from the start.
+    let process = serve_at_socket(folder.path(), &shell, Stdio::null());
+    for number in 0..30 {
+        let answer = request_at_socket(folder.path(), &format!("/a.txt?{number}"));
+        assert!(answer.ends_with("the letter a\n"), "{answer}");
+    }
+    // Rotated by copying whenever it is full, until the last line is there: each line goes on where
+    // it was cut.
+    let (mut text, mut rotated) = (String::new(), String::new());
+    wait_until(|| {
+        let current = fs::read_to_string(&log).expect("the log");
+        text = format!("{rotated}{current}");
+        if current.len() == 1_024 {
+            let file = fs::OpenOptions::new().write(true).open(&log);
+            file.and_then(|file| file.set_len(0)).expect("our file");
+            rotated.clone_from(&text);
+        }
+        text.contains("GET /a.txt?29") && text.ends_with('\n')
+    });
+    let lines = text.lines().filter(|line| line.contains("GET"));
+    let numbers = lines.filter_map(|line| {
+        let rest = line.strip_suffix('"')?.split_once("?")?.1;
+        rest.split(' ').next()?.parse::<u32>().ok()
+    });
+    assert!(numbers.eq(0..30), "{text}");
+    assert!(process.end().contains("File too large"));
+}
+
+#[test]
+fn an_output_that_does_not_block_gets_every_line() {
+    const REQUESTS: usize = 3_000;
+    let folder = folder();
+    let (ours, theirs) = UnixStream::pair().expect("sockets");
+    theirs.set_nonblocking(true).expect("a socket");
+    let stdout = Stdio::from(OwnedFd::from(theirs));
+    let process = serve_at_socket(folder.path(), "exec \"$0\" \"$@\"", stdout);
+    let path = "x".repeat(1_000);
+    request_at_socket(folder.path(), "/a.txt");
+    let mut stream = UnixStream::connect(folder.path().join("socket")).expect("it listens");
+    let heads: String = (0..REQUESTS)
+        .map(|number| format!("HEAD /{path}?{number} HTTP/1.1\r\nHost: a\r\n\r\n"))
+        .collect();
+    let mut answers = stream.try_clone().expect("a socket");
+    let reader = thread::spawn(move || answers.read_to_end(&mut Vec::new()));
+    stream.write_all(heads.as_bytes()).expect("the requests");
+    stream
+        .shutdown(std::net::Shutdown::Write)
+        .expect("a socket");
+    reader.join().expect("no panic").expect("the answers");
+    // All are answered, and far more lines wait than the socket holds.
+    let numbers = BufReader::new(ours)
+        .lines()
+        .map_while(Result::ok)
+        .filter_map(|line| {
+            let rest = line.split_once('?')?.1;
+            rest.split(' ').next()?.parse::<usize>().ok()
+        });
+    assert!(numbers.take(REQUESTS).eq(0..REQUESTS));
+    assert_eq!(process.end(), "");
+}
+
+/// Waits for what a process of its own does.
+fn wait_until(mut is_so: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !is_so() {
+        assert!(started.elapsed() < Duration::from_secs(20));
+        thread::sleep(Duration::from_millis(5));
+    }
 }
 
 #[test]

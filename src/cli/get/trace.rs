@@ -59,7 +59,7 @@ fn text(event: &Event<'_>) -> String {
         Event::Connecting { address } => format!("connecting to {address}"),
         Event::Connected { address, .. } => format!("connected to {address}"),
         Event::Tunneled { proxy, .. } => format!("{proxy} has made a tunnel"),
-        Event::ConnectFailed { address, error } => format!("{address} failed: {error:#}"),
+        Event::ConnectFailed { address, error } => format!("{address} failed: {error}"),
         Event::Got {
             connection,
             is_reused,
@@ -82,7 +82,7 @@ fn text(event: &Event<'_>) -> String {
         Event::Head { status, .. } => format!("head {status}"),
         Event::Retrying => "the connection was lost without an answer: once more".to_owned(),
         Event::Finished { .. } => "the response is complete".to_owned(),
-        Event::Failed { error } => format!("failed: {error:#}"),
+        Event::Failed { error } => format!("failed: {error}"),
         other => format!("{other:?}"),
     }
 }

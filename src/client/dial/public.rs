@@ -154,7 +154,6 @@ mod tests {
                 host: "a.example",
                 port: 80,
                 is_proxy: false,
-                zone: None,
             },
             address,
         })
