@@ -5,7 +5,7 @@ ADDR ?= 127.0.0.1:8080
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help run test simulate asan soak fuzz interop bench bench-peers bench-clients doc clean
+.PHONY: help run test simulate asan soak fuzz interop bench instructions bench-peers bench-clients doc clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -95,8 +95,14 @@ interop: ## tests against curl, wrk, HAProxy, Squid, nginx, Go, Python, Node: in
 	$(CARGO) test --release --features cli,cookies --test interop
 	cat target/interop-origins.md
 
+BENCHES = http idle pool reactor router server
+
 bench: ## micro-benchmarks
-	$(CARGO) bench
+	$(CARGO) bench $(BENCHES:%=--bench %)
+
+instructions: ## instructions per request, by callgrind (ONLY="hello client …"): installs valgrind
+	.ci/install valgrind:valgrind
+	$(CARGO) bench --bench instructions -- $(ONLY)
 
 bench-peers: ## other servers and the ceiling beside ours (PEERS="--rounds 3 …"): installs wrk, nginx
 	.ci/install wrk:wrk nginx:nginx-light
