@@ -17,7 +17,6 @@ use crate::client::Client;
 use crate::client::IntoUrl;
 use crate::client::chain::Around;
 use crate::client::decompress::Decompression;
-use crate::client::failure::redacted;
 #[cfg(feature = "cookies")]
 use crate::client::jar::Jar;
 use crate::client::middleware;
@@ -39,6 +38,7 @@ use crate::error::Result;
 use crate::http::headers::Headers;
 use crate::http::request::Request;
 use crate::http::response::Response;
+use crate::http::response::reading::redacted;
 use crate::limits::REDIRECTS_MAX;
 
 /// What a client was built with. Each core that uses it has a copy.

@@ -9,7 +9,6 @@
 use crate::client::RequestOptions;
 #[cfg(feature = "cookies")]
 use crate::client::cookies::ChainCookies;
-use crate::client::failure::redacted;
 use crate::client::local::Local;
 use crate::client::redirect;
 use crate::client::redirect::Trail;
@@ -17,6 +16,7 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::http::request::Request;
 use crate::http::response::Response;
+use crate::http::response::reading::named;
 use crate::runtime::Core;
 
 impl Local {
@@ -43,10 +43,7 @@ impl Local {
             let method = request.method().clone();
             let is_replayable = request.body().is_replayable();
             let sending = self.chain.send(request, &options, trail.follows());
-            let for_url = |error: Error| match &url {
-                Some(url) if error.url().is_none() => error.for_url(redacted(url)),
-                _ => error,
-            };
+            let for_url = |error: Error| named(error, url.as_ref());
             let (mut response, mut sent) = sending.await.map_err(for_url)?;
             #[cfg(feature = "cookies")]
             if let Some(cookies) = &mut cookies {

@@ -16,6 +16,7 @@ use crate::http::fetch::FetchError;
 use crate::http::fetch::SendError;
 use crate::http::framing::CloseReason;
 use crate::http::head::HeadError;
+use crate::http::response::reading::named;
 
 /// Why an exchange ended without its response, or within the body of it.
 #[derive(Debug)]
@@ -107,10 +108,7 @@ impl Failure {
             ),
             Failure::Total(after, phase) => total_timeout(after, phase),
         };
-        match url {
-            Some(url) => error.for_url(redacted(url)),
-            None => error,
-        }
+        named(error, url)
     }
 }
 
@@ -133,17 +131,6 @@ pub(super) fn total_timeout(after: Duration, phase: Phase) -> Error {
 /// The time for getting a connection ran out.
 pub(super) fn no_connection(after: Duration, knob: &str, phase: Phase) -> Error {
     timeout(format!("no connection within {after:?} ({knob})"), phase)
-}
-
-/// A URL that may be shown and logged: a password becomes `***`.
-pub(super) fn redacted(url: &Url) -> String {
-    if url.password().is_none() {
-        return url.as_str().into();
-    }
-    let mut url = url.clone();
-    // Fails only for URLs that cannot have a password.
-    let _ = url.set_password(Some("***"));
-    url.into()
 }
 
 fn timeout(text: String, phase: Phase) -> Error {
@@ -186,6 +173,7 @@ pub(super) fn setting(error: HeadError) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::response::reading::redacted;
 
     #[test]
     fn passwords_are_not_shown() {

@@ -13,10 +13,10 @@ use ::http::Method;
 use ::http::StatusCode;
 use url::Url;
 
-use crate::client::failure::redacted;
 use crate::client::redirect::Redirect;
 use crate::error::Error;
 use crate::http::response::Hop;
+use crate::http::response::reading::redacted;
 
 /// A redirect that is about to be followed. Its URLs may hold passwords; what `Debug` shows does not.
 pub struct RedirectAttempt<'a> {

@@ -8,6 +8,8 @@
 //! What the error tells the client is the rule and the place, never what stood there; the source of
 //! the error, for the log, has it all.
 
+use std::fmt;
+
 use ::http::StatusCode;
 use bytes::Bytes;
 use serde::Serialize;
@@ -22,6 +24,7 @@ use crate::http::body::Body;
 use crate::http::event_stream::Event;
 use crate::http::field::Parameterized;
 use crate::http::form::unsupported;
+use crate::http::headers::Headers;
 use crate::http::request::Request;
 use crate::http::response::Response;
 use crate::http::token;
@@ -101,23 +104,26 @@ impl Body {
 }
 
 impl Response {
-    /// All of the body as JSON, up to 2 MiB; see [`Body::json`]. The type that the server declares
-    /// is not looked at.
+    /// All of the body as JSON, up to 2 MiB; see [`Body::json`]. The status and the type that the
+    /// server declares are not looked at.
     ///
     /// # Errors
     ///
-    /// As for [`Body::json`].
+    /// As for [`Body::json`]; what is not JSON is told with the status and the declared type, since a
+    /// page that says what went wrong is what mostly stands there.
     pub async fn json<T: DeserializeOwned>(self) -> Result<T> {
-        self.into_body().json().await
+        self.json_within(BODY_COLLECT_BYTES_MAX).await
     }
 
     /// As [`Response::json`], of up to `limit_bytes`.
     ///
     /// # Errors
     ///
-    /// As for [`Body::json`].
-    pub async fn json_within<T: DeserializeOwned>(self, limit_bytes: usize) -> Result<T> {
-        parse(&self.bytes_within(limit_bytes).await?)
+    /// As for [`Response::json`].
+    pub async fn json_within<T: DeserializeOwned>(mut self, limit_bytes: usize) -> Result<T> {
+        let bytes = self.collect(limit_bytes).await?;
+        let parsed = parse_answer(&bytes, self.status_code(), self.headers());
+        parsed.map_err(|error| self.named(error))
     }
 }
 
@@ -147,15 +153,34 @@ pub fn to_bytes<T: Serialize + ?Sized>(value: &T) -> Result<Bytes> {
 
 /// Reads JSON; the error says the rule and the place, and has what stood there as its source.
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    serde_json::from_slice(bytes).map_err(|error| unreadable(error, format_args!("")))
+}
+
+/// As [`parse`], of a response; the error says what was answered, too.
+pub(crate) fn parse_answer<T: DeserializeOwned>(
+    bytes: &[u8],
+    status: StatusCode,
+    headers: &Headers,
+) -> Result<T> {
     serde_json::from_slice(bytes).map_err(|error| {
-        let rule = match error.classify() {
-            Category::Eof => "the JSON ends early",
-            Category::Data => "the JSON has another shape than is expected",
-            Category::Syntax | Category::Io => "the body is not JSON",
-        };
-        let text = format!("{rule}: line {}, column {}", error.line(), error.column());
-        Error::new(ErrorKind::Protocol, text).because(error)
+        let found = Parameterized::of(headers, "content-type").ok().flatten();
+        // It is repeated in the error.
+        let is_type = |name: &str| name.split('/').all(|part| token::is_token(part.as_bytes()));
+        let declared = found.filter(|found| is_type(found.value));
+        let declared = declared.map_or("no type", |found| found.value);
+        unreadable(error, format_args!("; the answer is {status}, {declared}"))
     })
+}
+
+fn unreadable(error: serde_json::Error, answer: fmt::Arguments<'_>) -> Error {
+    let rule = match error.classify() {
+        Category::Eof => "the JSON ends early",
+        Category::Data => "the JSON has another shape than is expected",
+        Category::Syntax | Category::Io => "the body is not JSON",
+    };
+    let (line, column) = (error.line(), error.column());
+    let text = format!("{rule}: line {line}, column {column}{answer}");
+    Error::new(ErrorKind::Protocol, text).because(error)
 }
 
 #[cfg(test)]

@@ -484,10 +484,7 @@ impl Response {
                 let status = self.status_code();
                 let text = format!("the server answered {status} and did not switch protocols");
                 let error = Error::new(ErrorKind::Protocol, text);
-                Err(match self.url() {
-                    Some(url) => error.for_url(without_password(url)),
-                    None => error,
-                })
+                Err(self.named(error))
             }
         }
     }
@@ -522,10 +519,7 @@ impl Response {
             return None;
         }
         let error = Error::new(ErrorKind::Status, format!("the server answered {status}"));
-        Some(match self.url() {
-            Some(url) => error.for_url(without_password(url)),
-            None => error,
-        })
+        Some(self.named(error))
     }
 
     #[inline]
@@ -542,16 +536,6 @@ impl Response {
     fn inner_mut(&mut self) -> &mut Inner {
         self.inner.as_deref_mut().expect("present until the drop")
     }
-}
-
-fn without_password(url: &Url) -> String {
-    if url.password().is_none() {
-        return url.as_str().into();
-    }
-    let mut url = url.clone();
-    // Fails for URLs that cannot have one, and these have none.
-    let _ = url.set_password(None);
-    url.into()
 }
 
 impl Inner {
@@ -694,7 +678,10 @@ mod tests {
         let error = response.error_for_status().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Status);
         let line = error.to_string();
-        assert!(line.contains("502") && line.contains("user@h"), "{line}");
+        assert!(
+            line.contains("502") && line.contains("user:***@h"),
+            "{line}"
+        );
         assert!(!line.contains("secret"));
         let response = Response::new().status(StatusCode::NOT_FOUND).body("why");
         assert!(response.error_for_status_ref().is_err());

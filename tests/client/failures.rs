@@ -412,3 +412,197 @@ fn a_thread_without_a_core() {
         other => panic!("expected an error, got {other:?}"),
     }
 }
+
+/// How a response is read.
+#[cfg(all(feature = "json", feature = "gzip"))]
+#[derive(Clone, Copy, Debug)]
+enum Reads {
+    Chunks,
+    Copy,
+    Bytes(usize),
+    Text,
+    Json,
+    Duplex,
+    Status,
+    /// Reads the body without its response.
+    Body,
+}
+
+/// Each error of a response says of which URL, whoever reads it how.
+#[cfg(all(feature = "json", feature = "gzip"))]
+#[test]
+fn errors_of_responses_name_their_url() {
+    const HTML: &str =
+        "502 Bad Gateway\r\nContent-Type: text/html; a=b\r\nContent-Length: 4\r\n\r\n<br>";
+    const PLAIN: &str = "200 OK\r\nContent-Length: 4\r\n\r\n\u{e4}\u{f6}";
+    const GZIP: &str = "200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nnope";
+    for (answer, reads, words) in [
+        (GZIP, Reads::Chunks, "gzip body is corrupt"),
+        (GZIP, Reads::Copy, "gzip body is corrupt"),
+        (GZIP, Reads::Text, "gzip body is corrupt"),
+        (GZIP, Reads::Json, "gzip body is corrupt"),
+        (GZIP, Reads::Body, "gzip body is corrupt"),
+        (
+            HTML,
+            Reads::Json,
+            "not JSON: line 1, column 1; the answer is 502 Bad Gateway, text/html",
+        ),
+        (PLAIN, Reads::Json, "the answer is 200 OK, no type"),
+        (
+            "200 OK\r\nContent-Type: \u{e4}/b\r\nContent-Length: 1\r\n\r\n[",
+            Reads::Json,
+            "no type",
+        ),
+        (PLAIN, Reads::Bytes(3), "bytes_within"),
+        (
+            "200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nmuch\r\n0\r\n\r\n",
+            Reads::Bytes(3),
+            "bytes_within",
+        ),
+        (
+            "200 OK\r\nContent-Length: 9\r\n\r\nbut",
+            Reads::Chunks,
+            "6 bytes before the end",
+        ),
+        (
+            "200 OK\r\nContent-Length: 9\r\n\r\nbut",
+            Reads::Body,
+            "6 bytes before the end",
+        ),
+        (
+            "200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx",
+            Reads::Text,
+            "malformed",
+        ),
+        (
+            "302 Found\r\nLocation: ftp://a.example/\r\nContent-Length: 0\r\n\r\n",
+            Reads::Text,
+            "neither http nor https",
+        ),
+        (
+            "302 Found\r\nLocation: http://[/\r\nContent-Length: 0\r\n\r\n",
+            Reads::Text,
+            "not a URL",
+        ),
+        (
+            "302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n",
+            Reads::Text,
+            "redirects_max",
+        ),
+        (PLAIN, Reads::Copy, "cannot be written"),
+        (PLAIN, Reads::Duplex, "did not switch"),
+        (HTML, Reads::Status, "502"),
+    ] {
+        let peer = Peer::start(move |_, mut socket| {
+            let mut reader = BufReader::new(socket.try_clone().unwrap());
+            while read_request(&mut reader, 0, 0).is_some() {
+                socket
+                    .write_all(format!("HTTP/1.1 {answer}").as_bytes())
+                    .unwrap();
+                if answer.contains("but") {
+                    return;
+                }
+            }
+        });
+        let url = format!("http://me:secret@{}/x", peer.address());
+        let errors = [
+            read_by_core(&url, reads),
+            read_by_thread(&url, reads),
+            read_by_spawned(&url, reads),
+        ];
+        for error in errors.into_iter().flatten() {
+            let shown = error.url().unwrap_or_else(|| panic!("{reads:?} {error:?}"));
+            assert_eq!(shown, url.replace("secret", "***"), "{reads:?} {error:?}");
+            assert!(error.to_string().contains(words), "{reads:?} {error:?}");
+        }
+    }
+}
+
+#[cfg(all(feature = "json", feature = "gzip"))]
+fn error_of<T: std::fmt::Debug>(read: Result<T>) -> Option<Error> {
+    Some(read.expect_err("it must not look whole"))
+}
+
+#[cfg(all(feature = "json", feature = "gzip"))]
+fn read_by_core(url: &str, reads: Reads) -> Option<Error> {
+    run(async {
+        let client = Client::builder().timeout(crate::peer::LONG).build();
+        let mut response = match client.get(url).send().await {
+            Err(error) => return Ok(Some(error)),
+            Ok(response) => response,
+        };
+        Ok(match reads {
+            Reads::Chunks => loop {
+                match response.chunk().await {
+                    Ok(chunk) => assert!(chunk.is_some()),
+                    Err(error) => break Some(error),
+                }
+            },
+            Reads::Copy => error_of(response.copy_to(&mut &mut [][..]).await),
+            Reads::Bytes(limit) => error_of(response.bytes_within(limit).await),
+            Reads::Text => error_of(response.text().await),
+            Reads::Json => error_of(response.json::<u8>().await),
+            Reads::Duplex => response.into_duplex().err(),
+            Reads::Status => error_of(response.error_for_status()),
+            Reads::Body => error_of(response.into_body().bytes().await),
+        })
+    })
+}
+
+#[cfg(all(feature = "json", feature = "gzip"))]
+fn read_by_thread(url: &str, reads: Reads) -> Option<Error> {
+    let client = roundtrip::blocking::Client::builder()
+        .timeout(crate::peer::LONG)
+        .build();
+    let mut response = match client.get(url).send() {
+        Err(error) => return Some(error),
+        Ok(response) => response,
+    };
+    match reads {
+        Reads::Chunks => loop {
+            match response.chunk() {
+                Ok(chunk) => assert!(chunk.is_some()),
+                Err(error) => break Some(error),
+            }
+        },
+        Reads::Copy => error_of(response.copy_to(&mut &mut [][..])),
+        Reads::Bytes(limit) => error_of(response.bytes_within(limit)),
+        Reads::Text => error_of(response.text()),
+        Reads::Json => error_of(response.json::<u8>()),
+        Reads::Status => error_of(response.error_for_status()),
+        Reads::Body => {
+            let error = std::io::copy(&mut response, &mut Vec::new()).unwrap_err();
+            Some(*error.into_inner().unwrap().downcast().unwrap())
+        }
+        Reads::Duplex => None,
+    }
+}
+
+#[cfg(all(feature = "json", feature = "gzip"))]
+fn read_by_spawned(url: &str, reads: Reads) -> Option<Error> {
+    let client = Client::builder()
+        .timeout(crate::peer::LONG)
+        .spawned()
+        .unwrap();
+    let read = roundtrip::client::spawned::wait(async {
+        let mut response = match client.get(url).send().await {
+            Err(error) => return Ok(Some(error)),
+            Ok(response) => response,
+        };
+        Ok(match reads {
+            Reads::Chunks => loop {
+                match response.chunk().await {
+                    Ok(chunk) => assert!(chunk.is_some()),
+                    Err(error) => break Some(error),
+                }
+            },
+            Reads::Bytes(limit) => error_of(response.bytes_within(limit).await),
+            Reads::Text => error_of(response.text().await),
+            Reads::Json => error_of(response.json::<u8>().await),
+            Reads::Status => error_of(response.error_for_status()),
+            Reads::Body => error_of(response.into_body().bytes().await),
+            Reads::Copy | Reads::Duplex => None,
+        })
+    });
+    read.unwrap()
+}

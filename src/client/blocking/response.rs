@@ -22,11 +22,10 @@ use serde::de::DeserializeOwned;
 
 use crate::client::blocking::drive;
 use crate::client::blocking::on_core;
-use crate::error::Error;
-use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::http::body::Body;
 use crate::http::response;
+use crate::http::response::reading::unwritable;
 
 /// A response whose body is read by the calling thread, at once or as [`Read`]. Status, fields, URL
 /// and times are those of [`roundtrip::Response`](crate::Response).
@@ -80,9 +79,8 @@ impl Response {
     pub fn copy_to(&mut self, writer: &mut (impl Write + ?Sized)) -> Result<u64> {
         let mut bytes = 0;
         while let Some(chunk) = self.chunk()? {
-            writer.write_all(&chunk).map_err(|error| {
-                Error::new(ErrorKind::Io, "what was received cannot be written").because(error)
-            })?;
+            let written = writer.write_all(&chunk);
+            written.map_err(|error| self.response.named(unwritable(error)))?;
             bytes += chunk.len() as u64;
         }
         Ok(bytes)

@@ -14,6 +14,7 @@ use std::task::ready;
 use bytes::Buf;
 use bytes::Bytes;
 use bytes::BytesMut;
+use url::Url;
 
 use crate::client::decompress::Limits;
 use crate::client::decompress::coding::Decode;
@@ -23,6 +24,7 @@ use crate::error::Phase;
 use crate::error::Result;
 use crate::http::body::Body;
 use crate::http::body::Filter;
+use crate::http::response::reading::named;
 use crate::limits::DECODED_CHUNK_BYTES_MAX;
 use crate::limits::DECODED_CHUNK_BYTES_MIN;
 use crate::limits::DECOMPRESSED_FREE_BYTES;
@@ -30,6 +32,8 @@ use crate::limits::DECOMPRESSED_FREE_BYTES;
 pub(super) struct Decoded {
     decoder: Box<dyn Decode>,
     limits: Limits,
+    /// Where the body came from, for errors.
+    url: Option<Url>,
     /// What was received and is not decoded.
     input: Bytes,
     output: BytesMut,
@@ -42,10 +46,11 @@ pub(super) struct Decoded {
 }
 
 impl Decoded {
-    pub(super) fn new(decoder: Box<dyn Decode>, limits: Limits) -> Decoded {
+    pub(super) fn new(decoder: Box<dyn Decode>, limits: Limits, url: Option<Url>) -> Decoded {
         Decoded {
             decoder,
             limits,
+            url,
             input: Bytes::new(),
             output: BytesMut::new(),
             is_full: false,
@@ -124,6 +129,17 @@ impl Decoded {
 
 impl Filter for Decoded {
     fn poll_chunk(
+        &mut self,
+        source: &mut Body,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes>>> {
+        let polled = self.poll_decoded(source, cx);
+        polled.map_err(|error| named(error, self.url.as_ref()))
+    }
+}
+
+impl Decoded {
+    fn poll_decoded(
         &mut self,
         source: &mut Body,
         cx: &mut Context<'_>,

@@ -100,7 +100,8 @@ impl Decompression {
         headers.remove("content-encoding");
         headers.remove("content-length");
         let body = response.take_body();
-        response.set_body(body.filtered(Decoded::new(decoder, self.limits)));
+        let decoded = Decoded::new(decoder, self.limits, response.url().cloned());
+        response.set_body(body.filtered(decoded));
         response.set_decompressed();
     }
 }
@@ -123,5 +124,5 @@ pub fn decoded(coding: &str, body: Body, bytes_max: u64) -> Option<Body> {
         ratio_max: DECOMPRESSION_RATIO_MAX,
     };
     let decoder = coding::decoder(coding.as_bytes())?;
-    Some(body.filtered(Decoded::new(decoder, limits)))
+    Some(body.filtered(Decoded::new(decoder, limits, None)))
 }

@@ -106,7 +106,7 @@ fn pieces(coded: &[u8], len: usize) -> Body {
 
 fn decoded_within(coding: &str, body: Body, limits: Limits) -> Body {
     let decoder = coding::decoder(coding.as_bytes()).expect("compiled in");
-    body.filtered(Decoded::new(decoder, limits))
+    body.filtered(Decoded::new(decoder, limits, None))
 }
 
 fn decoded(coding: &str, body: Body) -> Body {

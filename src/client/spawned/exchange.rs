@@ -42,6 +42,7 @@ use crate::error::Result;
 use crate::http::body;
 use crate::http::request::Request;
 use crate::http::response;
+use crate::http::response::reading::named;
 use crate::limits::SPAWNED_BODY_BYTES_MAX;
 use crate::limits::SPAWNED_REQUESTS_MAX;
 use crate::runtime;
@@ -130,7 +131,7 @@ fn send(
     options: RequestOptions,
     cx: &mut Context<'_>,
 ) -> Result<Receiver<Head>> {
-    let permit = Permit::take(&shared.requests)?;
+    let permit = Permit::take(&shared.requests).map_err(|error| named(error, draft.url()))?;
     let (sender, mut receiver) = channel::channel(LOST);
     // The waker is in its place before anybody else looks for it.
     let polled = receiver.poll_first(cx);
@@ -212,11 +213,13 @@ impl Job {
         match outcome {
             None => {}
             Some(Err(error)) => sender.fail(error),
-            Some(Ok(response)) if response.special().is_some() => sender.fail(Error::new(
-                ErrorKind::Invalid,
-                "the server switched protocols, and that connection belongs to one thread: use \
-                 roundtrip::Client on a core",
-            )),
+            Some(Ok(response)) if response.special().is_some() => {
+                sender.fail(response.named(Error::new(
+                    ErrorKind::Invalid,
+                    "the server switched protocols, and that connection belongs to one thread: \
+                     use roundtrip::Client on a core",
+                )));
+            }
             Some(Ok(response)) => {
                 let (head, body) = Head::of(response);
                 let mut pump = Pump {

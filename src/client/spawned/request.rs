@@ -19,6 +19,7 @@ use std::task::Poll;
 
 use bytes::Bytes;
 use futures_core::Stream;
+use url::Url;
 
 use crate::client;
 use crate::client::RequestOptions;
@@ -70,6 +71,11 @@ impl Draft {
         let (parts, body) = Parts::take(request);
         let body = body.try_into()?;
         Ok(Draft { parts, body })
+    }
+
+    /// Where the request goes.
+    pub(super) fn url(&self) -> Option<&Url> {
+        self.parts.url()
     }
 
     /// The options that travelled with the request.

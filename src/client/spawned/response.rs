@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use url::Url;
 
 use crate::client::spawned::Body;
+use crate::error::Error;
 use crate::error::Result;
 use crate::http::body;
 use crate::http::headers::Headers;
@@ -71,6 +72,11 @@ impl Head {
 
     pub(super) fn length(&self) -> Option<u64> {
         self.length
+    }
+
+    /// An error of who reads the response.
+    fn named(&self, error: Error) -> Error {
+        reading::named(error, self.url.as_ref())
     }
 }
 
@@ -178,7 +184,8 @@ impl Response {
     ///
     /// The body cannot be completed.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
-        self.body.chunk().await.transpose()
+        let chunk = self.body.chunk().await.transpose();
+        chunk.map_err(|error| self.head.named(error))
     }
 
     /// All of the body, up to 2 MiB ([`BODY_COLLECT_BYTES_MAX`]).
@@ -196,7 +203,8 @@ impl Response {
     ///
     /// As for [`Response::bytes`].
     pub async fn bytes_within(self, limit_bytes: usize) -> Result<Bytes> {
-        self.body.collect(limit_bytes).await
+        let bytes = self.body.collect(limit_bytes).await;
+        bytes.map_err(|error| self.head.named(error))
     }
 
     /// All of the body as UTF-8 text, up to 2 MiB ([`BODY_COLLECT_BYTES_MAX`]).
@@ -216,8 +224,9 @@ impl Response {
     ///
     /// As for [`Response::text`].
     pub async fn text_within(self, limit_bytes: usize) -> Result<String> {
-        let bytes = self.body.collect(limit_bytes).await?;
-        reading::utf8(&self.head.headers, bytes)
+        let bytes = self.body.collect(limit_bytes).await;
+        let text = bytes.and_then(|bytes| reading::utf8(&self.head.headers, bytes));
+        text.map_err(|error| self.head.named(error))
     }
 
     /// All of the body as text, up to 2 MiB, in the charset that it or its type declares, or else in
@@ -228,15 +237,16 @@ impl Response {
     /// As for [`Response::bytes`]; the charset is not known, or the bytes are not text in it.
     #[cfg(feature = "charset")]
     pub async fn text_with_charset(self, default: &str) -> Result<String> {
-        let bytes = self.body.bytes().await?;
-        reading::decoded(&self.head.headers, default, &bytes)
+        let bytes = self.body.bytes().await;
+        let text = bytes.and_then(|bytes| reading::decoded(&self.head.headers, default, &bytes));
+        text.map_err(|error| self.head.named(error))
     }
 
-    /// All of the body as JSON, up to 2 MiB; see [`Body::json`].
+    /// All of the body as JSON, up to 2 MiB; see [`crate::Response::json`].
     ///
     /// # Errors
     ///
-    /// As for [`Body::json`].
+    /// As for [`crate::Response::json`].
     #[cfg(feature = "json")]
     pub async fn json<T: DeserializeOwned>(self) -> Result<T> {
         self.json_within(BODY_COLLECT_BYTES_MAX).await
@@ -249,7 +259,10 @@ impl Response {
     /// As for [`Response::json`].
     #[cfg(feature = "json")]
     pub async fn json_within<T: DeserializeOwned>(self, limit_bytes: usize) -> Result<T> {
-        json::parse(&self.bytes_within(limit_bytes).await?)
+        let (status, headers) = (self.head.status, &self.head.headers);
+        let bytes = self.body.collect(limit_bytes).await;
+        let parsed = bytes.and_then(|bytes| json::parse_answer(&bytes, status, headers));
+        parsed.map_err(|error| self.head.named(error))
     }
 }
 

@@ -43,6 +43,11 @@ impl fmt::Debug for Parts {
 }
 
 impl Parts {
+    /// The URL, if the request has one.
+    pub(crate) fn url(&self) -> Option<&Url> {
+        self.url.as_ref()
+    }
+
     /// Takes a request apart.
     pub(crate) fn take(mut request: Request) -> (Parts, Body) {
         let inner = request.inner_mut();

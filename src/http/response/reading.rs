@@ -5,10 +5,14 @@
 //!   copy_to(&mut writer)
 //!   bytes() │ text() │ json()      at once, up to 2 MiB; …_within(limit) up to another
 //! ```
+//!
+//! Every error of it has the URL that answered, where that is known: [`named`].
 
+use std::io;
 use std::io::Write;
 
 use bytes::Bytes;
+use url::Url;
 
 use crate::error::Error;
 use crate::error::ErrorKind;
@@ -44,7 +48,8 @@ impl Response {
     ///
     /// The body cannot be completed.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
-        self.body_mut().chunk().await.transpose()
+        let chunk = self.body_mut().chunk().await.transpose();
+        chunk.map_err(|error| self.named(error))
     }
 
     /// Writes what is left of the body, as it comes; says how many bytes. The writer is called on
@@ -57,9 +62,8 @@ impl Response {
     pub async fn copy_to(&mut self, writer: &mut (impl Write + ?Sized)) -> Result<u64> {
         let mut bytes = 0;
         while let Some(chunk) = self.chunk().await? {
-            writer.write_all(&chunk).map_err(|error| {
-                Error::new(ErrorKind::Io, "what was received cannot be written").because(error)
-            })?;
+            let written = writer.write_all(&chunk);
+            written.map_err(|error| self.named(unwritable(error)))?;
             bytes += chunk.len() as u64;
         }
         Ok(bytes)
@@ -79,8 +83,8 @@ impl Response {
     /// # Errors
     ///
     /// As for [`Response::bytes`].
-    pub async fn bytes_within(self, limit_bytes: usize) -> Result<Bytes> {
-        self.into_body().collect(limit_bytes).await
+    pub async fn bytes_within(mut self, limit_bytes: usize) -> Result<Bytes> {
+        self.collect(limit_bytes).await
     }
 
     /// All of the body as UTF-8 text, up to 2 MiB ([`BODY_COLLECT_BYTES_MAX`]).
@@ -100,9 +104,8 @@ impl Response {
     ///
     /// As for [`Response::text`].
     pub async fn text_within(mut self, limit_bytes: usize) -> Result<String> {
-        let body = self.take_body();
-        let bytes = body.collect(limit_bytes).await?;
-        utf8(self.headers(), bytes)
+        let bytes = self.collect(limit_bytes).await?;
+        utf8(self.headers(), bytes).map_err(|error| self.named(error))
     }
 
     /// All of the body as text, up to 2 MiB, in the charset that its byte order mark tells, or its
@@ -115,10 +118,44 @@ impl Response {
     /// not text in it.
     #[cfg(feature = "charset")]
     pub async fn text_with_charset(mut self, default: &str) -> Result<String> {
-        let body = self.take_body();
-        let bytes = body.collect(BODY_COLLECT_BYTES_MAX).await?;
-        decoded(self.headers(), default, &bytes)
+        let bytes = self.collect(BODY_COLLECT_BYTES_MAX).await?;
+        decoded(self.headers(), default, &bytes).map_err(|error| self.named(error))
     }
+
+    /// Takes all of the body.
+    pub(crate) async fn collect(&mut self, limit_bytes: usize) -> Result<Bytes> {
+        let bytes = self.take_body().collect(limit_bytes).await;
+        bytes.map_err(|error| self.named(error))
+    }
+
+    /// An error of who reads this response.
+    pub(crate) fn named(&self, error: Error) -> Error {
+        named(error, self.url())
+    }
+}
+
+/// An error of an exchange, with its URL where it has none yet.
+pub(crate) fn named(error: Error, url: Option<&Url>) -> Error {
+    match url {
+        Some(url) if error.url().is_none() => error.for_url(redacted(url)),
+        _ => error,
+    }
+}
+
+/// A URL that may be shown and logged: a password becomes `***`.
+pub(crate) fn redacted(url: &Url) -> String {
+    if url.password().is_none() {
+        return url.as_str().into();
+    }
+    let mut url = url.clone();
+    // Fails only for URLs that cannot have a password.
+    let _ = url.set_password(Some("***"));
+    url.into()
+}
+
+/// The error of a writer that does not take what was received.
+pub(crate) fn unwritable(error: io::Error) -> Error {
+    Error::new(ErrorKind::Io, "what was received cannot be written").because(error)
 }
 
 /// Bytes as text, where they are UTF-8.
@@ -180,7 +217,6 @@ pub(crate) fn decoded(headers: &Headers, default: &str, bytes: &[u8]) -> Result<
 
 #[cfg(test)]
 mod tests {
-    use std::io;
     use std::task::Context;
     use std::task::Poll;
     use std::task::Waker;

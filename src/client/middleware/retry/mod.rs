@@ -21,7 +21,6 @@ use ::http::Method;
 use ::http::StatusCode;
 use url::Url;
 
-use crate::client::failure::redacted;
 use crate::client::middleware::retry::backoff::Backoff;
 use crate::client::middleware::retry::budget::Budget;
 use crate::client::options::RequestOptions;
@@ -34,6 +33,7 @@ use crate::error::Result;
 use crate::http::date;
 use crate::http::request::Request;
 use crate::http::response::Response;
+use crate::http::response::reading::redacted;
 use crate::limits::RETRY_AFTER_MAX;
 use crate::limits::RETRY_ATTEMPTS_MAX;
 use crate::limits::RETRY_BUDGET_PER_SECOND;
