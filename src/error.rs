@@ -89,6 +89,8 @@ pub enum Phase {
     ResponseHead,
     /// Receiving a response body.
     ResponseBody,
+    /// Undoing the content coding (gzip, br, zstd) of a response body.
+    Decoding,
     /// Receiving a request body.
     RequestBody,
     /// Working on a file.

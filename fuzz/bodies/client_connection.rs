@@ -644,12 +644,15 @@ impl Response {
                 return Response::failed(BROKEN);
             };
             rest = &rest[used..];
-            if head.is_informational() && head.status() != StatusCode::SWITCHING_PROTOCOLS {
+            if head.status() == StatusCode::SWITCHING_PROTOCOLS {
+                // No request asks for it.
+                return Response::failed(BROKEN);
+            }
+            if head.is_informational() {
                 continue;
             }
             let method = Method::from_bytes(case.method.as_bytes()).expect("a method");
-            let says_keep =
-                head.is_keep_alive() && head.status() != StatusCode::SWITCHING_PROTOCOLS;
+            let says_keep = head.is_keep_alive();
             return match response_framing(&method, &head) {
                 // What follows is the tunnel's.
                 Ok(_) if method == Method::CONNECT && head.status().is_success() => {

@@ -221,8 +221,11 @@ fn response_by_parts(input: &[u8], method: &Method) -> Read {
             return Read::refused();
         };
         start += used;
-        if head.is_informational() && head.status().as_u16() != 101 {
-            continue;
+        match head.status().as_u16() {
+            // Nobody has asked for another protocol.
+            101 => return Read::refused(),
+            100..=199 => continue,
+            _ => {}
         }
         let Ok(framing) = response_framing(method, &head) else {
             return Read::refused();

@@ -240,7 +240,11 @@ impl Connection {
         let state = std::mem::replace(&mut self.state, State::Settling);
         if let State::Active(active) = state {
             let connection = self.number;
-            active.tell(|| observe::Event::Finished { connection });
+            let is_sent = io.pending_bytes() == 0 && self.fetch.is_sent();
+            active.tell(|| observe::Event::Finished {
+                connection,
+                is_sent,
+            });
             active.discard();
         }
         self.exchanges_count += 1;
@@ -381,6 +385,12 @@ impl Connection {
                 break;
             }
             has_progress = true;
+            if let (Event::Informational(_) | Event::Head(..), State::Active(active)) =
+                (&event, &self.state)
+            {
+                let bytes = self.fetch.last_head();
+                active.tell(|| observe::Event::ResponseHead { bytes });
+            }
             if self.fetch.has_switched() {
                 return self.switch(io, event, input);
             }

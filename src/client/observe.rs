@@ -3,6 +3,7 @@
 //!
 //! ```text
 //!   request    Wanted ─► Queued ─► Got ─► Sent ─► Informational* ─► Head ─► Finished
+//!                                    └ RequestHead    └──── ResponseHead ┘
 //!                │                  ▲ └──► Retrying ─► Wanted …
 //!   dial         └► Resolving ─► Resolved ─► Connecting ─► Connected ─► Tunneled │ ConnectFailed
 //!   connection                                   Rested ─► Got │ Closed
@@ -86,6 +87,11 @@ pub enum Event<'a> {
         /// How long the request waited for it, dialling included.
         waited: Duration,
     },
+    /// The head of the request was written.
+    RequestHead {
+        /// It, byte by byte, credentials included.
+        bytes: &'a [u8],
+    },
     /// All of the request was written.
     Sent {
         /// Which connection.
@@ -95,6 +101,11 @@ pub enum Event<'a> {
     ContinueAwaited {
         /// Which connection.
         connection: u64,
+    },
+    /// A head came, informational or final; what it says is told next.
+    ResponseHead {
+        /// It, byte by byte.
+        bytes: &'a [u8],
     },
     /// An informational response, 100 included.
     Informational {
@@ -116,6 +127,9 @@ pub enum Event<'a> {
     Finished {
         /// Which connection.
         connection: u64,
+        /// True exactly when our kernel has taken all of the request by then: false where the
+        /// response came before the peer had read it, and maybe instead of reading it.
+        is_sent: bool,
     },
     /// The request failed, or its body did.
     Failed {

@@ -65,6 +65,8 @@ pub struct Fetch {
     switch: Switch,
     /// What the last response with a `Keep-Alive` field said.
     keep_alive_timeout: Option<Duration>,
+    /// The last head, sent or received, as it stands on the wire; `None` while nobody looks at it.
+    last_head: Option<Vec<u8>>,
 }
 
 /// Whether the connection goes on with something else than HTTP.
@@ -128,6 +130,8 @@ pub enum FetchError {
     TooManyInformational,
     /// The protocol was switched before all of the request was sent.
     EarlySwitch,
+    /// The protocol was switched, and the request had not asked for that.
+    UnaskedSwitch,
     /// Bytes came while no request was under way.
     Unsolicited,
     /// The connection ended before a byte of the response.
@@ -173,6 +177,28 @@ impl Fetch {
             close: None,
             switch: Switch::Unasked,
             keep_alive_timeout: None,
+            last_head: None,
+        }
+    }
+
+    /// Says whether [`Fetch::last_head`] is looked at: it is a copy, and costs one.
+    pub fn keep_heads(&mut self, is_kept: bool) {
+        if !is_kept {
+            self.last_head = None;
+        } else if self.last_head.is_none() {
+            self.last_head = Some(Vec::new());
+        }
+    }
+
+    /// The last head that was sent or received, byte by byte, where heads are kept; else empty.
+    pub fn last_head(&self) -> &[u8] {
+        self.last_head.as_deref().unwrap_or_default()
+    }
+
+    fn keep_head(&mut self, head: &[u8]) {
+        if let Some(kept) = &mut self.last_head {
+            kept.clear();
+            kept.extend_from_slice(head);
         }
     }
 
@@ -215,7 +241,9 @@ impl Fetch {
             Some(_) => Outgoing::Chunked,
             None => Outgoing::of_request(request.method(), length),
         };
+        let begin = out.len();
         request_head(out, request, recipient, outgoing, persistence);
+        self.keep_head(&out[begin..]);
         self.sending = match outgoing {
             Outgoing::Length(length) if length > 0 => Sending::Length(length),
             Outgoing::Chunked => Sending::Chunked,
@@ -387,6 +415,7 @@ impl Fetch {
         if scanner.is_fresh()
             && let Some((used, head)) = parse_whole_response(input, &self.limits)
         {
+            self.keep_head(&input[..used]);
             return Ok((used, self.enter(head)?));
         }
         let used = match scanner.push(input).map_err(FetchError::Head)? {
@@ -396,13 +425,16 @@ impl Fetch {
             }
             Scan::Complete { used } => used,
         };
+        let pieces;
         let head = if self.partial.is_empty() {
-            parse_response(&input[..used], &self.limits)
+            &input[..used]
         } else {
             self.partial.extend_from_slice(&input[..used]);
-            parse_response(&std::mem::take(&mut self.partial), &self.limits)
+            pieces = std::mem::take(&mut self.partial);
+            &pieces
         };
-        let head = head.map_err(FetchError::Head)?;
+        self.keep_head(head);
+        let head = parse_response(head, &self.limits).map_err(FetchError::Head)?;
         Ok((used, self.enter(head)?))
     }
 
@@ -422,6 +454,8 @@ impl Fetch {
         };
         if agrees && self.switch == Switch::Asked {
             self.switch = Switch::Agreed;
+        } else if head.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(FetchError::UnaskedSwitch);
         }
         Ok(self.begin_body(head, framing))
     }
@@ -553,6 +587,9 @@ impl fmt::Display for FetchError {
             ),
             FetchError::EarlySwitch => {
                 f.write_str("the protocol was switched before the request was complete")
+            }
+            FetchError::UnaskedSwitch => {
+                f.write_str("the server switched protocols (101), which was not asked for")
             }
             FetchError::Unsolicited => f.write_str("bytes came that belong to no request"),
             FetchError::NoResponse => f.write_str("the connection ended without a response"),

@@ -1,7 +1,11 @@
 //! What a client tells of its work.
 
+use std::io::Read as _;
+use std::io::Write as _;
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::thread;
 
 use roundtrip::Client;
 use roundtrip::client::observe::Event;
@@ -33,7 +37,8 @@ impl Told {
                 Event::ContinueAwaited { .. } => "awaits".to_owned(),
                 Event::Informational { status, .. } => format!("{}", status.as_u16()),
                 Event::Head { status, .. } => format!("head {}", status.as_u16()),
-                Event::Finished { .. } => "finished".to_owned(),
+                Event::Finished { is_sent: true, .. } => "finished".to_owned(),
+                Event::Finished { .. } => "finished early".to_owned(),
                 Event::Rested { .. } => "rested".to_owned(),
                 Event::Retrying => "retrying".to_owned(),
                 Event::Failed { .. } => "failed".to_owned(),
@@ -82,6 +87,62 @@ fn a_request_from_its_wish_to_its_end() {
         assert_eq!(told.take(), expected);
         Ok(())
     });
+}
+
+#[test]
+fn heads_as_they_stand_on_the_wire() {
+    let early: &[u8] = b"HTTP/1.1 103 \xfcber  \r\nlink:  <a>\t\r\n\r\n";
+    let last: &[u8] = b"HTTP/1.0 299 as they SAY\r\nx-Odd:1\r\nContent-Length: 1\r\n\r\n";
+    let peer = Peer::answering(move |_| [early, last, b"x"].concat());
+    let heads = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&heads);
+    run(async {
+        let request = Client::new().get(peer.url("/")).header("x-Mine", "1");
+        let observed = request.observer(move |event| {
+            if let Event::RequestHead { bytes } | Event::ResponseHead { bytes } = event {
+                told.lock().unwrap().push(bytes.to_vec());
+            }
+        });
+        observed.send().await?.text().await?;
+        Ok(())
+    });
+    let heads = heads.lock().unwrap();
+    assert!(heads[0].starts_with(b"GET / HTTP/1.1\r\nHost: 127.0.0.1:"));
+    assert!(heads[0].ends_with(b"\r\n\r\n"));
+    assert!(
+        str::from_utf8(&heads[0])
+            .unwrap()
+            .contains("\r\nx-Mine: 1\r\n")
+    );
+    assert_eq!(heads[1..], [early, last]);
+}
+
+#[test]
+fn a_request_that_was_answered_before_it_was_read() {
+    let answer = b"HTTP/1.1 413 x\r\nContent-Length: 0\r\n\r\n";
+    let body = vec![7; 16 << 20];
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let peer = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.read_exact(&mut [0; 1]).unwrap();
+        stream.write_all(answer).unwrap();
+        stream
+    });
+    let sent = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&sent);
+    run(async {
+        let request = Client::new().post(&url).body(body);
+        let observed = request.observer(move |event| {
+            if let Event::Finished { is_sent, .. } = event {
+                told.lock().unwrap().push(*is_sent);
+            }
+        });
+        observed.send().await?.text().await?;
+        Ok(())
+    });
+    assert_eq!(*sent.lock().unwrap(), [false]);
+    drop(peer.join().unwrap());
 }
 
 #[test]

@@ -122,15 +122,16 @@ fn a_refused_connect_is_a_response() {
 }
 
 #[test]
-fn who_did_not_ask_gets_no_duplex() {
+fn a_switch_that_nobody_asked_for_is_an_error() {
     let peer = echo(SWITCH);
     run(async {
         let client = Client::new();
-        let response = client.get(peer.url("/")).send().await?;
-        assert_eq!(response.status_code(), 101);
-        let error = response.into_duplex().unwrap_err();
+        let error = client.get(peer.url("/")).send().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Protocol);
-        assert!(error.to_string().contains("101"), "{error}");
+        assert!(
+            error.text().contains("(101), which was not asked for"),
+            "{error}"
+        );
         until("the connection is gone", || {
             client.stats().unwrap().pool.connections == 0
         })

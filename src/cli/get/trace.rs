@@ -81,7 +81,10 @@ fn text(event: &Event<'_>) -> String {
         }
         Event::Head { status, .. } => format!("head {status}"),
         Event::Retrying => "the connection was lost without an answer: once more".to_owned(),
-        Event::Finished { .. } => "the response is complete".to_owned(),
+        Event::Finished { is_sent: true, .. } => "the response is complete".to_owned(),
+        Event::Finished { .. } => "the response is complete, and the request was not".to_owned(),
+        Event::RequestHead { bytes } => format!("a request head of {} bytes", bytes.len()),
+        Event::ResponseHead { bytes } => format!("a response head of {} bytes", bytes.len()),
         Event::Failed { error } => format!("failed: {error}"),
         other => format!("{other:?}"),
     }

@@ -70,6 +70,7 @@ impl Connection {
         // What was sent from here on is of this request.
         io.clear_has_sent();
         let observers = options.observers(&self.shared.options().observer);
+        self.fetch.keep_heads(observers.is_some());
         let upload = match self.write(io, &request, recipient(&options), body) {
             Ok(upload) => upload,
             Err(error) => {
@@ -115,6 +116,8 @@ impl Connection {
                 is_reused,
                 waited: timings.waited,
             });
+            let bytes = self.fetch.last_head();
+            active.tell(|| Event::RequestHead { bytes });
             active.tell_progress();
         }
         true

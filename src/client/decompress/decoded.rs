@@ -112,7 +112,7 @@ impl Decoded {
     fn corrupt(&self, why: &str) -> Error {
         let name = self.decoder.name();
         let text = format!("the {name} body is corrupt: {why}");
-        Error::new(ErrorKind::Protocol, text).in_phase(Phase::ResponseBody)
+        Error::new(ErrorKind::Protocol, text).in_phase(Phase::Decoding)
     }
 
     /// The body as it came has ended.
@@ -123,7 +123,7 @@ impl Decoded {
         let name = self.decoder.name();
         let text = format!("the {name} body is cut: it ends before its coding does");
         let error = Error::new(ErrorKind::Protocol, text);
-        Some(Err(error.in_phase(Phase::ResponseBody)))
+        Some(Err(error.in_phase(Phase::Decoding)))
     }
 }
 

@@ -199,7 +199,7 @@ fn cut_anywhere_is_an_error() {
             let mut body = decoded(coding, pieces(&coded[..len], len));
             let error = read(&mut body).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Protocol, "{coding} cut at {len}");
-            assert_eq!(error.phase(), Some(Phase::ResponseBody));
+            assert_eq!(error.phase(), Some(Phase::Decoding));
             assert!(error.text().contains(coding), "{error}");
             assert!(error.text().contains("cut"), "{error}");
             assert!(next(&mut body).is_none());

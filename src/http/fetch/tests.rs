@@ -245,7 +245,7 @@ const RESPONSES: &[ResponseCase] = &[
         "GET",
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
         false,
-        "101  Upgraded",
+        "- error: the server switched protocols (101), which was not asked for",
     ),
     // Bytes behind the response.
     (
