@@ -262,7 +262,8 @@ pub const ADDRESS_SHARDS: usize = 64;
 pub const PROXY_HEADER_BYTES_MAX: usize = 4_096;
 /// How long a shutdown waits for requests that run.
 pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a shutdown waits for the request of a connection that was just accepted.
+/// How long a shutdown waits for the request of a connection that was just accepted, and for the rest
+/// of a head of which a part arrived: longer than what was under way takes.
 pub const SHUTDOWN_NEW_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often a shutdown looks whether all connections have ended.
 pub const SHUTDOWN_POLL_INTERVAL: Duration = Duration::from_millis(10);

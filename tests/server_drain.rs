@@ -46,6 +46,7 @@ fn router() -> Router {
     Router::new()
         .get("/{$}", |_: &Request| "hello")
         .get("/ready", readiness)
+        .post("/unread", |_: &Request| "answered")
         .get("/long", async |_: Request| {
             runtime::sleep(seconds(8)).await;
             "long"
@@ -169,6 +170,72 @@ fn an_abort_waits_for_nothing() {
         });
         report.unwrap().unwrap();
     }
+}
+
+/// A whole second is what a connection has for the rest of a head, and to read its last response.
+#[test]
+fn what_is_answered_or_not_asked_yet_is_not_waited_for() {
+    const UNREAD: &str = "POST /unread HTTP/1.1\r\nHost: a\r\n";
+    let cases = [
+        ("half a head", "", "GET / HTTP/1.1\r\nHost:".to_owned()),
+        ("half a second head", "/", "GET / HT".to_owned()),
+        (
+            "an unread body",
+            "",
+            format!("{UNREAD}Content-Length: 90000\r\n\r\nabc"),
+        ),
+        (
+            "an unread chunked body",
+            "/",
+            format!("{UNREAD}Transfer-Encoding: chunked\r\n\r\nff\r\nabc"),
+        ),
+        (
+            "a body beyond what is drained",
+            "",
+            format!("{UNREAD}Content-Length: 9000000\r\n\r\nabc"),
+        ),
+    ];
+    for (name, first, bytes) in cases {
+        let report = Simulation::new(1).run(async move {
+            let (handle, serving) = serve(|server| server);
+            let wire = Wire::open().await?;
+            if !first.is_empty() {
+                assert!(wire.ask(first).await.ends_with("hello"));
+            }
+            wire.0.write_all(bytes.clone()).await.unwrap();
+            if bytes.starts_with(UNREAD) {
+                assert!(wire.read().await.ends_with("answered"), "{name}");
+            }
+            runtime::sleep(Duration::from_millis(100)).await;
+            let start = simulation::now();
+            handle.shutdown();
+            serving.await.unwrap().map_err(|error| error.to_string())?;
+            let took = simulation::now().since(start);
+            assert!(took <= seconds(1) + SLACK, "{name}: {took:?}");
+            assert_eq!(wire.read().await, "", "{name}");
+            Ok::<_, String>(())
+        });
+        report.unwrap().unwrap();
+    }
+}
+
+#[test]
+fn a_head_that_comes_during_a_shutdown_is_answered() {
+    let report = Simulation::new(1).run(async {
+        let (handle, serving) = serve(|server| server);
+        let wire = Wire::open().await?;
+        assert!(wire.ask("/").await.ends_with("hello"));
+        wire.0.write_all("GET / HTTP/1.1\r\n").await.unwrap();
+        runtime::sleep(Duration::from_millis(100)).await;
+        handle.shutdown();
+        runtime::sleep(Duration::from_millis(500)).await;
+        wire.0.write_all("Host: a\r\n\r\n").await.unwrap();
+        let answer = wire.read().await;
+        assert!(answer.contains("connection: close\r\n"), "{answer}");
+        assert!(answer.ends_with("hello"), "{answer}");
+        serving.await.unwrap().map_err(|error| error.to_string())
+    });
+    report.unwrap().unwrap();
 }
 
 #[test]

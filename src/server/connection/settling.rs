@@ -70,9 +70,12 @@ impl Connection {
             return true;
         }
         if self.exchange.is_in_body() {
-            // The response is through, and its request is not.
+            // The response is through, and its request is not. For a shutdown that is no work, unless
+            // somebody still reads the body.
+            let is_read = self.sender.as_ref().is_some_and(|s| !s.is_dropped());
             let ends = self.exchange.close_reason().is_some()
-                || self.drained_bytes as usize > DRAIN_BYTES_MAX;
+                || self.drained_bytes as usize > DRAIN_BYTES_MAX
+                || self.worker.is_shutting_down() && !is_read;
             self.has_unread |= ends;
             return ends;
         }
@@ -80,10 +83,14 @@ impl Connection {
         if has_more {
             return false;
         }
-        // A request of a connection that is new may be on its way still.
-        let is_new = self.timing.is_new() && !self.worker.closes_new();
-        let shuts_down = self.worker.is_shutting_down() && self.exchange.is_idle() && !is_new;
-        self.is_half_closed || shuts_down
+        self.is_half_closed || self.worker.is_shutting_down() && self.rests()
+    }
+
+    /// True when a shutdown need not wait: no request is on its way. One that began may be, in
+    /// pieces, and so may that of a new connection, for as long as those are waited for.
+    fn rests(&self) -> bool {
+        let is_expected = self.timing.is_new() || self.exchange.is_in_head();
+        !is_expected || self.worker.closes_new()
     }
 
     /// True when the next sign of progress is a piece of the request's body from the peer.
