@@ -323,6 +323,8 @@ pub const POOL_WAITING_MAX: usize = 65_536;
 /// its connection back and takes one again a moment later; closing what is over the cap in between
 /// would dial without end.
 pub const POOL_OVER_CAP_TIME: Duration = Duration::from_millis(100);
+/// Bytes of the name of a network interface: IFNAMSIZ, less the zero behind it.
+pub const INTERFACE_NAME_BYTES_MAX: usize = 15;
 /// How much earlier than the server a connection of the pool goes whose server says how long it keeps
 /// one (`Keep-Alive: timeout=5`), or half of that time if it is less: the server's clock began when it
 /// sent, and a request on its way when that time ends meets a connection that is closed.

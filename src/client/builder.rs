@@ -11,8 +11,6 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use url::Url;
-
 use crate::client::Client;
 use crate::client::IntoUrl;
 use crate::client::chain::Around;
@@ -29,6 +27,8 @@ use crate::client::policy::RedirectAttempt;
 use crate::client::policy::RedirectPolicy;
 use crate::client::proxy::Proxies;
 use crate::client::proxy::Proxy;
+use crate::client::request::into_url;
+use crate::client::request::into_url::Located;
 use crate::client::round_trip::Next;
 use crate::client::round_trip::RoundTrip;
 use crate::client::spawned;
@@ -55,7 +55,7 @@ pub(super) struct Config {
     /// Added to requests that have not these fields.
     pub(super) default_headers: Headers,
     /// What relative URLs are seen from.
-    pub(super) base_url: Option<Url>,
+    pub(super) base_url: Option<Located>,
     #[cfg(feature = "cookies")]
     pub(super) jar: Option<Jar>,
     pub(super) around: Around,
@@ -70,7 +70,10 @@ impl fmt::Debug for Config {
             .field("redirects_max", &self.redirects_max)
             .field("user_agent", &self.user_agent)
             .field("decompression", &self.decompression)
-            .field("base_url", &self.base_url.as_ref().map(redacted))
+            .field(
+                "base_url",
+                &self.base_url.as_ref().map(|base| redacted(&base.url)),
+            )
             .field("around", &self.around)
             .finish_non_exhaustive()
     }
@@ -426,7 +429,8 @@ impl<C> ClientBuilder<C> {
     /// It is no URL of `http` or `https`; its path does not end in `/`, so that the last part of it
     /// would be replaced; it has a query or fragment, which would be lost.
     pub fn base_url(mut self, url: impl IntoUrl) -> Result<Self> {
-        let url = url.into_url()?;
+        let located = into_url::resolve(url, None)?;
+        let url = &located.url;
         let is_http = matches!(url.scheme(), "http" | "https");
         let is_plain = url.query().is_none() && url.fragment().is_none();
         if !is_http || !is_plain || !url.path().ends_with('/') {
@@ -436,7 +440,7 @@ impl<C> ClientBuilder<C> {
                  without query and fragment, as in http://host/api/",
             ));
         }
-        self.config.base_url = Some(url);
+        self.config.base_url = Some(located);
         Ok(self)
     }
 

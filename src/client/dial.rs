@@ -88,7 +88,7 @@ pub(super) async fn dial(
     let target = DialTarget::of(origin);
     // The future of each connection has room for the largest branch: the rare ones stand beside it.
     match origin.via {
-        None => tcp(target, options, observers).await,
+        None | Some(Via::Link(_)) => tcp(target, options, observers).await,
         Some(Via::Unix(path)) => Box::pin(unix(path, target, options)).await,
         Some(Via::Forward(hop)) => Box::pin(proxy::dial_proxy(hop, options, observers)).await,
         Some(Via::Tunnel(hop)) => {
@@ -122,7 +122,7 @@ pub(super) async fn tcp(
             socket,
         });
     }
-    let found = look_up(target.host, target.port, options, observers).await?;
+    let found = look_up(target, options, observers).await?;
     let resolve_time = core.now() - began;
     let connecting = ConnectOptions {
         deadline: began + options.connect_timeout,
@@ -158,9 +158,7 @@ pub(super) async fn resolve(
     options: &TransportOptions,
     observers: Option<&Observers>,
 ) -> Result<Vec<SocketAddr>> {
-    let mut addresses = look_up(target.host, target.port, options, observers)
-        .await?
-        .addresses;
+    let mut addresses = look_up(target, options, observers).await?.addresses;
     let mut refusal = None;
     addresses.retain(|address| {
         let address = &Address::Tcp(*address);
@@ -177,15 +175,15 @@ pub(super) async fn resolve(
 
 /// The addresses of a host, at least one, within the connect time-out.
 async fn look_up(
-    host: &str,
-    port: u16,
+    target: DialTarget<'_>,
     options: &TransportOptions,
     observers: Option<&Observers>,
 ) -> Result<Found> {
     let core = Core::try_current()?;
     let began = core.now();
+    let DialTarget { host, port, .. } = target;
     let names = &options.dial.names;
-    let found = match names.find(&core, host, port) {
+    let mut found = match names.find(&core, host, port) {
         Some(found) => found,
         None => {
             tell(observers, &Event::Resolving { host });
@@ -194,6 +192,14 @@ async fn look_up(
             Box::pin(within(options, Phase::Resolve, looking, text)).await?
         }
     };
+    if let Some(zone) = target.zone {
+        let index = zone.index()?;
+        for address in &mut found.addresses {
+            if let SocketAddr::V6(address) = address {
+                address.set_scope_id(index);
+            }
+        }
+    }
     let resolved = Event::Resolved {
         host,
         addresses: &found.addresses,

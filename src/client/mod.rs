@@ -71,18 +71,19 @@ pub mod route;
 pub mod spawned;
 mod transport;
 mod tunnel;
+mod zone;
 
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
 use ::http::Method;
-use url::Url;
 
 use crate::client::builder::Config;
 use crate::client::local::Caller;
 use crate::client::local::Shared;
 use crate::client::request::into_url;
+use crate::client::request::into_url::Located;
 use crate::error::Error;
 use crate::error::Result;
 use crate::http::request::Request;
@@ -250,7 +251,7 @@ impl Client {
     }
 
     /// The URL, as seen from the base URL.
-    fn resolve(&self, url: impl IntoUrl) -> Result<Url> {
+    fn resolve(&self, url: impl IntoUrl) -> Result<Located> {
         into_url::resolve(url, self.shared.config.base_url.as_ref())
     }
 

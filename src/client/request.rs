@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use ::http::Method;
 use ::http::StatusCode;
-use url::Url;
 
 use crate::client::RequestOptions;
 use crate::client::local::Caller;
@@ -24,6 +23,8 @@ use crate::client::proxy::Proxies;
 use crate::client::proxy::Proxy;
 use crate::client::request::held::Builds;
 use crate::client::request::held::Draft;
+use crate::client::request::into_url::Located;
+use crate::client::route::Via;
 use crate::error::Error;
 use crate::error::Result;
 use crate::http::authentication;
@@ -56,11 +57,18 @@ impl RequestBuilder {
 }
 
 impl<C: Builds> RequestBuilder<C> {
-    pub(super) fn new(client: C, method: Method, url: Result<Url>) -> Self {
+    pub(super) fn new(client: C, method: Method, located: Result<Located>) -> Self {
+        let mut options = RequestOptions::default();
+        let request = located.map(|Located { url, zone }| {
+            if let Some(zone) = zone {
+                options.set_via(Via::Link(zone));
+            }
+            C::Draft::of(Request::new(method, url))
+        });
         RequestBuilder {
-            options: RequestOptions::default(),
             client,
-            request: url.map(|url| C::Draft::of(Request::new(method, url))),
+            request,
+            options,
         }
     }
 

@@ -40,6 +40,7 @@ use crate::client::pool::Pool;
 use crate::client::pool::PoolStats;
 use crate::client::pool::WaiterKey;
 use crate::client::round_trip::RoundTrip;
+use crate::client::route;
 use crate::client::route::pooled_by;
 use crate::error::Error;
 use crate::error::ErrorKind;
@@ -272,12 +273,14 @@ impl Shared {
             return Ok(());
         }
         let proxies = options.proxies_or(&self.options.proxies);
-        if proxies.is_none() || options.via_override().is_some() {
-            return Ok(());
-        }
         let Some(url) = request.url() else {
             return Ok(());
         };
+        if proxies.is_none()
+            || route::choose(options.via_override(), None, url.host_str()).is_some()
+        {
+            return Ok(());
+        }
         // A CONNECT of the caller's is for the proxy that its URL names.
         if *request.method() == Method::CONNECT {
             return Ok(());
@@ -603,7 +606,11 @@ fn origin_of<'a>(
                 secure: false,
                 host,
                 port,
-                via: options.via_override().or(defaults.dial.via.as_ref()),
+                via: route::choose(
+                    options.via_override(),
+                    defaults.dial.via.as_ref(),
+                    Some(host),
+                ),
             });
         }
         ("https", ..) => invalid("this build has no TLS: only http URLs can be fetched"),

@@ -2,6 +2,7 @@
 
 use std::io::BufReader;
 use std::io::Write;
+use std::net::Ipv6Addr;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
@@ -12,8 +13,10 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use roundtrip::Error;
 use roundtrip::client::Client;
 use roundtrip::client::dial::DialTarget;
+use roundtrip::error::ErrorKind;
 use roundtrip::net::Socket;
 use roundtrip::runtime;
 
@@ -87,6 +90,91 @@ fn names_of_the_system_and_names_set_by_hand() {
     let addresses: [SocketAddr; 1] = [peer.address()];
     let error = Client::builder().resolve_to("not a host", None, addresses);
     assert!(error.unwrap_err().to_string().contains("resolve_to"));
+}
+
+/// `(address, interface)` of what this machine has on its links, as the kernel lists it.
+fn link_local_addresses() -> Vec<(Ipv6Addr, String)> {
+    let table = std::fs::read_to_string("/proc/net/if_inet6").unwrap_or_default();
+    let parse = |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let bits = u128::from_str_radix(fields[0], 16).unwrap();
+        (Ipv6Addr::from_bits(bits), fields[5].to_owned())
+    };
+    let addresses = table.lines().map(parse);
+    addresses
+        .filter(|(address, _)| address.is_unicast_link_local())
+        .collect()
+}
+
+/// A zone says which link an address is on. It is not sent, and is a part of what is pooled by.
+#[test]
+fn zones_choose_the_link() {
+    let peer = Peer::start_on("[::]:0", |connection, socket| {
+        let mut reader = BufReader::new(&socket);
+        let mut index = 0;
+        while let Some(seen) = read_request(&mut reader, connection, index) {
+            let answer = match seen.line.contains("/away") {
+                true => format!(
+                    "HTTP/1.1 302 Found\r\nLocation: http://{}/here\r\nContent-Length: 0\r\n\r\n",
+                    seen.fields["host"].replace("localhost", "127.0.0.1"),
+                )
+                .into(),
+                false => ok(seen.fields["host"].clone()),
+            };
+            (&socket).write_all(&answer).unwrap();
+            index += 1;
+        }
+    });
+    let port = peer.address().port();
+    let on_lo = (Ipv6Addr::LOCALHOST, "lo".to_owned());
+    run(async {
+        let client = Client::builder().no_proxy().build();
+        let get = async |url: String| client.get(url).send().await?.text().await;
+        for (address, interface) in link_local_addresses().into_iter().chain([on_lo]) {
+            let before = peer.accepted();
+            let host = format!("[{address}]:{port}");
+            for zone in [format!("%25{interface}"), format!("%{interface}")] {
+                let at = format!("http://[{address}{zone}]:{port}");
+                assert_eq!(get(format!("{at}/a")).await?, host);
+                assert_eq!(get(format!("{at}/away")).await?, host);
+                let based = Client::builder()
+                    .no_proxy()
+                    .base_url(format!("{at}/b/"))?
+                    .build();
+                assert_eq!(based.get("c").send().await?.text().await?, host);
+            }
+            assert_eq!(peer.accepted(), before + 3, "one for each client");
+            let error = get(format!("http://[{address}%25no-such-link]:{port}/")).await;
+            let error = error.unwrap_err().to_string();
+            assert!(
+                error.contains("no network interface no-such-link"),
+                "{error}"
+            );
+        }
+        // Elsewhere the zone counts for nothing.
+        let error = get(format!("http://127.0.0.1%25lo:{port}/"))
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        // Nor do guards and connectors lose it.
+        let client = Client::builder()
+            .no_proxy()
+            .connector(async |target: &DialTarget<'_>| {
+                let text = format!("{} {:?}", target.host(), target.zone());
+                Err(Error::new(ErrorKind::Connect, text))
+            })
+            .build();
+        let error = client
+            .get("http://[fe80::1%25eth0]/")
+            .send()
+            .await
+            .unwrap_err();
+        assert!(
+            error.to_string().contains("[fe80::1] Some(\"eth0\")"),
+            "{error}"
+        );
+        Ok(())
+    });
 }
 
 #[test]

@@ -60,7 +60,15 @@ pub struct Seen {
 impl Peer {
     /// Serves connection after connection with `serve(number of the connection, socket)`.
     pub fn start(serve: impl Fn(usize, TcpStream) + Send + Sync + 'static) -> Peer {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Peer::start_on("127.0.0.1:0", serve)
+    }
+
+    /// As [`Peer::start`], on another address than that of this machine alone.
+    pub fn start_on(
+        address: &str,
+        serve: impl Fn(usize, TcpStream) + Send + Sync + 'static,
+    ) -> Peer {
+        let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
         let (accepted, ended) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let peer = Peer {

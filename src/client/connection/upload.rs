@@ -193,7 +193,7 @@ fn recipient(options: &RequestOptions) -> Recipient<'_> {
         Some(Via::Forward(hop)) => Recipient::Proxy {
             authorization: hop.url().authorization(),
         },
-        Some(Via::Tunnel(_) | Via::Unix(_)) | None => Recipient::Origin,
+        Some(Via::Tunnel(_) | Via::Unix(_) | Via::Link(_)) | None => Recipient::Origin,
     }
 }
 

@@ -11,6 +11,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::client::pool::OriginRef;
+use crate::client::route::Via;
+use crate::client::zone::Zone;
 use crate::error::Result;
 use crate::net::Address;
 use crate::net::Socket;
@@ -22,6 +24,7 @@ pub struct DialTarget<'a> {
     pub(in crate::client) host: &'a str,
     pub(in crate::client) port: u16,
     pub(in crate::client) is_proxy: bool,
+    pub(in crate::client) zone: Option<&'a Zone>,
 }
 
 impl<'a> DialTarget<'a> {
@@ -32,6 +35,10 @@ impl<'a> DialTarget<'a> {
             host: origin.host,
             port: origin.port,
             is_proxy: false,
+            zone: match origin.via {
+                Some(Via::Link(zone)) => Some(zone),
+                _ => None,
+            },
         }
     }
 
@@ -53,6 +60,11 @@ impl<'a> DialTarget<'a> {
     /// True when this is a proxy, and not what the URL names.
     pub fn is_proxy(&self) -> bool {
         self.is_proxy
+    }
+
+    /// The zone of the address, where one was given: the name of an interface or its number.
+    pub fn zone(&self) -> Option<&'a str> {
+        self.zone.map(Zone::as_str)
     }
 }
 

@@ -154,6 +154,7 @@ mod tests {
                 host: "a.example",
                 port: 80,
                 is_proxy: false,
+                zone: None,
             },
             address,
         })

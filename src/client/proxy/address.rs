@@ -6,6 +6,7 @@
 //! ```
 //! A URL of a proxy holds credentials, so no error and no `Debug` repeats it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::hash::Hash;
 use std::hash::Hasher;
@@ -15,6 +16,8 @@ use percent_encoding::percent_decode_str;
 use url::Host;
 use url::Url;
 
+use crate::client::zone;
+use crate::client::zone::Zone;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Result;
@@ -41,6 +44,8 @@ struct Parts {
     scheme: Scheme,
     /// A name in lower case, or an address; IPv6 in brackets.
     host: Box<str>,
+    /// On which link an IPv6 address is, where that was given.
+    zone: Option<Zone>,
     port: u16,
     credentials: Option<Credentials>,
     /// The value of `Proxy-Authorization`, of an HTTP proxy with credentials.
@@ -83,6 +88,11 @@ impl ProxyUrl {
             Some((scheme, rest)) => (Scheme::of(scheme)?, rest),
             None => (Scheme::Http, text),
         };
+        let taken = zone::take(rest)?;
+        let (rest, zone) = match taken {
+            Some((rest, zone)) => (Cow::Owned(rest), Some(zone)),
+            None => (Cow::Borrowed(rest), None),
+        };
         // A scheme that the URL standard does not know has no default port: a port that is the
         // default of another scheme stays visible.
         let url = Url::parse(&format!("proxy://{rest}")).map_err(|_| "it is no URL")?;
@@ -98,6 +108,7 @@ impl ProxyUrl {
         let mut parts = Parts {
             scheme,
             host: host.to_string().into(),
+            zone,
             port: url.port().unwrap_or(scheme.default_port()),
             credentials: None,
             authorization: None,
@@ -123,6 +134,11 @@ impl ProxyUrl {
             .set_credentials(user.as_bytes(), password.as_bytes())
             .map_err(invalid)?;
         Ok(self)
+    }
+
+    /// The zone of the host, where it is an IPv6 address and one was given.
+    pub(in crate::client) fn zone(&self) -> Option<&Zone> {
+        self.parts.zone.as_ref()
     }
 
     /// The host: a name in lower case, or an address, IPv6 in brackets.
@@ -224,8 +240,11 @@ impl Hash for ProxyUrl {
 impl fmt::Display for ProxyUrl {
     /// Without credentials.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = self.scheme().as_str();
-        write!(f, "{scheme}://{}:{}", self.host(), self.port())
+        let (scheme, host, port) = (self.scheme().as_str(), self.host(), self.port());
+        match (self.zone(), host.strip_suffix(']')) {
+            (Some(zone), Some(address)) => write!(f, "{scheme}://{address}%25{zone}]:{port}"),
+            _ => write!(f, "{scheme}://{host}:{port}"),
+        }
     }
 }
 
@@ -343,7 +362,7 @@ mod tests {
             ("http://proxy:99999", "no URL"),
             ("proxy:http", "no URL"),
             ("http://pro xy:1", "no URL"),
-            ("http://[::1%25eth0]:1", "no URL"),
+            ("http://[::1%25a b]:1", "a network interface"),
             ("http://pro\u{fffd}xy:1", "no name"),
             ("http://1.2.3.4.5:1", "no name"),
             ("http://proxy:3128/proxy.pac", "a path"),
@@ -363,6 +382,19 @@ mod tests {
         assert!(ProxyUrl::parse(&long).is_err());
         let just = format!("socks5://{}:{}@proxy", "a".repeat(255), "b".repeat(255));
         assert!(ProxyUrl::parse(&just).is_ok());
+    }
+
+    #[test]
+    fn an_address_may_have_a_zone() {
+        for text in [
+            "socks5://a@[FE80::1%25eth0]:81",
+            "socks5://a@[fe80::1%eth0]:81",
+        ] {
+            let url = ProxyUrl::parse(text).unwrap();
+            assert_eq!(url.host(), "[fe80::1]");
+            assert_eq!(url.to_string(), "socks5://[fe80::1%25eth0]:81");
+            assert!(url != ProxyUrl::parse("socks5://a@[fe80::1]:81").unwrap());
+        }
     }
 
     #[test]

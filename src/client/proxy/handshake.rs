@@ -67,6 +67,7 @@ pub(in crate::client) async fn dial_proxy(
         host: url.host(),
         port: url.port(),
         is_proxy: true,
+        zone: url.zone(),
     };
     let dialed = dial::tcp(target, options, observers).await;
     dialed.map_err(|error| {

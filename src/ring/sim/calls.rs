@@ -176,6 +176,14 @@ pub fn look_up(host: &str, port: u16) -> Option<io::Result<Vec<SocketAddr>>> {
     sim::with(|world| world.look_up(host, port))
 }
 
+/// if_nametoindex(3): there is the loopback interface.
+pub fn interface_index(name: &str) -> Option<io::Result<u32>> {
+    sim::with(|_| match name {
+        "lo" => Ok(1),
+        _ => Err(error(libc::ENODEV)),
+    })
+}
+
 /// accept4(2) without waiting.
 pub fn accept_now(listener: RawFd) -> io::Result<RawFd> {
     on_socket(listener, |world, listener| {

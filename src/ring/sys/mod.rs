@@ -40,6 +40,7 @@ pub use socket::accept_now;
 pub use socket::bind_source;
 pub use socket::bind_tcp;
 pub use socket::drop_handshakes;
+pub use socket::interface_index;
 pub use socket::local_addr;
 pub use socket::look_up;
 pub use socket::new_socket;

@@ -281,6 +281,12 @@ pub fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     Ok((host, port).to_socket_addrs()?.collect())
 }
 
+/// The number of a network interface (if_nametoindex(3)). Asks the kernel, and does not wait.
+pub fn interface_index(name: &str) -> io::Result<u32> {
+    simulated!(calls::interface_index(name));
+    Ok(nix::net::if_::if_nametoindex(name)?)
+}
+
 pub(super) fn listen(socket: &Socket) -> io::Result<()> {
     // SAFETY: listen(2) takes numbers only; the kernel cuts the backlog to somaxconn.
     let result = unsafe { libc::listen(socket.raw(), LISTEN_BACKLOG) };
