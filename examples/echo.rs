@@ -16,7 +16,7 @@ fn main() -> std::process::ExitCode {
     match serve() {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("echo: {error}");
+            eprintln!("echo: {error:#}");
             std::process::ExitCode::FAILURE
         }
     }

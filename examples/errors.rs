@@ -92,7 +92,7 @@ fn main() -> roundtrip::Result<()> {
         .before(move |request: &mut Request| protection.check(request))
         .after(|response: Response| {
             if let Some(error) = response.error() {
-                eprintln!("{}: {error}", response.status_code());
+                eprintln!("{}: {error:#}", response.status_code());
             }
             response
         });

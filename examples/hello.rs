@@ -8,7 +8,7 @@ fn main() -> std::process::ExitCode {
     match serve() {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("hello: {error}");
+            eprintln!("hello: {error:#}");
             std::process::ExitCode::FAILURE
         }
     }

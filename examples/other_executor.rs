@@ -26,7 +26,7 @@ fn main() -> roundtrip::Result<()> {
             runtime.spawn(async move {
                 match size(&client, &url).await {
                     Ok(bytes) => println!("{bytes:>12} {url}"),
-                    Err(error) => eprintln!("{error}"),
+                    Err(error) => eprintln!("{error:#}"),
                 }
             })
         })

@@ -24,7 +24,7 @@ fn main() -> ExitCode {
     match serve() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("upgrade: {error}");
+            eprintln!("upgrade: {error:#}");
             ExitCode::FAILURE
         }
     }
@@ -56,7 +56,7 @@ async fn connect(request: Request) -> Result<Response> {
     let server = TcpStream::connect(host, port).await?;
     Ok(Response::tunnel(async move |client| {
         if let Err(error) = copy(client, server).await {
-            eprintln!("a tunnel ended: {error}");
+            eprintln!("a tunnel ended: {error:#}");
         }
     }))
 }

@@ -7,6 +7,13 @@
 //!   text ── one line: the limit or the rule, and what to change
 //!   source ─ the error of the layer below
 //! ```
+//!
+//! | format | what it writes |
+//! |---|---|
+//! | `{}` | URL and text: for reporters that walk `source()` themselves, as `anyhow` and `eyre` do |
+//! | `{:#}` | URL, text and the texts of all sources, in one line: for `eprintln!` and logs |
+//! | `{:?}` | the same line: for `fn main() -> roundtrip::Result<()>`, `unwrap` and `tracing`'s `?error` |
+//! | `{:#?}` | the fields, kind and phase too |
 
 use std::borrow::Cow;
 use std::convert::Infallible;
@@ -21,7 +28,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 type Source = Box<dyn StdError + Send + Sync>;
 
-/// What went wrong, in which phase, for which URL, and why. One pointer wide.
+/// What went wrong, in which phase, for which URL, and why. One pointer wide. `{}` writes its own
+/// text, `{:#}` and `{:?}` the whole chain in one line.
 pub struct Error(Box<Inner>);
 
 struct Inner {
@@ -202,21 +210,21 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if f.alternate() {
+            return write!(f, "{}", Chain(self));
+        }
         if let Some(url) = &self.0.url {
             write!(f, "{url}: ")?;
         }
-        f.write_str(&self.0.text)?;
-        let mut source = self.source();
-        while let Some(error) = source {
-            write!(f, ": {error}")?;
-            source = error.source();
-        }
-        Ok(())
+        f.write_str(&self.0.text)
     }
 }
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !f.alternate() {
+            return write!(f, "{}", Chain(self));
+        }
         f.debug_struct("Error")
             .field("kind", &self.0.kind)
             .field("phase", &self.0.phase)
@@ -224,6 +232,21 @@ impl fmt::Debug for Error {
             .field("text", &self.0.text)
             .field("source", &self.0.source)
             .finish()
+    }
+}
+
+/// An error of any type, written with all its sources in one line.
+pub(crate) struct Chain<'a>(pub &'a (dyn StdError + 'static));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut source = self.0.source();
+        while let Some(error) = source {
+            write!(f, ": {error}")?;
+            source = error.source();
+        }
+        Ok(())
     }
 }
 
@@ -272,16 +295,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_line_with_url_and_cause() {
-        let error = Error::new(ErrorKind::Connect, "cannot connect")
-            .in_phase(Phase::Connect)
-            .for_url("http://a/")
-            .because(io::Error::from_raw_os_error(111));
-        let line = error.to_string();
-        assert!(line.starts_with("http://a/: cannot connect: "), "{line}");
-        assert!(!line.contains('\n'));
-        assert!(error.is_connect());
-        assert!(!error.is_timeout());
+    fn each_text_is_written_once() {
+        let error = || {
+            Error::new(ErrorKind::Connect, "cannot connect")
+                .in_phase(Phase::Connect)
+                .for_url("http://a/")
+                .because(io::Error::from_raw_os_error(111))
+        };
+        let own = "http://a/: cannot connect";
+        let line = "http://a/: cannot connect: Connection refused (os error 111)";
+        assert!(error().is_connect());
+        assert!(!error().is_timeout());
+        assert_eq!(format!("{}", error()), own);
+        assert_eq!(format!("{:#}", error()), line);
+        assert_eq!(format!("{:?}", error()), line);
+        let fields = format!("{:#?}", error());
+        assert!(fields.starts_with("Error {\n    kind: Connect,\n    phase: Some("));
+
+        // What reporters do, also with what another type wraps.
+        assert_eq!(Chain(&error()).to_string(), line);
+        let wrapped = Error::new(ErrorKind::Io, "a file").because(io::Error::from(error()));
+        assert_eq!(format!("{wrapped:#}"), format!("a file: {line}"));
     }
 
     #[test]

@@ -526,7 +526,7 @@ fn bodies_that_fail_fail_their_request_alone() {
     let failed = |body: Body| {
         let request = client.post(peer.url("/")).body(body);
         let error = block_on(request.send()).unwrap_err();
-        error.to_string()
+        format!("{error:#}")
     };
     let text = failed(Body::stream(Panics));
     assert!(text.contains("panicked"), "{text}");

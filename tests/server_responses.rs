@@ -455,7 +455,7 @@ fn event_router(gone: Arc<AtomicBool>) -> Router {
             EventStream::produce(async |events| {
                 let forged = Event::new().id("7\ndata: forged").data("one");
                 let error = events.send(forged).await.unwrap_err();
-                events.send(Event::new().data(error.to_string())).await
+                events.send(Event::new().data(format!("{error:#}"))).await
             })
         })
         .get("/endless", async move |request: Request| {

@@ -60,7 +60,7 @@ impl Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
-        Failure::new(1, error.to_string())
+        Failure::new(1, format!("{error:#}"))
     }
 }
 

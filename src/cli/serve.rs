@@ -83,7 +83,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     }
     // A directory that is not there is an error now, not a 404 later.
     let mut files = Files::open(&arguments.dir)
-        .map_err(|error| Failure::usage(format!("DIR: {error}")))?
+        .map_err(|error| Failure::usage(format!("DIR: {error:#}")))?
         .listing(!arguments.no_listing)
         .dot_files(arguments.dot_files)
         .follow_symlinks(arguments.follow_symlinks)
@@ -93,7 +93,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     }
     let mut router = Router::new().get("/", files);
     if let Some(path) = &arguments.ready {
-        let refused = |error| Failure::usage(format!("--ready: {error}"));
+        let refused = |error| Failure::usage(format!("--ready: {error:#}"));
         router = router
             .try_route(&format!("GET {path}"), readiness)
             .map_err(refused)?;

@@ -448,7 +448,7 @@ mod tests {
         let io = std::io::Error::other("the cause");
         let error = Error::new(ErrorKind::Resolve, "no address").because(io);
         let copied = copy(Arc::new(error));
-        assert_eq!(copied.to_string(), "no address: the cause");
+        assert_eq!(format!("{copied:#}"), "no address: the cause");
         assert_eq!(copied.phase(), Some(Phase::Resolve));
     }
 }

@@ -312,6 +312,6 @@ mod tests {
         assert_eq!(missing.phase(), Some(Phase::File));
         assert!(missing.to_string().contains("/none"), "{missing}");
         let error = open(directory.path()).unwrap_err();
-        assert!(error.to_string().contains("no regular file"), "{error}");
+        assert!(format!("{error:#}").contains("no regular file"), "{error}");
     }
 }

@@ -241,7 +241,7 @@ mod tests {
             ] {
                 let error = event.data("x").into_bytes().unwrap_err();
                 assert_eq!(error.kind(), ErrorKind::Invalid);
-                let line = error.to_string();
+                let line = format!("{error:#}");
                 assert!(line.ends_with(&rule.to_string()), "{line}");
                 assert!(!line.contains("forged"));
             }

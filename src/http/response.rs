@@ -349,7 +349,7 @@ impl Response {
     ///     })
     ///     .after(|response: Response| {
     ///         if let Some(error) = response.error() {
-    ///             eprintln!("{}: {error}", response.status_code());
+    ///             eprintln!("{}: {error:#}", response.status_code());
     ///         }
     ///         response
     ///     });

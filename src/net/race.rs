@@ -194,7 +194,7 @@ impl<'a, A: Attempts> Race<'a, A> {
             Some(first) => {
                 let tried = self.tried();
                 connect(format!(
-                    "none of {tried} took the connection: first, {first}; last"
+                    "none of {tried} took the connection (the first: {first:#})"
                 ))
                 .because(last)
             }

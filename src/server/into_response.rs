@@ -64,6 +64,7 @@ use ::http::StatusCode;
 use bytes::Bytes;
 use bytes::BytesMut;
 
+use crate::error::Chain;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Phase;
@@ -279,7 +280,10 @@ impl IntoResponse for Box<dyn StdError> {
     fn into_response(self) -> Response {
         match self.downcast::<Error>() {
             Ok(error) => error.into_response(),
-            Err(error) => Error::new(ErrorKind::Handler, error.to_string()).into_response(),
+            // An `Error` cannot hold what is not `Send`: the causes become text.
+            Err(error) => {
+                Error::new(ErrorKind::Handler, Chain(&*error).to_string()).into_response()
+            }
         }
     }
 }
@@ -462,10 +466,13 @@ mod tests {
         assert_eq!(boxed.into_response().status_code(), 418);
         assert!(teapot().into_response().error().is_some());
 
-        let boxed: Box<dyn StdError> = "secret".into();
+        let boxed: Box<dyn StdError> = std::io::Error::from(teapot().because("secret")).into();
         let kept = boxed.into_response();
         let kept = kept.error().unwrap();
-        assert_eq!((kept.kind(), kept.text()), (ErrorKind::Handler, "secret"));
+        assert_eq!(
+            (kept.kind(), kept.text()),
+            (ErrorKind::Handler, "short: secret")
+        );
         let boxed: Box<dyn StdError> = "secret".into();
         check(
             boxed,

@@ -342,7 +342,7 @@ fn run_on_core<F: Future>(
     trace: &mut Option<Sink>,
     program: F,
 ) -> Result<F::Output, String> {
-    let runtime = Runtime::with_options(ring).map_err(|error| error.to_string())?;
+    let runtime = Runtime::with_options(ring).map_err(|error| format!("{error:#}"))?;
     let panics = Panics(running);
     let ended = runtime.block_on_with(program, |core| {
         running.flush(trace);
@@ -350,7 +350,7 @@ fn run_on_core<F: Future>(
     });
     mem::forget(panics);
     drop(runtime);
-    ended.map_err(|error| error.to_string())
+    ended.map_err(|error| format!("{error:#}"))
 }
 
 impl Running {

@@ -77,7 +77,7 @@ impl Session {
         });
         ended.map_err(|error| {
             let failure = self.running.failure.borrow().clone();
-            failure.unwrap_or_else(|| error.to_string())
+            failure.unwrap_or_else(|| format!("{error:#}"))
         })
     }
 

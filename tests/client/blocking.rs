@@ -345,7 +345,7 @@ fn a_reader_that_fails_fails_its_request() {
     let peer = echo();
     let request = blocking::Client::new().post(peer.url("/"));
     let error = request.body_reader(Broken, None).send().unwrap_err();
-    assert!(error.to_string().contains("the tape is torn"), "{error}");
+    assert!(format!("{error:#}").contains("the tape is torn"), "{error}");
 
     /// Wants a core while one drives it.
     struct Nested(String);
@@ -357,7 +357,7 @@ fn a_reader_that_fails_fails_its_request() {
     let request = blocking::Client::new().post(peer.url("/"));
     let nested = request.body_reader(Nested(peer.url("/")), None);
     let error = nested.send().unwrap_err();
-    assert!(error.to_string().contains("runs a core"), "{error}");
+    assert!(format!("{error:#}").contains("runs a core"), "{error}");
 }
 
 #[test]

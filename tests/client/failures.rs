@@ -31,9 +31,9 @@ async fn failed(sent: impl Future<Output = Result<Response>>) -> Error {
 fn check(error: &Error, kind: ErrorKind, phase: Phase, words: &str) {
     assert_eq!(error.kind(), kind, "{error:?}");
     assert_eq!(error.phase(), Some(phase), "{error:?}");
-    assert!(error.to_string().contains(words), "{error}");
+    assert!(format!("{error:#}").contains(words), "{error}");
     assert!(error.url().is_some(), "{error:?}");
-    assert!(!error.to_string().contains('\n'));
+    assert!(!format!("{error:#}").contains('\n'));
 }
 
 const SHORT: Duration = Duration::from_millis(100);
@@ -365,7 +365,7 @@ fn requests_that_cannot_be_sent() {
         for (request, words) in cases {
             let error = failed(request.send()).await;
             assert_eq!(error.kind(), ErrorKind::Invalid, "{error:?}");
-            assert!(error.to_string().contains(words), "{error}");
+            assert!(format!("{error:#}").contains(words), "{error}");
         }
         Ok(())
     });

@@ -97,7 +97,7 @@ fn silence_ends_with_the_time_out() {
         });
         assert_eq!(error.kind(), ErrorKind::Timeout);
         assert_eq!(seconds, PROXY_TIMEOUT.as_secs());
-        let text = error.to_string();
+        let text = format!("{error:#}");
         assert!(text.contains("within 60s (proxy_timeout)"), "{text}");
     }
 }
@@ -135,21 +135,21 @@ fn floods_end_with_their_limit() {
         }
     });
     assert_eq!((error.kind(), seconds), (ErrorKind::Connect, 0));
-    assert!(error.to_string().contains("too large"), "{error}");
+    assert!(format!("{error:#}").contains("too large"), "{error}");
     let (error, seconds) = refused(HTTP, async |_, stream| {
         loop {
             stream.write_all("HTTP/1.1 102 Processing\r\n\r\n").await?;
         }
     });
     assert_eq!((error.kind(), seconds), (ErrorKind::Connect, 0));
-    assert!(error.to_string().contains("informational"), "{error}");
+    assert!(format!("{error:#}").contains("informational"), "{error}");
     let (error, seconds) = refused(SOCKS, async |_, stream| {
         loop {
             stream.write_all(vec![5; 4_096]).await?;
         }
     });
     assert_eq!((error.kind(), seconds), (ErrorKind::Connect, 0));
-    assert!(error.to_string().contains("not offered"), "{error}");
+    assert!(format!("{error:#}").contains("not offered"), "{error}");
 }
 
 #[test]
@@ -306,7 +306,7 @@ fn a_name_has_several_addresses() {
     // What is not the address's fault is final.
     let (outcome, seconds) = by_picky(2, PROXY_TIMEOUT);
     let error = outcome.unwrap_err();
-    assert!(error.to_string().contains("rules"), "{error}");
+    assert!(format!("{error:#}").contains("rules"), "{error}");
     assert_eq!(seconds, 20);
     // All of them share the time.
     let (outcome, seconds) = by_picky(4, 15 * SECOND);
@@ -327,7 +327,7 @@ fn a_proxy_without_an_address_or_without_a_way_is_named() {
             let error = client.get("http://10.3.3.3/").send().await.unwrap_err();
             assert_eq!(error.kind(), kind);
             assert_eq!(error.phase(), Some(Phase::Proxy));
-            let text = error.to_string();
+            let text = format!("{error:#}");
             assert!(
                 text.contains(&format!("cannot reach the proxy {url}")),
                 "{text}"

@@ -141,7 +141,7 @@ fn refusals_and_nonsense() {
     for (script, text) in cases {
         for piece in [1, 100] {
             let error = refused(script, piece);
-            assert!(error.to_string().contains(text), "{error}");
+            assert!(format!("{error:#}").contains(text), "{error}");
         }
     }
 }

@@ -128,8 +128,8 @@ fn through_our_own_server_to_our_own_server() {
         // Without the field it is another way, and refused.
         let request = client.get(format!("http://{}/x", origin.address));
         let error = request.proxy(tunnel).send().await.unwrap_err();
-        assert!(error.to_string().contains("407"), "{error}");
-        assert!(error.to_string().contains("has none"), "{error}");
+        assert!(format!("{error:#}").contains("407"), "{error}");
+        assert!(format!("{error:#}").contains("has none"), "{error}");
         Ok(())
     });
 }
@@ -191,7 +191,7 @@ fn refusals_name_proxy_and_status() {
     for (answer, text) in cases {
         for piece in [1, answer.len()] {
             let error = refused(answer, piece, false);
-            assert!(error.to_string().contains(text), "{error}");
+            assert!(format!("{error:#}").contains(text), "{error}");
         }
     }
     // Of an origin that nobody has spoken to yet.
@@ -201,7 +201,7 @@ fn refusals_name_proxy_and_status() {
         false,
     );
     assert!(
-        error.to_string().contains("before anything was sent"),
+        format!("{error:#}").contains("before anything was sent"),
         "{error}"
     );
 }
@@ -211,7 +211,7 @@ fn an_early_end_at_every_byte() {
     const ANSWER: &[u8] = b"HTTP/1.1 100 x\r\n\r\nHTTP/1.1 200 OK\r\nA: b\r\n\r\n";
     for len in 0..ANSWER.len() {
         let error = refused(&ANSWER[..len], usize::MAX, true);
-        let text = error.to_string();
+        let text = format!("{error:#}");
         let expected = if len == 0 {
             "without an answer"
         } else {

@@ -252,7 +252,7 @@ fn a_body_that_fails() {
             }));
             let error = client.post(url("/")).body(body).send().await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Io, "{error:?}");
-            assert!(error.to_string().contains("the disk is gone"), "{error}");
+            assert!(format!("{error:#}").contains("the disk is gone"), "{error}");
             pause(1).await;
             assert_eq!(log.open(), 0);
         }

@@ -309,7 +309,7 @@ fn guards_see_proxies_and_what_they_are_asked_for() {
         let strict = client("http://10.0.0.1:80", public_addresses_only);
         let error = get(&strict, "http://a.example/").await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid);
-        let text = error.to_string();
+        let text = format!("{error:#}");
         assert!(
             text.contains("proxy http://10.0.0.1") && text.contains("private"),
             "{text}"

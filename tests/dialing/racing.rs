@@ -91,7 +91,7 @@ fn raced(
         let notes = Notes::default();
         let before = simulation::descriptors();
         let connected = run_race(ips, &notes).await;
-        let error = connected.as_ref().err().map(ToString::to_string);
+        let error = connected.as_ref().err().map(|error| format!("{error:#}"));
         drop(connected);
         // What was cancelled is closed with its last completion.
         runtime::sleep(Duration::from_secs(200)).await;
@@ -192,7 +192,7 @@ fn the_deadline_is_one_for_all() {
         "10000 failed 10.0.0.2",
     ];
     assert_eq!(lines, expected);
-    let text = error.unwrap().to_string();
+    let text = format!("{:#}", error.unwrap());
     for words in [
         "within 10s (connect_timeout)",
         "of 3 addresses tried, 2 did not answer, the first of them 10.0.0.1:80",
@@ -206,11 +206,11 @@ fn the_deadline_is_one_for_all() {
 fn all_failures_are_told_by_the_first_and_the_last() {
     let simulation = with(exact(), &[(V6[0], Reach::Unreachable)]);
     let (_, error) = raced(simulation, OURS[2], &[V6[0], OURS[0], OURS[1]]);
-    let text = error.unwrap().to_string();
+    let text = format!("{:#}", error.unwrap());
     for words in [
         "none of 3 addresses took the connection",
-        "first, cannot connect to [2001:db8::1]:80: Network is unreachable",
-        "last: cannot connect to 10.0.0.2:80: Connection refused",
+        "(the first: cannot connect to [2001:db8::1]:80: Network is unreachable",
+        "): cannot connect to 10.0.0.2:80: Connection refused",
     ] {
         assert!(text.contains(words), "{text}");
     }

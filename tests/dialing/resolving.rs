@@ -222,7 +222,7 @@ fn a_failure_is_told_to_all_and_not_kept() {
                 assert_eq!(error.kind(), kind, "{error}");
                 assert_eq!(error.phase(), Some(Phase::Resolve));
                 assert_eq!(error.url(), Some(URL));
-                assert!(error.to_string().contains(words), "{error}");
+                assert!(format!("{error:#}").contains(words), "{error}");
             }
             assert_eq!(resolver.count(), round + 1);
         }
@@ -285,7 +285,7 @@ fn a_dial_that_failed_looks_up_again() {
         });
         let client = dialing(&resolver).build();
         let error = get(&client).await.unwrap_err();
-        assert!(error.to_string().contains("refused"), "{error}");
+        assert!(format!("{error:#}").contains("refused"), "{error}");
         for _ in 0..3 {
             assert_eq!(get(&client).await.unwrap(), OURS[1]);
         }

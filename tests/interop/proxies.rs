@@ -169,7 +169,7 @@ fn through_an_http_proxy(proxy: &Started, keeps_connections: bool) {
             let tunnel = client(refused.tunnel()).get(origins[0].url("/a.txt"));
             let error = tunnel.send().await.unwrap_err();
             assert_eq!(error.phase(), Some(Phase::Proxy));
-            assert!(error.to_string().contains(status.as_str()), "{error}");
+            assert!(format!("{error:#}").contains(status.as_str()), "{error}");
         }
         Ok::<_, roundtrip::Error>(())
     });
@@ -206,12 +206,12 @@ fn through_microsocks() {
                 .await;
             let error = error.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Connect);
-            assert!(error.to_string().contains("refused"), "{error}");
+            assert!(format!("{error:#}").contains("refused"), "{error}");
             for (credentials, text) in [("", "wants credentials"), (WRONG, "refused")] {
                 let refused = client(Proxy::all(proxy.url(scheme, credentials))?);
                 let sent = refused.get(origins[0].url("/a.txt")).send().await;
                 let error = sent.unwrap_err();
-                assert!(error.to_string().contains(text), "{error}");
+                assert!(format!("{error:#}").contains(text), "{error}");
             }
         }
         Ok::<_, roundtrip::Error>(())

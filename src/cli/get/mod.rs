@@ -191,7 +191,7 @@ impl Job {
             if let Err(error) = Transfer::new(&self, index, url).run().await {
                 self.has_failed.set(true);
                 if !self.is_silent {
-                    self.progress.suspend(|| complain(&error.to_string()));
+                    self.progress.suspend(|| complain(&format!("{error:#}")));
                 }
             }
         }

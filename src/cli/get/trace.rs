@@ -59,7 +59,7 @@ fn text(event: &Event<'_>) -> String {
         Event::Connecting { address } => format!("connecting to {address}"),
         Event::Connected { address, .. } => format!("connected to {address}"),
         Event::Tunneled { proxy, .. } => format!("{proxy} has made a tunnel"),
-        Event::ConnectFailed { address, error } => format!("{address} failed: {error}"),
+        Event::ConnectFailed { address, error } => format!("{address} failed: {error:#}"),
         Event::Got {
             connection,
             is_reused,
@@ -85,7 +85,7 @@ fn text(event: &Event<'_>) -> String {
         Event::Finished { .. } => "the response is complete, and the request was not".to_owned(),
         Event::RequestHead { bytes } => format!("a request head of {} bytes", bytes.len()),
         Event::ResponseHead { bytes } => format!("a response head of {} bytes", bytes.len()),
-        Event::Failed { error } => format!("failed: {error}"),
+        Event::Failed { error } => format!("failed: {error:#}"),
         other => format!("{other:?}"),
     }
 }

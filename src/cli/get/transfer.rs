@@ -6,7 +6,6 @@ use std::sync::Mutex;
 use std::time::Duration;
 use std::time::Instant;
 
-use roundtrip::Error;
 use roundtrip::Response;
 use roundtrip::Result;
 use roundtrip::client::observe::Event;
@@ -61,7 +60,7 @@ impl<'a> Transfer<'a> {
             let last = told.last_begun.unwrap_or(self.begun);
             facts.redirect = last.duration_since(self.begun);
         }
-        facts.error = done.as_ref().err().map(Error::to_string);
+        facts.error = done.as_ref().err().map(|error| format!("{error:#}"));
         if let Some(format) = &self.job.format {
             format.write(&facts)?;
         }

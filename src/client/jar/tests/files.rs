@@ -191,7 +191,7 @@ fn files_have_a_bound_and_fail_clearly() {
         jar.save(Broken, NOW).unwrap_err(),
     ] {
         assert_eq!(error.kind(), ErrorKind::Io);
-        assert!(error.to_string().ends_with(": gone"), "{error}");
+        assert!(format!("{error:#}").ends_with(": gone"), "{error}");
     }
 }
 
