@@ -134,13 +134,23 @@ pub const FREE_BUFFER_BYTES_MAX: usize = 16 * 1024;
 
 // ---- fs --------------------------------------------------------------------------------------
 
+/// Attempts to open a file that the kernel did not open for the moment (a rename under way, a lease that
+/// is being given back): four pauses, 15 ms together, hold no thread. Then the client is to come again.
+pub const FILE_OPEN_ATTEMPTS_MAX: u32 = 5;
+/// The pause before the second attempt; doubled before each further one.
+pub const FILE_OPEN_PAUSE: Duration = Duration::from_millis(1);
+/// When a client is to come again that could not be answered for lack of threads or descriptors, in
+/// seconds: what holds them up ends within one as a rule.
+pub const RETRY_AFTER_SECONDS: u32 = 1;
 /// Paths of one directory handler that one worker knows, each perhaps with an open file.
 pub const FILE_CACHE_ENTRIES_MAX: usize = 512;
-/// How long what is known of a path counts; then its name is looked at again. The longest time for
-/// which a file that was replaced is served.
+/// How long what cannot be told from a look at the name counts: where the directory itself is; a file that
+/// was changed at about the time when it was opened, whose clock may stand still; a file of another
+/// machine, which a look might wait for.
 pub const FILE_FRESH_TIME: Duration = Duration::from_secs(1);
-/// How often files that nobody asked for since the last time are closed.
-pub const FILE_CACHE_IDLE_TIME: Duration = Duration::from_secs(10);
+/// How often files that nobody asked for since the last time are closed: after twice that at the latest,
+/// within 2 s, nothing keeps their file system from being unmounted.
+pub const FILE_CACHE_IDLE_TIME: Duration = Duration::from_millis(900);
 /// Files up to this size are kept in memory: with [`FILE_CACHE_ENTRIES_MAX`], 8 MiB for a handler on a
 /// worker at most.
 pub const FILE_CONTENT_BYTES_MAX: usize = 16 * 1024;

@@ -13,6 +13,9 @@ use roundtrip::files;
 use roundtrip::files::Content;
 use tempfile::TempDir;
 
+#[path = "server_files/state.rs"]
+mod state;
+
 mod server_support;
 
 use server_support::Answer;

@@ -12,6 +12,7 @@ pub mod temporary;
 
 use std::io;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,6 +21,8 @@ use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Phase;
 use crate::limits::DIRECTORY_ENTRIES_MAX;
+use crate::limits::FILE_OPEN_ATTEMPTS_MAX;
+use crate::limits::FILE_OPEN_PAUSE;
 use crate::reactor::Errno;
 use crate::reactor::operation::Operation;
 use crate::reactor::sys;
@@ -28,10 +31,14 @@ use crate::reactor::sys::File;
 use crate::runtime::Core;
 use crate::runtime::blocking;
 use crate::runtime::operations;
+use crate::runtime::sleep;
 
 pub use crate::reactor::sys::DirEntry;
+pub use crate::reactor::sys::FileContent;
+pub use crate::reactor::sys::FileSystem;
 pub use crate::reactor::sys::Links;
 pub use crate::reactor::sys::Metadata;
+pub use crate::reactor::sys::Opened;
 
 /// An open directory. Clones share it.
 #[derive(Clone, Debug)]
@@ -48,16 +55,29 @@ impl Root {
     /// [`ErrorKind::Io`] naming the path: it does not exist, is no directory, or may not be read.
     pub fn open(path: impl AsRef<Path>) -> Result<Root, Error> {
         let path = path.as_ref();
-        let directory = Directory::open(path).map_err(|error| {
+        Root::open_now(path).map_err(|error| {
             let text = format!("cannot open the directory {}", path.display());
             Error::new(ErrorKind::Io, text)
                 .in_phase(Phase::File)
                 .because(error)
-        })?;
+        })
+    }
+
+    fn open_now(path: &Path) -> io::Result<Root> {
         Ok(Root {
-            directory: Arc::new(directory),
+            directory: Arc::new(Directory::open(path)?),
             path: Arc::from(path),
         })
+    }
+
+    /// As [`Root::open`], on the blocking pool.
+    ///
+    /// # Errors
+    ///
+    /// Those of open(2); the blocking pool is full.
+    pub async fn open_later(path: &Path) -> io::Result<Root> {
+        let path = path.to_owned();
+        patiently(move || Root::open_now(&path)).await
     }
 
     /// The path it was opened by.
@@ -103,8 +123,18 @@ impl Root {
     ) -> io::Result<(Arc<File>, Metadata)> {
         let directory = Arc::clone(&self.directory);
         let relative = PathBuf::from(relative);
-        let (file, metadata) = blocking(move || directory.open_beneath(&relative, links)).await??;
+        let (file, metadata) = patiently(move || directory.open_beneath(&relative, links)).await?;
         Ok((Arc::new(file), metadata))
+    }
+
+    /// The error of a path that names nothing, or nothing that may be had, as far as the kernel knows
+    /// without waiting. What is there, or may be, is no error.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Root::open_beneath`].
+    pub fn refuse_beneath(&self, relative: &str, links: Links) -> io::Result<()> {
+        self.directory.refuse_beneath(Path::new(relative), links)
     }
 
     /// What a path beneath this directory names now, if the kernel has it in memory: without waiting.
@@ -116,8 +146,9 @@ impl Root {
         self.directory.look_beneath(Path::new(relative), links)
     }
 
-    /// As [`Root::open_beneath_with`], with the content of a file of up to `bytes_max` bytes. Without
-    /// it where the file is longer, or changed while it was read.
+    /// As [`Root::open_beneath_with`], and reads a file of up to `bytes_max` bytes. A file is what
+    /// read(2) gives, and not what its size says. `None` when it is what was `seen` before, which takes no
+    /// descriptor.
     ///
     /// # Errors
     ///
@@ -127,12 +158,18 @@ impl Root {
         relative: &str,
         links: Links,
         bytes_max: usize,
-    ) -> io::Result<(Arc<File>, Metadata, Option<Vec<u8>>)> {
+        seen: Option<Metadata>,
+    ) -> io::Result<Option<Opened>> {
         let directory = Arc::clone(&self.directory);
         let relative = PathBuf::from(relative);
-        let work = move || directory.open_and_read(&relative, links, bytes_max);
-        let (file, metadata, content) = blocking(work).await??;
-        Ok((Arc::new(file), metadata, content))
+        patiently(move || {
+            if seen.is_some_and(|seen| directory.is_same_beneath(&relative, &seen)) {
+                return Ok(None);
+            }
+            let opened = directory.open_and_read(&relative, links, bytes_max);
+            opened.map(Some)
+        })
+        .await
     }
 
     /// The entries of a directory beneath this one, in no order, at most
@@ -153,7 +190,7 @@ impl Root {
     pub async fn list_with(&self, relative: &str, links: Links) -> io::Result<Vec<DirEntry>> {
         let directory = Arc::clone(&self.directory);
         let relative = PathBuf::from(relative);
-        blocking(move || directory.list(&relative, links, DIRECTORY_ENTRIES_MAX)).await?
+        patiently(move || directory.list(&relative, links, DIRECTORY_ENTRIES_MAX)).await
     }
 }
 
@@ -164,20 +201,51 @@ impl Root {
 /// [`ErrorKind::Io`] naming the path: it does not exist, is no regular file, may not be read; the
 /// blocking pool is full.
 pub async fn open(path: impl AsRef<Path>) -> Result<(Arc<File>, Metadata), Error> {
-    let path = path.as_ref().to_owned();
-    let opened = blocking(move || {
-        let opened = sys::open_file(&path).and_then(|(file, metadata)| match metadata.is_file {
-            true => Ok((Arc::new(file), metadata)),
-            false => Err(io::Error::other("it is no regular file")),
-        });
-        opened.map_err(|error| {
-            let text = format!("cannot open the file {}", path.display());
-            Error::new(ErrorKind::Io, text)
-                .in_phase(Phase::File)
-                .because(error)
-        })
-    });
-    opened.await?
+    let path = path.as_ref();
+    let own = path.to_owned();
+    let opened = patiently(move || sys::open_file(&own)).await;
+    let (file, metadata) = opened.map_err(|error| {
+        let text = format!("cannot open the file {}", path.display());
+        Error::new(ErrorKind::Io, text)
+            .in_phase(Phase::File)
+            .because(error)
+    })?;
+    Ok((Arc::new(file), metadata))
+}
+
+/// Does on the blocking pool what opens something. Where the kernel says "not now", it is done again after a pause that holds no thread, a few times: then that is the answer.
+async fn patiently<T: Send + 'static>(
+    work: impl Fn() -> io::Result<T> + Send + Sync + 'static,
+) -> io::Result<T> {
+    let work = Arc::new(work);
+    let mut pause = FILE_OPEN_PAUSE;
+    let mut attempts = 1;
+    loop {
+        let work = Arc::clone(&work);
+        let error = match blocking(move || work()).await? {
+            Ok(done) => return Ok(done),
+            Err(error) => error,
+        };
+        let Some(_core) = Core::try_current()
+            .ok()
+            .filter(|_| attempts < FILE_OPEN_ATTEMPTS_MAX)
+        else {
+            return Err(error);
+        };
+        match Errno::from_io(&error) {
+            Errno::EAGAIN | Errno::EINTR => {
+                sleep(pause).await;
+                pause *= 2;
+                attempts += 1;
+            }
+            _ => return Err(error),
+        }
+    }
+}
+
+/// True for an open file that says a length of zero and may have content all the same.
+pub fn has_unknown_length(file: &File, length: u64) -> bool {
+    length == 0 && !matches!(sys::read_now(file, 0, &mut Vec::with_capacity(1), 1), Ok(0))
 }
 
 /// Reads up to `bytes_max` bytes of a file from `offset` on; none are the end. The ring reads, and
@@ -185,14 +253,16 @@ pub async fn open(path: impl AsRef<Path>) -> Result<(Arc<File>, Metadata), Error
 ///
 /// # Errors
 ///
-/// Those of pread(2), or no core runs on this thread.
+/// Those of pread(2): `WouldBlock` for a file that gave nothing a few times, which one with O_NONBLOCK
+/// does on some file systems; or no core runs on this thread.
 pub async fn read_at(file: &Arc<File>, offset: u64, bytes_max: usize) -> io::Result<Vec<u8>> {
     let core = Core::try_current()?;
     if bytes_max == 0 {
         return Ok(Vec::new());
     }
     let mut buffer = Vec::with_capacity(bytes_max);
-    loop {
+    let mut pause = FILE_OPEN_PAUSE;
+    for attempt in 1.. {
         let operation = Operation::Read {
             file: Arc::clone(file),
             offset,
@@ -207,11 +277,32 @@ pub async fn read_at(file: &Arc<File>, offset: u64, bytes_max: usize) -> io::Res
         };
         buffer = returned;
         match completion.result {
-            Ok(_) => return Ok(buffer),
-            Err(Errno::EINTR | Errno::EAGAIN) => {}
+            Ok(_) => break,
+            Err(Errno::EINTR | Errno::EAGAIN) if attempt < FILE_OPEN_ATTEMPTS_MAX => {
+                sleep(pause).await;
+                pause *= 2;
+            }
             Err(errno) => return Err(errno.into()),
         }
     }
+    Ok(buffer)
+}
+
+/// As [`read_at`], on the blocking pool: for files that are made up while they are read, which the ring
+/// would leave to threads of the kernel.
+///
+/// # Errors
+///
+/// Those of pread(2); the blocking pool is full.
+pub async fn read_on_pool(file: &Arc<File>, offset: u64, bytes_max: usize) -> io::Result<Vec<u8>> {
+    let file = Arc::clone(file);
+    patiently(move || {
+        let mut buffer = vec![0; bytes_max];
+        let read = file.read_at(&mut buffer, offset)?;
+        buffer.truncate(read);
+        Ok(buffer)
+    })
+    .await
 }
 
 #[cfg(test)]
@@ -248,16 +339,20 @@ mod tests {
                     Err(error) => error.kind() == io::ErrorKind::WouldBlock,
                 };
                 assert!(is_or_waits("sub/file", Links::Inside, 7));
-                let (_, _, content) = root
-                    .open_and_read("within", Links::Inside, 7)
-                    .await
-                    .unwrap();
-                assert_eq!(content.as_deref(), Some(&b"content"[..]));
-                let (_, _, content) = root
-                    .open_and_read("within", Links::Inside, 6)
-                    .await
-                    .unwrap();
-                assert_eq!(content, None);
+                for (bytes_max, expected) in [
+                    (7, FileContent::Whole(b"content".to_vec())),
+                    (6, FileContent::Unread),
+                ] {
+                    let open = |seen| root.open_and_read("within", Links::Inside, bytes_max, seen);
+                    let opened = open(None).await.unwrap().unwrap();
+                    assert_eq!(opened.content, expected);
+                    assert!(open(Some(opened.metadata)).await.unwrap().is_none());
+                    let other = Metadata {
+                        inode: 0,
+                        ..opened.metadata
+                    };
+                    assert!(open(Some(other)).await.unwrap().is_some());
+                }
                 assert!(root.look_beneath("out", Links::Inside).is_err());
                 assert!(is_or_waits("out", Links::Followed, 6));
                 let followed = root.open_beneath_with("out", Links::Followed).await;

@@ -66,6 +66,8 @@ pub struct Core {
     locals: RefCell<Vec<(TypeId, Rc<dyn Any>)>>,
     now: Cell<Instant>,
     wall_seconds: Cell<u64>,
+    /// Turns that have begun.
+    turn: Cell<u64>,
     /// Completions of the last turn: the size of the batch that is being answered.
     batch: Cell<usize>,
     stopping: Cell<bool>,
@@ -120,6 +122,7 @@ impl Core {
             locals: RefCell::new(Vec::new()),
             now: Cell::new(now),
             wall_seconds: Cell::new(clock::wall_seconds()),
+            turn: Cell::new(1),
             batch: Cell::new(0),
             stopping: Cell::new(false),
             is_at_rest: Cell::new(false),
@@ -189,6 +192,12 @@ impl Core {
     /// Seconds since 1970 at this turn.
     pub fn wall_seconds(&self) -> u64 {
         self.wall_seconds.get()
+    }
+
+    /// The number of this turn, never zero. What completed by then is what is dispatched in it: whatever
+    /// a request of this turn asks for was asked before the turn began.
+    pub fn turn(&self) -> u64 {
+        self.turn.get()
     }
 
     /// Completions of the last turn.
@@ -308,6 +317,7 @@ impl Core {
             .turn(self.now.get(), ready, &mut scratch.cqes);
         self.remote.set_sleeping(false);
         self.read_clock();
+        self.turn.set(self.turn.get() + 1);
         self.batch.set(scratch.cqes.len());
         // The ring is ours and set up; there is no state of the world in which entering it fails.
         result.expect("io_uring_enter(2) on our own ring");

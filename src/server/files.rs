@@ -20,7 +20,6 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
@@ -28,6 +27,8 @@ use ::http::Method;
 use ::http::StatusCode;
 
 use crate::error::Result;
+use crate::fs::FileContent;
+use crate::fs::FileSystem;
 use crate::fs::Links;
 use crate::fs::Metadata;
 use crate::fs::Root;
@@ -39,10 +40,11 @@ use crate::http::response::Response;
 use crate::http::target::percent_decode;
 use crate::limits::FILE_CONTENT_BYTES_MAX;
 use crate::limits::FILE_FRESH_TIME;
+use crate::limits::RETRY_AFTER_SECONDS;
 use crate::runtime::Core;
-use crate::runtime::blocking;
 use crate::server::files::cache::Cache;
 use crate::server::files::cache::Known;
+use crate::server::files::cache::Trust;
 use crate::server::files::listing::Item;
 use crate::server::files::representation::Representation;
 use crate::server::files::representation::Source;
@@ -83,12 +85,7 @@ pub use crate::server::files::target::named_beneath;
 /// # let _ = router;
 /// ```
 pub fn serve(directory: impl AsRef<Path>) -> Files {
-    let directory = absolute(directory.as_ref());
-    let root = OnceLock::new();
-    if let Ok(opened) = Root::open(&directory) {
-        root.get_or_init(|| opened);
-    }
-    Files::of(directory, root)
+    Files::of(absolute(directory.as_ref()))
 }
 
 /// Serves one file, whatever the path of the request is: for `/favicon.ico`, or the page of a
@@ -112,17 +109,25 @@ pub fn file(path: impl AsRef<Path>) -> Files {
 
 /// A handler for the files beneath a directory; see [`serve`].
 ///
-/// Each worker remembers up to 512 paths: their open files, and the content of those up to 16 KiB. What
-/// it remembers is looked at again after a second, by name: a file that was changed, replaced or
-/// deleted is served as it was for that long at most. So is the path of the directory itself: it may
-/// be a link to a release, and lead to the next; while it leads nowhere, the last one is served. A file that is not asked for is closed within
-/// 20 seconds. A file that gets shorter while it is sent ends the connection: its length was told.
+/// Each worker remembers up to 512 paths: their open files, and the content of those up to 16 KiB. Each request looks at the name again, so
+/// that a file that was changed, replaced or deleted is so for the next request. Three things count for
+/// up to a second: where the directory's own path leads, which may be a link to a release, and later to
+/// the next (while it leads nowhere, the last one is served); a second change within the same tick of the
+/// file system's clock that leaves the length as it was; files on network file systems and FUSE, which
+/// promise no more themselves. What is not asked for is closed within 2 s, the directory too.
+///
+/// A file is what read(2) gives: one that has no size, or says a wrong one (`/proc`, `/sys`), is sent up
+/// to its end, without validators and ranges. A file that gets shorter while it is sent ends the
+/// connection: its length was told. What is neither file nor directory (a pipe, a device, a socket) is not
+/// found, and never opened. Where threads or descriptors are short, the answer is 503 with `Retry-After`.
+///
+/// A client that takes nothing for 3 minutes, say a player that is paused, loses its connection:
+/// [`Server::write_timeout`](crate::Server::write_timeout) sets that as well.
 #[derive(Clone)]
 pub struct Files {
     /// Names what workers remember for these options.
     key: u64,
     directory: PathBuf,
-    root: OnceLock<Root>,
     /// The one file that is served, if it is one.
     only: Option<String>,
     has_listing: bool,
@@ -185,15 +190,15 @@ impl Files {
     /// Names the path: it does not exist, is no directory, or may not be read.
     pub fn open(directory: impl AsRef<Path>) -> Result<Files> {
         let directory = absolute(directory.as_ref());
-        let root = OnceLock::from(Root::open(&directory)?);
-        Ok(Files::of(directory, root))
+        // Not kept: an open directory keeps its file system from being unmounted.
+        drop(Root::open(&directory)?);
+        Ok(Files::of(directory))
     }
 
-    fn of(directory: PathBuf, root: OnceLock<Root>) -> Files {
+    fn of(directory: PathBuf) -> Files {
         Files {
             key: new_key(),
             directory,
-            root,
             only: None,
             has_listing: true,
             shows_dot_files: false,
@@ -294,9 +299,10 @@ impl Files {
             Err(refused) => return refused,
         };
         let cache = self.cache();
-        if let Err(error) = self.refresh_root(cache.as_deref()).await {
-            return status_text(status_of(&error));
-        }
+        let root = match self.root(cache.as_deref()).await {
+            Ok(root) => root,
+            Err(error) => return refusal(status_of(&error)),
+        };
         // Beside the cache, which may lose in between what this request has found.
         let mut known: Vec<(String, Found)> = Vec::new();
         loop {
@@ -308,10 +314,10 @@ impl Files {
             });
             match step {
                 Step::Done(response) => return response,
-                Step::List => return self.list(request, &target).await,
+                Step::List => return self.list(request, &root, &target).await,
                 Step::Look(path) => {
                     let is_guess = path != target.path;
-                    let found = self.look(cache.as_deref(), &path, is_guess).await;
+                    let found = self.look(cache.as_deref(), &root, &path, is_guess).await;
                     known.push((path, found));
                 }
             }
@@ -338,30 +344,41 @@ impl Files {
         Core::current().map(|core| Cache::of(&core, self.key))
     }
 
-    /// What is remembered of a path, if that is still so.
+    /// What is remembered of a path, if that is still so. What cannot be told at once stays remembered.
     fn recall(&self, cache: &Cache<Found>, path: &str) -> Option<Found> {
         let known = cache.get(path)?;
-        let now = Core::current()?.now();
-        if now < known.checked + FILE_FRESH_TIME {
+        let core = Core::current()?;
+        if known.turn == core.turn() {
             return Some(known.value);
         }
-        let relative = if path.is_empty() { "." } else { path };
-        let seen = cache.with_root(|root, _| root.look_beneath(relative, self.links))?;
-        let is_same = match (&known.seen, &seen) {
-            (Some(before), Ok(now)) => {
-                before == now && !known.is_young || before.is_dir && now.is_dir
-            }
-            (None, Err(error)) => status_of(error) == StatusCode::NOT_FOUND,
-            _ => false,
+        let is_old = known.trust != Trust::Full && core.now() >= known.opened + FILE_FRESH_TIME;
+        let is_same = match known.trust {
+            _ if is_old => Some(false),
+            Trust::Remote => Some(true),
+            Trust::Full | Trust::Young => self.is_same(cache, path, known.seen.as_ref()),
         };
-        if !is_same {
-            cache.remove(path);
-            return None;
+        match is_same {
+            Some(true) => cache.set_turn(path, core.turn()),
+            Some(false) => cache.remove(path),
+            None => {}
         }
-        let value = known.value.clone();
-        let checked = now;
-        cache.insert(path, Known { checked, ..known });
-        Some(value)
+        is_same?.then_some(known.value)
+    }
+
+    /// Whether a look, which neither opens nor waits, finds what was seen before; `None` when it finds
+    /// nothing out.
+    fn is_same(&self, cache: &Cache<Found>, path: &str, seen: Option<&Metadata>) -> Option<bool> {
+        if path.is_empty() {
+            // The directory itself, which is open.
+            return Some(true);
+        }
+        let now = cache.with_root(|root, _| root.look_beneath(path, self.links))?;
+        match (seen, now) {
+            (_, Err(error)) if status_of(&error) == StatusCode::SERVICE_UNAVAILABLE => None,
+            (Some(before), Ok(now)) => Some(*before == now || before.is_dir && now.is_dir),
+            (None, Err(error)) => Some(status_of(&error) == StatusCode::NOT_FOUND),
+            _ => Some(false),
+        }
     }
 
     fn target_of(&self, request: &Request) -> std::result::Result<Target, Response> {
@@ -388,7 +405,7 @@ impl Files {
     ) -> Step {
         match known(&target.path) {
             None => Step::Look(target.path.clone()),
-            Some(Found::Nothing(status)) => Step::Done(status_text(status)),
+            Some(Found::Nothing(status)) => Step::Done(refusal(status)),
             Some(Found::File(resource)) if !target.is_directory => {
                 self.serve_file(request, &target.path, &resource, known)
             }
@@ -403,7 +420,7 @@ impl Files {
                         self.serve_file(request, &index, &resource, known)
                     }
                     Some(Found::Nothing(status)) if status != StatusCode::NOT_FOUND => {
-                        Step::Done(status_text(status))
+                        Step::Done(refusal(status))
                     }
                     Some(_) if self.has_listing => Step::List,
                     Some(_) => Step::Done(status_text(StatusCode::NOT_FOUND)),
@@ -435,7 +452,7 @@ impl Files {
             let sibling = format!("{path}.{extension}");
             let found = match known(&sibling) {
                 None => return Step::Look(sibling),
-                Some(Found::File(found)) => found,
+                Some(Found::File(found)) if found.source.length().is_some() => found,
                 Some(_) => continue,
             };
             let is_current = found.modified_seconds >= resource.modified_seconds;
@@ -453,80 +470,82 @@ impl Files {
 
     /// Opens what a path names, and remembers it. Paths that name nothing are not remembered, since
     /// anybody could make up many, but for those that we guessed beside one that names something.
-    async fn look(&self, cache: Option<&Cache<Found>>, path: &str, is_guess: bool) -> Found {
+    async fn look(
+        &self,
+        cache: Option<&Cache<Found>>,
+        root: &Root,
+        path: &str,
+        is_guess: bool,
+    ) -> Found {
         // The clock before the look: what changes behind it is not missed.
         let clocks = Core::current().map(|core| (core.now(), core.wall_seconds()));
-        let mut opened = self.open_file(cache, path).await;
-        if let (Err(error), Some(cache)) = (&opened, cache)
-            && is_out_of_descriptors(error)
-        {
-            cache.clear();
-            opened = self.open_file(Some(cache), path).await;
-        }
-        let (value, seen) = match opened {
-            Ok((value, metadata)) => (value, Some(metadata)),
-            Err(error) => (Found::Nothing(status_of(&error)), None),
+        // It is so when what it is now could not be told at once.
+        let known = cache.and_then(|cache| cache.get(path));
+        let seen = known.as_ref().and_then(|known| known.seen);
+        let (value, seen, file_system) = match (self.open_file(root, path, seen).await, known) {
+            (Ok(None), Some(known)) => return known.value,
+            (Ok(Some((value, metadata, file_system))), _) => (value, Some(metadata), file_system),
+            (Ok(None), None) => panic!("nothing is what nobody has seen"),
+            (Err(error), _) => {
+                let value = Found::Nothing(status_of(&error));
+                (value, None, FileSystem::Local)
+            }
         };
         let is_kept = match &value {
-            Found::File(_) | Found::Directory => true,
+            Found::File(resource) => resource.source.length().is_some(),
+            Found::Directory => true,
             Found::Nothing(status) => is_guess && *status == StatusCode::NOT_FOUND,
         };
-        if let (Some(cache), Some((checked, wall_seconds)), true) = (cache, clocks, is_kept) {
-            let value = value.clone();
+        if let (Some(cache), Some((opened, wall_seconds)), true) = (cache, clocks, is_kept) {
             let is_young = |seen: &Metadata| seen.changed.0 >= wall_seconds.cast_signed() - 1;
             let known = Known {
-                value,
-                is_young: seen.as_ref().is_some_and(is_young),
+                value: value.clone(),
+                trust: match file_system {
+                    FileSystem::Remote => Trust::Remote,
+                    _ if seen.is_some_and(|seen| seen.is_file && is_young(&seen)) => Trust::Young,
+                    _ => Trust::Full,
+                },
                 seen,
-                checked,
+                turn: 0,
+                opened,
             };
             cache.insert(path, known);
         }
         value
     }
 
+    /// `None` for what was seen before.
     async fn open_file(
         &self,
-        cache: Option<&Cache<Found>>,
+        root: &Root,
         path: &str,
-    ) -> io::Result<(Found, Metadata)> {
+        seen: Option<Metadata>,
+    ) -> io::Result<Option<(Found, Metadata, FileSystem)>> {
         let relative = if path.is_empty() { "." } else { path };
-        let root = self.root(cache)?;
         // Whoever asks for what is not there costs no thread.
-        if let Err(error) = root.look_beneath(relative, self.links)
-            && status_of(&error) == StatusCode::NOT_FOUND
-        {
-            return Err(error);
-        }
-        let (file, metadata, content) = root
-            .open_and_read(relative, self.links, FILE_CONTENT_BYTES_MAX)
-            .await?;
-        if metadata.is_dir {
-            return Ok((Found::Directory, metadata));
-        }
-        if !metadata.is_file {
-            return Err(io::ErrorKind::NotFound.into());
-        }
-        let source = match content {
-            Some(content) => Source::Memory(content.into()),
-            None => Source::File(file, metadata.len),
+        root.refuse_beneath(relative, self.links)?;
+        let opened = root.open_and_read(relative, self.links, FILE_CONTENT_BYTES_MAX, seen);
+        let Some(opened) = opened.await? else {
+            return Ok(None);
         };
+        let (metadata, file_system) = (opened.metadata, opened.file_system);
+        if metadata.is_dir {
+            return Ok(Some((Found::Directory, metadata, file_system)));
+        }
         let resource = Resource {
-            source,
+            source: match opened.content {
+                FileContent::Whole(content) => Source::Memory(content.into()),
+                FileContent::Passing(content) => Source::Passing(content.into()),
+                FileContent::Unread => Source::File(Arc::new(opened.file), metadata.len),
+                FileContent::Endless => Source::Stream(Arc::new(opened.file)),
+            },
             content_type: media_type::of_path(Path::new(path)),
             cache_control: self.cache_control.of(path),
             tag: tag_of_file(&metadata),
             modified_seconds: metadata.modified_seconds,
         };
-        Ok((Found::File(Rc::new(resource)), metadata))
-    }
-
-    /// The directory, which [`Files::refresh_root`] has looked for.
-    fn root(&self, cache: Option<&Cache<Found>>) -> io::Result<Root> {
-        let known = cache.and_then(|cache| cache.with_root(|root, _| root.clone()));
-        known
-            .or_else(|| self.root.get().cloned())
-            .ok_or_else(|| io::ErrorKind::NotFound.into())
+        let found = Found::File(Rc::new(resource));
+        Ok(Some((found, metadata, file_system)))
     }
 
     /// True when the path of the directory names what is open, and was looked at in time.
@@ -538,8 +557,7 @@ impl Files {
         if checked.is_some_and(|checked| now < checked + FILE_FRESH_TIME) {
             return true;
         }
-        let known = cache.with_root(|root, _| root.clone());
-        let Some(root) = known.or_else(|| self.root.get().cloned()) else {
+        let Some(root) = cache.with_root(|root, _| root.clone()) else {
             return false;
         };
         let is_current = match root.is_current() {
@@ -554,35 +572,32 @@ impl Files {
         is_current
     }
 
-    /// Opens the directory again where its path names another one by now: a release that was put in
+    /// The directory, opened again where its path names another one by now: a release that was put in
     /// place by a symbolic link.
-    async fn refresh_root(&self, cache: Option<&Cache<Found>>) -> io::Result<()> {
-        if cache.is_some_and(|cache| self.is_root_fresh(cache)) {
-            return Ok(());
+    async fn root(&self, cache: Option<&Cache<Found>>) -> io::Result<Root> {
+        let is_fresh = cache.is_some_and(|cache| self.is_root_fresh(cache));
+        let known = cache.and_then(|cache| cache.with_root(|root, _| root.clone()));
+        if let (true, Some(root)) = (is_fresh, &known) {
+            return Ok(root.clone());
         }
         let now = Core::current().map(|core| core.now());
-        let directory = self.directory.clone();
-        let opened = match blocking(move || Root::open(directory)).await? {
-            Ok(opened) => opened,
-            // What is missing is not found; why is between the operator and the file system.
-            Err(_) => self.root(cache)?,
+        let opened = match (Root::open_later(&self.directory).await, known) {
+            (Ok(opened), _) => opened,
+            // A gap between two releases is none for those who ask.
+            (Err(_), Some(known)) => known,
+            (Err(error), None) => return Err(error),
         };
-        if cache.is_none() {
-            let _ = self.root.set(opened);
-        } else if let (Some(cache), Some(now)) = (cache, now) {
-            cache.set_root(opened, now);
+        if let (Some(cache), Some(now)) = (cache, now) {
+            cache.set_root(opened.clone(), now);
         }
-        Ok(())
+        Ok(opened)
     }
 
-    async fn list(&self, request: &Request, target: &Target) -> Response {
-        let entries = match self.root(self.cache().as_deref()) {
-            Ok(root) => root.list_with(target.relative(), self.links).await,
-            Err(error) => Err(error),
-        };
+    async fn list(&self, request: &Request, root: &Root, target: &Target) -> Response {
+        let entries = root.list_with(target.relative(), self.links).await;
         let entries = match entries {
             Ok(entries) => entries,
-            Err(error) => return status_text(status_of(&error)),
+            Err(error) => return refusal(status_of(&error)),
         };
         let mut items: Vec<Item> = entries
             .iter()
@@ -620,12 +635,14 @@ impl Resource {
             Some(coding) => Cow::Owned(format!("{}-{coding}", bytes.tag)),
             None => Cow::Borrowed(&bytes.tag[..]),
         };
-        let is_dated = bytes.modified_seconds >= MODIFIED_SECONDS_MIN;
+        // What is made up while it is read has times that mean nothing.
+        let has_state = bytes.source.length().is_some();
+        let is_dated = has_state && bytes.modified_seconds >= MODIFIED_SECONDS_MIN;
         let representation = Representation {
             source: &bytes.source,
             content_type: &self.content_type,
             coding,
-            etag: EntityTag::strong(&tag),
+            etag: EntityTag::strong(&tag).filter(|_| has_state),
             modified_seconds: is_dated.then_some(bytes.modified_seconds),
             cache_control: self.cache_control.as_deref(),
             vary,
@@ -707,6 +724,17 @@ fn tag_of(seconds: u64, nanoseconds: u32, length: u64) -> String {
     format!("{seconds:x}-{nanoseconds:x}-{length:x}")
 }
 
+/// The answer to a request for what cannot be had. What may be had in a moment says when.
+fn refusal(status: StatusCode) -> Response {
+    let response = status_text(status);
+    match status {
+        StatusCode::SERVICE_UNAVAILABLE => {
+            response.header("Retry-After", RETRY_AFTER_SECONDS.to_string())
+        }
+        _ => response,
+    }
+}
+
 /// What is not there, is no file, or lies outside is not found; nothing more is told.
 fn status_of(error: &io::Error) -> StatusCode {
     match error.kind() {
@@ -717,23 +745,25 @@ fn status_of(error: &io::Error) -> StatusCode {
         | io::ErrorKind::CrossesDevices
         | io::ErrorKind::InvalidFilename
         | io::ErrorKind::InvalidInput => StatusCode::NOT_FOUND,
-        // ELOOP has no stable name.
-        io::ErrorKind::Other | io::ErrorKind::WouldBlock => StatusCode::SERVICE_UNAVAILABLE,
-        _ if error.raw_os_error() == Some(ELOOP) => StatusCode::NOT_FOUND,
-        _ if is_out_of_descriptors(error) => StatusCode::SERVICE_UNAVAILABLE,
-        _ => StatusCode::INTERNAL_SERVER_ERROR,
+        // Not a file's error: the blocking pool is full. Or nothing can be had for the moment.
+        io::ErrorKind::Other | io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+        // The others have no stable name.
+        _ => match error.raw_os_error() {
+            // Too many symbolic links; a pipe, a device or a socket.
+            Some(ELOOP | ENXIO) => StatusCode::NOT_FOUND,
+            // No descriptor is left, of the system or of the process.
+            Some(ENFILE | EMFILE) => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        },
     }
 }
 
-/// Too many symbolic links: "no such file" for a client.
-const ELOOP: i32 = 40;
-/// No descriptor is left, of the system or of the process.
+const ENXIO: i32 = 6;
 const ENFILE: i32 = 23;
 const EMFILE: i32 = 24;
-
-fn is_out_of_descriptors(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
-}
+const ELOOP: i32 = 40;
 
 fn new_key() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(0);

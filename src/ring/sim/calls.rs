@@ -375,7 +375,8 @@ pub fn open_beneath(directory: &Path, relative: &Path) -> io::Result<(File, Meta
 
 fn open_in(world: &mut World, directory: &Path, relative: &Path) -> io::Result<(File, Metadata)> {
     if world.chaos.strikes(Fault::FileFailed) {
-        let errno = [libc::EMFILE, libc::EIO, libc::ENOMEM][world.chaos.pick(3)];
+        const ERRNOS: [i32; 4] = [libc::EMFILE, libc::EIO, libc::ENOMEM, libc::EAGAIN];
+        let errno = ERRNOS[world.chaos.pick(ERRNOS.len())];
         return Err(error(errno));
     }
     world.files.open(directory, relative)

@@ -169,6 +169,7 @@ fn metadata(entry: &Entry) -> Metadata {
         len,
         modified_seconds: MODIFIED_SECONDS,
         modified_nanoseconds: 0,
+        device: 0,
         inode: entry.inode,
         changed: (0, 0),
     }

@@ -18,15 +18,18 @@ use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::AT_FDCWD;
 use nix::fcntl::AtFlags;
+use nix::fcntl::FcntlArg;
 use nix::fcntl::OFlag;
 use nix::fcntl::OpenHow;
 use nix::fcntl::ResolveFlag;
+use nix::fcntl::fcntl;
 use nix::fcntl::openat2;
 use nix::sys::stat::FileStat;
 use nix::sys::stat::Mode;
 use nix::sys::stat::SFlag;
 use nix::sys::stat::fstat;
 use nix::sys::stat::fstatat;
+use nix::sys::statfs::fstatfs;
 
 #[cfg(feature = "simulation")]
 use crate::ring::sim::calls;
@@ -44,6 +47,8 @@ pub struct Metadata {
     pub modified_seconds: u64,
     /// Nanoseconds of the last modification within its second.
     pub modified_nanoseconds: u32,
+    /// The number of the device that it is on.
+    pub device: u64,
     /// The inode's number.
     pub inode: u64,
     /// Last change of content, name or rights, seconds since 1970 and nanoseconds: nobody can set it
@@ -60,10 +65,96 @@ impl Metadata {
             len: u64::try_from(stat.st_size).unwrap_or(0),
             modified_seconds: u64::try_from(stat.st_mtime).unwrap_or(0),
             modified_nanoseconds: u32::try_from(stat.st_mtime_nsec).unwrap_or(0),
+            device: stat.st_dev,
             inode: stat.st_ino,
             changed: (stat.st_ctime, stat.st_ctime_nsec),
         }
     }
+}
+
+/// What a file system's word is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileSystem {
+    /// The kernel knows names, times and sizes.
+    Local,
+    /// Another machine or process knows them: asking may wait, and answers are some seconds old.
+    Remote,
+    /// Files are made up while they are read: sizes and times promise nothing.
+    Pseudo,
+}
+
+impl FileSystem {
+    fn of(fd: impl AsFd, metadata: &Metadata) -> FileSystem {
+        // What is on a block device is neither of the others.
+        if libc::major(metadata.device) != 0 {
+            return FileSystem::Local;
+        }
+        match fstatfs(fd).map(|stat| stat.filesystem_type().0) {
+            Ok(kind) if PSEUDO.contains(&kind) => FileSystem::Pseudo,
+            Ok(kind) if REMOTE.contains(&kind) => FileSystem::Remote,
+            _ => FileSystem::Local,
+        }
+    }
+}
+
+/// proc, sysfs, debugfs, tracefs, cgroup, cgroup2, securityfs, configfs, selinuxfs, efivarfs, pstore,
+/// resctrl (linux/magic.h).
+const PSEUDO: [libc::__fsword_t; 12] = [
+    0x9fa0,
+    0x6265_6572,
+    0x6462_6720,
+    0x7472_6163,
+    0x0027_e0eb,
+    0x6367_7270,
+    0x7363_6673,
+    0x6265_6570,
+    0xf97c_ff8c,
+    0xde5e_81e4,
+    0x6165_676c,
+    0x0765_5821,
+];
+
+/// NFS, FUSE, 9p, SMB (three), Ceph, AFS, Coda, Lustre, GFS2, OCFS2 (linux/magic.h, statfs(2)).
+const REMOTE: [libc::__fsword_t; 12] = [
+    0x6969,
+    0x6573_5546,
+    0x0102_1997,
+    0x517b,
+    0xff53_4d42,
+    0xfe53_4d42,
+    0x00c3_6400,
+    0x5346_414f,
+    0x7375_7245,
+    0x0bd0_0bd0,
+    0x0116_1970,
+    0x7461_636f,
+];
+
+/// A file that was opened, and what was read of it.
+#[derive(Debug)]
+pub struct Opened {
+    /// For reading.
+    pub file: File,
+    /// What it was when it was opened.
+    pub metadata: Metadata,
+    /// Where it is.
+    pub file_system: FileSystem,
+    /// What read(2) gave.
+    pub content: FileContent,
+}
+
+/// What was read of a file.
+#[derive(Debug, PartialEq, Eq)]
+pub enum FileContent {
+    /// Nothing: a directory, or a file whose size is more than was asked for.
+    Unread,
+    /// All of it, which is what its size promises.
+    Whole(Vec<u8>),
+    /// All of it, though its size or its time says something else, or nothing: what is read another
+    /// time may differ.
+    Passing(Vec<u8>),
+    /// More than was asked for, and it has no size that says how much.
+    Endless,
 }
 
 /// One entry of a directory.
@@ -156,6 +247,35 @@ impl Directory {
         }
     }
 
+    /// The error of a path that names nothing, or nothing that may be had, as far as the kernel knows
+    /// without waiting: see [`Directory::look_beneath`], without asking for attributes. What is there,
+    /// or may be, is no error.
+    pub fn refuse_beneath(&self, relative: &Path, links: Links) -> io::Result<()> {
+        let refused = match &self.place {
+            Place::Kernel(directory) => look(directory, relative, links, RESOLVE_CACHED).map(drop),
+            #[cfg(feature = "simulation")]
+            Place::Simulated(directory) => calls::look_beneath(directory, relative).map(drop),
+        };
+        match refused.map_err(|error| (Errno::from_raw(error.raw_os_error().unwrap_or(0)), error)) {
+            Err((Errno::EAGAIN | Errno::EMFILE | Errno::ENFILE, _)) => Ok(()),
+            Err((_, error)) => Err(error),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// True when a path beneath this directory leads to what was seen before. Takes no descriptor, and
+    /// does not see to where links lead: it is for what was opened beneath this directory.
+    pub fn is_same_beneath(&self, relative: &Path, seen: &Metadata) -> bool {
+        let now = match &self.place {
+            Place::Kernel(directory) => fstatat(directory, not_empty(relative), AtFlags::empty())
+                .map(|stat| Metadata::from_stat(&stat))
+                .ok(),
+            #[cfg(feature = "simulation")]
+            Place::Simulated(directory) => calls::look_beneath(directory, relative).ok(),
+        };
+        now.as_ref() == Some(seen)
+    }
+
     /// What a path beneath this directory names now, if the kernel knows without asking a disk or
     /// another machine (RESOLVE_CACHED, since 5.12), and without opening it (O_PATH): a call that may
     /// be made between two turns. On a network file system the attributes may be asked for.
@@ -166,12 +286,7 @@ impl Directory {
     pub fn look_beneath(&self, relative: &Path, links: Links) -> io::Result<Metadata> {
         match &self.place {
             Place::Kernel(directory) => {
-                let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
-                let cached = ResolveFlag::from_bits_retain(RESOLVE_CACHED);
-                let how = OpenHow::new()
-                    .flags(flags)
-                    .resolve(resolve(relative, links)? | cached);
-                let fd = openat2(directory, relative, how)?;
+                let fd = look(directory, relative, links, RESOLVE_CACHED)?;
                 Ok(Metadata::from_stat(&fstat(&fd)?))
             }
             #[cfg(feature = "simulation")]
@@ -180,29 +295,46 @@ impl Directory {
     }
 
     /// Opens a file or directory beneath this one, and reads a file of up to `bytes_max` bytes, unless
-    /// it changes meanwhile.
+    /// its size says that it is longer.
     ///
     /// # Errors
     ///
-    /// As for [`Directory::open_beneath`].
+    /// As for [`Directory::open_beneath`]; `WouldBlock` for a file that has nothing to read now.
     pub fn open_and_read(
         &self,
         relative: &Path,
         links: Links,
         bytes_max: usize,
-    ) -> io::Result<(File, Metadata, Option<Vec<u8>>)> {
+    ) -> io::Result<Opened> {
         let (file, metadata) = self.open_beneath(relative, links)?;
-        if !metadata.is_file || metadata.len > bytes_max as u64 {
-            return Ok((file, metadata, None));
-        }
-        let mut content = vec![0; metadata.len as usize];
-        let is_read = file.read_exact_at(&mut content, 0).is_ok();
-        let is_same = match &self.place {
-            Place::Kernel(_) => Metadata::from_stat(&fstat(&file)?) == metadata,
+        let (file_system, is_real) = match &self.place {
+            Place::Kernel(_) => (FileSystem::of(&file, &metadata), true),
             #[cfg(feature = "simulation")]
-            Place::Simulated(_) => true,
+            Place::Simulated(_) => (FileSystem::Local, false),
         };
-        Ok((file, metadata, (is_read && is_same).then_some(content)))
+        let has_size = file_system != FileSystem::Pseudo;
+        let content = if !metadata.is_file || has_size && metadata.len > bytes_max as u64 {
+            FileContent::Unread
+        } else {
+            let promised = has_size.then_some(metadata.len);
+            match read_up_to(&file, promised, bytes_max)? {
+                None => FileContent::Endless,
+                Some(read) if promised != Some(read.len() as u64) => FileContent::Passing(read),
+                Some(read) if is_real && Metadata::from_stat(&fstat(&file)?) != metadata => {
+                    FileContent::Passing(read)
+                }
+                Some(read) => FileContent::Whole(read),
+            }
+        };
+        if file_system != FileSystem::Pseudo {
+            set_blocking(&file)?;
+        }
+        Ok(Opened {
+            file,
+            metadata,
+            file_system,
+            content,
+        })
     }
 
     /// Lists a directory beneath this one, without `.` and `..`, in no order. Entries that vanish
@@ -221,38 +353,99 @@ impl Directory {
     }
 }
 
-/// Opens a file or directory for reading, wherever links lead; without waiting for the other end of a
-/// pipe.
+/// Opens a regular file for reading, wherever links lead. What is something else is not opened.
 pub fn open_file(path: &Path) -> io::Result<(File, Metadata)> {
     simulated!(calls::open_file(path));
-    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    let fd = nix::fcntl::open(path, flags, Mode::empty())?;
+    let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
+    let looked = fstat(nix::fcntl::open(path, flags, Mode::empty())?)?;
+    if !Metadata::from_stat(&looked).is_file {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    let fd = nix::fcntl::open(path, OPEN_FLAGS, Mode::empty())?;
     let metadata = Metadata::from_stat(&fstat(&fd)?);
-    Ok((File::from(fd), metadata))
+    let file = File::from(fd);
+    set_blocking(&file)?;
+    Ok((file, metadata))
 }
 
+/// For reading. O_NONBLOCK: something else may have taken the name since it was looked at.
+const OPEN_FLAGS: OFlag = OFlag::O_RDONLY
+    .union(OFlag::O_CLOEXEC)
+    .union(OFlag::O_NONBLOCK)
+    .union(OFlag::O_NOCTTY);
+
+/// Takes O_NONBLOCK away from a file: with it the ring's reads give EAGAIN, again and again, where the
+/// file system cannot say whether it would wait (io_uring/rw.c).
+fn set_blocking(file: &File) -> io::Result<()> {
+    let flags = OFlag::from_bits_retain(fcntl(file, FcntlArg::F_GETFL)?);
+    fcntl(file, FcntlArg::F_SETFL(flags - OFlag::O_NONBLOCK))?;
+    Ok(())
+}
+
+/// Opens a file or directory; ENXIO for anything else, which is not opened: to open a pipe or a device
+/// is to do something to it.
 fn open_beneath(
     directory: &OwnedFd,
     relative: &Path,
     links: Links,
 ) -> io::Result<(File, Metadata)> {
-    let relative = if relative.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        relative
-    };
+    let looked = Metadata::from_stat(&fstat(look(directory, relative, links, 0)?)?);
+    if !looked.is_file && !looked.is_dir {
+        return Err(Errno::ENXIO.into());
+    }
     let how = OpenHow::new()
-        .flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)
+        .flags(OPEN_FLAGS)
         .resolve(resolve(relative, links)?);
-    let fd = loop {
-        match openat2(directory, relative, how) {
-            // A rename raced with the walk; openat2(2) says to try again.
-            Err(Errno::EAGAIN) => {}
-            other => break other?,
-        }
-    };
+    let fd = openat2(directory, not_empty(relative), how)?;
     let metadata = Metadata::from_stat(&fstat(&fd)?);
+    if !metadata.is_file && !metadata.is_dir {
+        return Err(Errno::ENXIO.into());
+    }
     Ok((File::from(fd), metadata))
+}
+
+/// A descriptor that names what is there and does nothing to it (O_PATH).
+fn look(directory: &OwnedFd, relative: &Path, links: Links, more: u64) -> io::Result<OwnedFd> {
+    let resolve = resolve(relative, links)? | ResolveFlag::from_bits_retain(more);
+    let how = OpenHow::new()
+        .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
+        .resolve(resolve);
+    Ok(openat2(directory, not_empty(relative), how)?)
+}
+
+fn not_empty(relative: &Path) -> &Path {
+    match relative.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => relative,
+    }
+}
+
+/// Reads a file to its end; `None` when it is longer than `bytes_max`. A size that is known saves the
+/// read that finds the end.
+fn read_up_to(file: &File, promised: Option<u64>, bytes_max: usize) -> io::Result<Option<Vec<u8>>> {
+    // One byte more than was promised shows that there is more.
+    let room = promised.map_or(bytes_max, |bytes| bytes as usize) + 1;
+    let mut content = vec![0; room.min(bytes_max + 1)];
+    let mut length = 0;
+    loop {
+        if length == content.len() {
+            if length > bytes_max {
+                return Ok(None);
+            }
+            content.resize(bytes_max + 1, 0);
+        }
+        match file.read_at(&mut content[length..], length as u64) {
+            Ok(0) => break,
+            Ok(read) => length += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        }
+        if promised == Some(length as u64) {
+            break;
+        }
+    }
+    content.truncate(length);
+    Ok(Some(content))
 }
 
 /// linux/openat2.h; not in nix.
@@ -292,7 +485,9 @@ fn list(
         .collect();
     let mut entries = Vec::with_capacity(names.len());
     for name in names {
-        if let Some(metadata) = entry_metadata(directory, &dir, &relative.join(&name), links) {
+        if let Some(metadata) = entry_metadata(directory, &dir, &relative.join(&name), links)
+            && (metadata.is_file || metadata.is_dir)
+        {
             entries.push(DirEntry { name, metadata });
         }
     }
@@ -306,7 +501,38 @@ fn entry_metadata(directory: &OwnedFd, dir: &Dir, path: &Path, links: Links) -> 
     if kind != SFlag::S_IFLNK {
         return Some(Metadata::from_stat(&stat));
     }
-    open_beneath(directory, path, links)
-        .ok()
-        .map(|(_, metadata)| metadata)
+    let fd = look(directory, path, links, 0).ok()?;
+    Some(Metadata::from_stat(&fstat(&fd).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::fd::AsRawFd;
+
+    use super::*;
+
+    /// Who holds the lease would have to give it back first: the kernel says "not now", and it was
+    /// asked again and again.
+    #[test]
+    fn what_cannot_be_opened_now_is_an_error_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, "content").unwrap();
+        let holder = File::options().write(true).open(&path).unwrap();
+        // SAFETY: numbers alone. The signal that tells the holder is ignored from here on.
+        let leased = unsafe {
+            libc::signal(libc::SIGIO, libc::SIG_IGN);
+            libc::fcntl(holder.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK)
+        };
+        assert_eq!(leased, 0, "{}", io::Error::last_os_error());
+        let directory = Directory::open(folder.path()).unwrap();
+        let open = || directory.open_and_read(Path::new("file"), Links::Inside, 100);
+        assert_eq!(open().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        drop(holder);
+        assert_eq!(
+            open().unwrap().content,
+            FileContent::Whole(b"content".to_vec())
+        );
+    }
 }

@@ -1,15 +1,17 @@
-//! What is known of paths beneath a directory, on one core: bounded, checked again in time.
+//! What is known of paths beneath a directory, on one core: bounded, looked at again for each turn.
 //!
 //! ```text
-//!   get ─┬─ younger than a second ─────────► what is known: no system call
-//!        ├─ older: look by name, at once ──┬─ the same ──► what is known, for another second
+//!   get ─┬─ looked at in this turn ───────► what is known: all that this turn answers was asked before
+//!        ├─ else: look by name, at once ───┬─ the same ──► what is known, for this turn
 //!        │   (no file is opened, no disk   └─ other, or the kernel has to ask a disk ─► opened anew
 //!        └─ unknown ─► opened               is asked)
 //! ```
 //!
 //! A full cache gives up what was not used since the hand of its clock came by. What nobody asks for
-//! is closed after a while: an open file that was deleted keeps its room on the disk.
+//! is closed within 2 s, the directory with it: so long it keeps a file system from being unmounted, and
+//! a deleted file its room on the disk.
 
+use std::cell::Cell;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -29,11 +31,24 @@ pub(super) struct Known<T> {
     pub value: T,
     /// How it looked; `None` for what is not there.
     pub seen: Option<Metadata>,
-    /// When it was looked at last.
-    pub checked: Instant,
-    /// True exactly when it was changed at about the time when it was opened: a further change may
-    /// bear the same time, since file systems count in ticks.
-    pub is_young: bool,
+    /// The turn in which it was looked at last; zero for one that has no number.
+    pub turn: u64,
+    /// When it was opened.
+    pub opened: Instant,
+    pub trust: Trust,
+}
+
+/// What a look at a name, which finds nothing changed, is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// Nothing has changed.
+    Full,
+    /// It was changed at about the time when it was opened: a further change may bear the same time,
+    /// since file systems count in ticks. So it counts for a second.
+    Young,
+    /// On a file system of another machine or process, which a look may wait for. It counts for a
+    /// second without one.
+    Remote,
 }
 
 struct Entry<T> {
@@ -61,10 +76,10 @@ impl<T: Clone> Table<T> {
         }
     }
 
-    fn get(&mut self, path: &str) -> Option<&Known<T>> {
+    fn get(&mut self, path: &str) -> Option<&mut Known<T>> {
         let entry = &mut self.entries[*self.index.get(path)?];
         entry.was_used = true;
-        Some(&entry.known)
+        Some(&mut entry.known)
     }
 
     /// Takes something in. Gives back what had to go for it, to be dropped elsewhere.
@@ -110,16 +125,19 @@ impl<T: Clone> Table<T> {
 
     /// Takes out what was not used since the last time.
     fn take_idle(&mut self) -> Vec<Known<T>> {
-        let mut idle = Vec::new();
+        self.take_out(|entry| !std::mem::take(&mut entry.was_used))
+    }
+
+    fn take_out(&mut self, mut is_out: impl FnMut(&mut Entry<T>) -> bool) -> Vec<Known<T>> {
+        let mut taken = Vec::new();
         let mut at = 0;
         while at < self.entries.len() {
-            if std::mem::take(&mut self.entries[at].was_used) {
-                at += 1;
-            } else {
-                idle.push(self.remove_at(at));
+            match is_out(&mut self.entries[at]) {
+                true => taken.push(self.remove_at(at)),
+                false => at += 1,
             }
         }
-        idle
+        taken
     }
 }
 
@@ -128,20 +146,24 @@ pub(super) struct Cache<T> {
     table: RefCell<Table<T>>,
     /// The directory, and when its path was looked at last.
     root: RefCell<Option<(Root, Instant)>>,
+    /// True exactly when somebody asked since the last time that idle files were closed.
+    was_used: Cell<bool>,
 }
 
 impl<T: Clone + 'static> Cache<T> {
     /// The cache for a key on this core, made on first use.
     pub(super) fn of(core: &Rc<Core>, key: u64) -> Rc<Cache<T>> {
-        let all = core.local(|_| Rc::new(Caches(RefCell::new(Vec::new()))));
-        if let Some((_, found)) = all.0.borrow().iter().find(|(own, _)| *own == key) {
+        let all = core.local(Caches::new);
+        if let Some((_, found)) = all.list.borrow().iter().find(|(own, _)| *own == key) {
+            found.was_used.set(true);
             return Rc::clone(found);
         }
         let cache = Rc::new(Cache {
             table: RefCell::new(Table::new(FILE_CACHE_ENTRIES_MAX)),
             root: RefCell::new(None),
+            was_used: Cell::new(true),
         });
-        all.0.borrow_mut().push((key, Rc::clone(&cache)));
+        all.list.borrow_mut().push((key, Rc::clone(&cache)));
         // Its tasks end with the core; what it holds is weak, so that the core's end is the cache's.
         drop(runtime::spawn(close_idle(Rc::downgrade(&all), key)));
         cache
@@ -168,6 +190,13 @@ impl<T: Clone + 'static> Cache<T> {
         self.table.borrow_mut().get(path).cloned()
     }
 
+    /// A look has found it unchanged.
+    pub(super) fn set_turn(&self, path: &str, turn: u64) {
+        if let Some(known) = self.table.borrow_mut().get(path) {
+            known.turn = turn;
+        }
+    }
+
     pub(super) fn insert(&self, path: &str, known: Known<T>) {
         let evicted = self.table.borrow_mut().insert(path, known);
         drop(evicted);
@@ -178,17 +207,32 @@ impl<T: Clone + 'static> Cache<T> {
         drop(removed);
     }
 
-    /// Forgets everything: descriptors are short.
-    pub(super) fn clear(&self) {
+    /// Forgets everything.
+    fn clear(&self) {
         let table = self.table.replace(Table::new(FILE_CACHE_ENTRIES_MAX));
         drop(table);
+    }
+
+    fn close_idle(&self) {
+        let idle = self.table.borrow_mut().take_idle();
+        drop(idle);
     }
 }
 
 /// All caches of a core.
-struct Caches<T>(RefCell<Vec<(u64, Rc<Cache<T>>)>>);
+struct Caches<T> {
+    list: RefCell<Vec<(u64, Rc<Cache<T>>)>>,
+}
 
-/// Closes what nobody asks for, until the cache is empty; then it is forgotten.
+impl<T> Caches<T> {
+    fn new(_core: &Rc<Core>) -> Rc<Caches<T>> {
+        Rc::new(Caches {
+            list: RefCell::default(),
+        })
+    }
+}
+
+/// Closes what nobody asks for, until nobody asked for anything; then the cache is forgotten.
 async fn close_idle<T: Clone + 'static>(caches: Weak<Caches<T>>, key: u64) {
     loop {
         runtime::sleep(FILE_CACHE_IDLE_TIME).await;
@@ -196,15 +240,15 @@ async fn close_idle<T: Clone + 'static>(caches: Weak<Caches<T>>, key: u64) {
             return;
         };
         let found = {
-            let all = caches.0.borrow();
+            let all = caches.list.borrow();
             let found = all.iter().find(|(own, _)| *own == key);
             found.map(|(_, cache)| Rc::clone(cache))
         };
         let Some(cache) = found else { return };
-        let idle = cache.table.borrow_mut().take_idle();
-        drop(idle);
-        if cache.table.borrow().entries.is_empty() {
-            caches.0.borrow_mut().retain(|(own, _)| *own != key);
+        cache.close_idle();
+        if !cache.was_used.take() {
+            // What a request took in meanwhile is its own.
+            caches.list.borrow_mut().retain(|(own, _)| *own != key);
             return;
         }
     }
@@ -218,8 +262,9 @@ mod tests {
         Known {
             value,
             seen: None,
-            checked: Instant::NEVER,
-            is_young: false,
+            turn: 0,
+            opened: Instant::NEVER,
+            trust: Trust::Full,
         }
     }
 

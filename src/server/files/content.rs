@@ -15,6 +15,7 @@ use ::http::Method;
 use ::http::StatusCode;
 use bytes::Bytes;
 
+use crate::fs;
 use crate::http::conditional::EntityTag;
 use crate::http::media_type;
 use crate::http::request::Request;
@@ -91,7 +92,8 @@ impl Content {
     }
 
     /// All of an open file, with its time and an entity tag made of time and length. The file is
-    /// read while it is sent; the position of reads and writes through `file` does not matter.
+    /// read while it is sent; the position of reads and writes through `file` does not matter. One that
+    /// has content and says a length of zero, as those of `/proc` do, is sent up to its end.
     ///
     /// # Errors
     ///
@@ -105,6 +107,12 @@ impl Content {
         let since = modified.duration_since(SystemTime::UNIX_EPOCH);
         let since = since.unwrap_or_default();
         let tag = tag_of(since.as_secs(), since.subsec_nanos(), metadata.len());
+        if fs::has_unknown_length(&file, metadata.len()) {
+            return Ok(Content {
+                source: Source::Stream(Arc::new(file)),
+                ..Content::bytes(name, Bytes::new())
+            });
+        }
         Ok(Content {
             source: Source::File(Arc::new(file), metadata.len()),
             tag: Some((false, tag)),

@@ -13,6 +13,7 @@ use ::http::Method;
 use ::http::StatusCode;
 use bytes::Bytes;
 
+use crate::fs;
 use crate::http::body::Body;
 use crate::http::body::Part;
 use crate::http::conditional;
@@ -24,6 +25,7 @@ use crate::http::range;
 use crate::http::range::Selection;
 use crate::http::request::Request;
 use crate::http::response::Response;
+use crate::limits::FILE_READ_BYTES;
 use crate::runtime::Core;
 use crate::runtime::random_number;
 use crate::server::into_response::status_text;
@@ -35,13 +37,33 @@ pub(super) enum Source {
     Memory(Bytes),
     /// In a file, from its start; it had this length.
     File(Arc<File>, u64),
+    /// Read of a file that has no state: what is read another time may differ.
+    Passing(Bytes),
+    /// In such a file, up to its end.
+    Stream(Arc<File>),
 }
 
 impl Source {
-    pub(super) fn length(&self) -> u64 {
+    /// How long it is, and will be for the next request too; `None` for what has no state.
+    pub(super) fn length(&self) -> Option<u64> {
         match self {
-            Source::Memory(bytes) => bytes.len() as u64,
-            Source::File(_, length) => *length,
+            Source::Memory(bytes) => Some(bytes.len() as u64),
+            Source::File(_, length) => Some(*length),
+            Source::Passing(_) | Source::Stream(_) => None,
+        }
+    }
+
+    /// A part of it, which has a length.
+    fn part(&self, range: Range<u64>) -> Part {
+        match self {
+            // What is in memory has a length that fits.
+            Source::Memory(bytes) | Source::Passing(bytes) => {
+                Part::Bytes(bytes.slice(range.start as usize..range.end as usize))
+            }
+            Source::File(file, _) | Source::Stream(file) => Part::File {
+                file: Arc::clone(file),
+                range,
+            },
         }
     }
 
@@ -52,16 +74,11 @@ impl Source {
         }
     }
 
-    fn part(&self, range: Range<u64>) -> Part {
+    fn whole(&self) -> Body {
         match self {
-            // What is in memory has a length that fits.
-            Source::Memory(bytes) => {
-                Part::Bytes(bytes.slice(range.start as usize..range.end as usize))
-            }
-            Source::File(file, _) => Part::File {
-                file: Arc::clone(file),
-                range,
-            },
+            Source::Memory(bytes) | Source::Passing(bytes) => Body::from(bytes.clone()),
+            Source::File(_, length) => self.body(0..*length),
+            Source::Stream(file) => stream_of(Arc::clone(file)),
         }
     }
 }
@@ -101,7 +118,10 @@ impl Representation<'_> {
             }
             Precondition::Failed => return status_text(StatusCode::PRECONDITION_FAILED),
         }
-        let length = self.source.length();
+        let Some(length) = self.source.length() else {
+            let response = self.with_cache_fields(self.whole(), validators);
+            return self.with_content_fields(response, "none");
+        };
         // Ranges are defined for GET only (RFC 9110 §14.2).
         let is_partial =
             *method == Method::GET && conditional::range_counts(headers, validators, now);
@@ -110,7 +130,7 @@ impl Representation<'_> {
             false => Selection::Whole,
         };
         let response = match selection {
-            Selection::Whole => self.whole(length),
+            Selection::Whole => self.whole(),
             Selection::Part(part) => Response::new()
                 .status(StatusCode::PARTIAL_CONTENT)
                 .content_type(self.content_type)
@@ -123,16 +143,17 @@ impl Representation<'_> {
             }
         };
         let response = self.with_cache_fields(response, validators);
-        self.with_content_fields(response)
+        self.with_content_fields(response, "bytes")
     }
 
-    fn whole(&self, length: u64) -> Response {
+    fn whole(&self) -> Response {
+        let body = self.source.whole();
         let mut response = Response::new().content_type(self.content_type);
-        if length == 0 {
+        if body.length() == Some(0) {
             // HEAD of nothing has a length too.
             response = response.header("Content-Length", "0");
         }
-        response.body(self.source.body(0..length))
+        response.body(body)
     }
 
     /// RFC 9110 §14.6.
@@ -171,8 +192,8 @@ impl Representation<'_> {
         }
     }
 
-    fn with_content_fields(&self, mut response: Response) -> Response {
-        response = response.header("Accept-Ranges", "bytes");
+    fn with_content_fields(&self, mut response: Response, ranges: &'static str) -> Response {
+        response = response.header("Accept-Ranges", ranges);
         if self.is_typed {
             response = response.header("X-Content-Type-Options", "nosniff");
         }
@@ -181,6 +202,21 @@ impl Representation<'_> {
             None => response,
         }
     }
+}
+
+/// What read(2) gives of a file up to its end.
+fn stream_of(file: Arc<File>) -> Body {
+    Body::produce(async move |sender| {
+        let mut offset = 0;
+        loop {
+            let read = fs::read_on_pool(&file, offset, FILE_READ_BYTES).await?;
+            if read.is_empty() {
+                return Ok(());
+            }
+            offset += read.len() as u64;
+            sender.send(read.into()).await?;
+        }
+    })
 }
 
 /// A line that no content has by chance, nor by design of who wrote it.
