@@ -62,6 +62,9 @@ pub const READY_PER_TURN: usize = 256;
 pub const BLOCKING_THREADS_MAX: usize = 16;
 /// How long an idle blocking thread stays.
 pub const BLOCKING_IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often other cores are asked to give up descriptors, and how long who opens or connects waits for
+/// that: time for a turn of theirs.
+pub const DESCRIPTOR_PAUSE: Duration = Duration::from_millis(20);
 /// Jobs that may wait for a blocking thread; the next one is refused.
 pub const BLOCKING_QUEUE_MAX: usize = 4_096;
 
@@ -139,6 +142,9 @@ pub const FREE_BUFFER_BYTES_MAX: usize = 16 * 1024;
 pub const FILE_OPEN_ATTEMPTS_MAX: u32 = 5;
 /// The pause before the second attempt; doubled before each further one.
 pub const FILE_OPEN_PAUSE: Duration = Duration::from_millis(1);
+/// The part of RLIMIT_NOFILE that the open files of all caches of a process may take: one eighth, spread
+/// over the cores that have such caches.
+pub const FILE_CACHE_DESCRIPTORS_DIVISOR: u64 = 8;
 /// When a client is to come again that could not be answered for lack of threads or descriptors, in
 /// seconds: what holds them up ends within one as a rule.
 pub const RETRY_AFTER_SECONDS: u32 = 1;

@@ -30,6 +30,8 @@ use crate::reactor::sys::Directory;
 use crate::reactor::sys::File;
 use crate::runtime::Core;
 use crate::runtime::blocking;
+use crate::runtime::descriptors;
+use crate::runtime::is_simulated;
 use crate::runtime::operations;
 use crate::runtime::sleep;
 
@@ -213,7 +215,8 @@ pub async fn open(path: impl AsRef<Path>) -> Result<(Arc<File>, Metadata), Error
     Ok((Arc::new(file), metadata))
 }
 
-/// Does on the blocking pool what opens something. Where the kernel says "not now", it is done again after a pause that holds no thread, a few times: then that is the answer.
+/// Does on the blocking pool what opens something. Where the kernel says "not now", or has no descriptor
+/// left, it is done again after a pause that holds no thread, a few times: then that is the answer.
 async fn patiently<T: Send + 'static>(
     work: impl Fn() -> io::Result<T> + Send + Sync + 'static,
 ) -> io::Result<T> {
@@ -226,7 +229,7 @@ async fn patiently<T: Send + 'static>(
             Ok(done) => return Ok(done),
             Err(error) => error,
         };
-        let Some(_core) = Core::try_current()
+        let Some(core) = Core::try_current()
             .ok()
             .filter(|_| attempts < FILE_OPEN_ATTEMPTS_MAX)
         else {
@@ -238,8 +241,21 @@ async fn patiently<T: Send + 'static>(
                 pause *= 2;
                 attempts += 1;
             }
+            errno if descriptors::are_short(errno) => {
+                descriptors::make_room(&core).await;
+                attempts = FILE_OPEN_ATTEMPTS_MAX;
+            }
             _ => return Err(error),
         }
+    }
+}
+
+/// Descriptors that this process may have (RLIMIT_NOFILE, the soft limit).
+pub fn descriptors_max() -> u64 {
+    match is_simulated() {
+        // The same on every machine.
+        true => 1_024,
+        false => sys::file_descriptor_limit().0,
     }
 }
 

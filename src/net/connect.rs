@@ -20,6 +20,7 @@ use crate::error::ErrorKind;
 use crate::error::Phase;
 use crate::net::race::Race;
 use crate::net::race::run_alone;
+use crate::reactor::Errno;
 use crate::reactor::operation::Operation;
 use crate::reactor::sys;
 use crate::reactor::sys::Address;
@@ -28,6 +29,7 @@ use crate::reactor::sys::SocketAddress;
 use crate::runtime::Core;
 use crate::runtime::Instant;
 use crate::runtime::blocking;
+use crate::runtime::descriptors;
 use crate::runtime::operations;
 use crate::runtime::spawn;
 
@@ -200,7 +202,14 @@ pub(super) async fn connect_one(
             .in_phase(Phase::Connect)
             .because(error)
     };
-    let socket = Rc::new(sys::new_socket(address).map_err(failed)?);
+    let socket = match sys::new_socket(address) {
+        Err(error) if descriptors::are_short(Errno::from_io(&error)) => {
+            Box::pin(descriptors::make_room(core)).await;
+            sys::new_socket(address)
+        }
+        other => other,
+    };
+    let socket = Rc::new(socket.map_err(failed)?);
     if let Some(source) = source {
         sys::bind_source(socket.raw(), source).map_err(|error| {
             let text = format!("cannot connect to {address} from {source} (local_address)");

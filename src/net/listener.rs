@@ -29,6 +29,8 @@ use crate::reactor::sys::Socket;
 use crate::reactor::sys::SocketFile;
 use crate::reactor::sys::UnixOptions;
 use crate::runtime::Core;
+use crate::runtime::descriptors;
+use crate::runtime::descriptors::Need;
 
 /// What becomes of a connection that was accepted.
 pub trait Accept {
@@ -298,8 +300,16 @@ impl Net {
             self.end_listener(core, key, None);
             return;
         }
+        let has_room = match completion.result {
+            Err(errno) if descriptors::are_short(errno) => {
+                let then = |core: &Rc<Core>| Net::of(core).retry_exhausted(core);
+                descriptors::reclaim(core, Need::Accept, then)
+            }
+            _ => false,
+        };
         match completion.result.map_err(accept_failure) {
             Ok(_) | Err(AcceptFailure::Skip | AcceptFailure::Canceled) => self.rearm(core, key),
+            Err(AcceptFailure::Exhausted) if has_room => self.rearm(core, key),
             Err(AcceptFailure::Exhausted) => {
                 let at = core.now() + ACCEPT_RETRY_DELAY;
                 let timer = core.reactor().sleep(at, (self.id.get(), key));

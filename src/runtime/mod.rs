@@ -26,6 +26,7 @@ mod core;
 mod current;
 #[cfg(feature = "simulation")]
 mod deferred;
+pub(crate) mod descriptors;
 mod executor;
 pub(crate) mod operations;
 mod remote;

@@ -109,12 +109,14 @@ pub fn file(path: impl AsRef<Path>) -> Files {
 
 /// A handler for the files beneath a directory; see [`serve`].
 ///
-/// Each worker remembers up to 512 paths: their open files, and the content of those up to 16 KiB. Each request looks at the name again, so
+/// Each worker remembers up to 512 paths: their open files, as far as an eighth of RLIMIT_NOFILE goes
+/// for all workers, and the content of those up to 16 KiB. Each request looks at the name again, so
 /// that a file that was changed, replaced or deleted is so for the next request. Three things count for
 /// up to a second: where the directory's own path leads, which may be a link to a release, and later to
 /// the next (while it leads nowhere, the last one is served); a second change within the same tick of the
 /// file system's clock that leaves the length as it was; files on network file systems and FUSE, which
-/// promise no more themselves. What is not asked for is closed within 2 s, the directory too.
+/// promise no more themselves. What is not asked for is closed within 2 s, the directory too; when
+/// descriptors are short, at once.
 ///
 /// A file is what read(2) gives: one that has no size, or says a wrong one (`/proc`, `/sys`), is sent up
 /// to its end, without validators and ranges. A file that gets shorter while it is sent ends the
@@ -499,6 +501,7 @@ impl Files {
         if let (Some(cache), Some((opened, wall_seconds)), true) = (cache, clocks, is_kept) {
             let is_young = |seen: &Metadata| seen.changed.0 >= wall_seconds.cast_signed() - 1;
             let known = Known {
+                has_descriptor: matches!(&value, Found::File(resource) if resource.source.is_open()),
                 value: value.clone(),
                 trust: match file_system {
                     FileSystem::Remote => Trust::Remote,

@@ -6,6 +6,7 @@ use std::fs;
 use std::io::BufRead as _;
 use std::io::BufReader;
 use std::io::Read as _;
+use std::path::Path;
 use std::path::PathBuf;
 use std::process::Child;
 use std::process::Command;
@@ -76,6 +77,20 @@ impl Server {
     /// The most memory it has used (VmHWM).
     pub fn peak_resident_bytes(&self) -> u64 {
         peak_resident_bytes(self.child.id())
+    }
+
+    /// Descriptors below a number that it has not open; what it inherited may lie above.
+    pub fn free_descriptors(&self, max: usize) -> usize {
+        let folder = PathBuf::from(format!("/proc/{}/fd", self.child.id()));
+        let is_free = |number: &usize| fs::read_link(folder.join(number.to_string())).is_err();
+        (0..max).filter(is_free).count()
+    }
+
+    /// Descriptors that it has open of what lies beneath a folder.
+    pub fn open_paths(&self, folder: &Path) -> usize {
+        let open = fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("it runs");
+        let links = open.filter_map(|one| fs::read_link(one.ok()?.path()).ok());
+        links.filter(|link| link.starts_with(folder)).count()
     }
 
     /// Seconds of processor time it has used so far (proc(5), schedstat of each thread).

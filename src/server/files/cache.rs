@@ -9,21 +9,28 @@
 //!
 //! A full cache gives up what was not used since the hand of its clock came by. What nobody asks for
 //! is closed within 2 s, the directory with it: so long it keeps a file system from being unmounted, and
-//! a deleted file its room on the disk.
+//! a deleted file its room on the disk. When descriptors are short, all is given up at once.
 
 use std::cell::Cell;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::rc::Weak;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
 
+use crate::fs;
 use crate::fs::Metadata;
 use crate::fs::Root;
+use crate::limits::FILE_CACHE_DESCRIPTORS_DIVISOR;
 use crate::limits::FILE_CACHE_ENTRIES_MAX;
 use crate::limits::FILE_CACHE_IDLE_TIME;
 use crate::runtime;
 use crate::runtime::Core;
 use crate::runtime::Instant;
+use crate::runtime::descriptors;
+use crate::runtime::descriptors::Holder;
+use crate::runtime::descriptors::Need;
 
 /// What is known of one path.
 #[derive(Clone, Debug)]
@@ -36,6 +43,8 @@ pub(super) struct Known<T> {
     /// When it was opened.
     pub opened: Instant,
     pub trust: Trust,
+    /// True exactly when it is an open file.
+    pub has_descriptor: bool,
 }
 
 /// What a look at a name, which finds nothing changed, is worth.
@@ -128,6 +137,11 @@ impl<T: Clone> Table<T> {
         self.take_out(|entry| !std::mem::take(&mut entry.was_used))
     }
 
+    /// Takes out what is open.
+    fn take_open(&mut self) -> Vec<Known<T>> {
+        self.take_out(|entry| entry.known.has_descriptor)
+    }
+
     fn take_out(&mut self, mut is_out: impl FnMut(&mut Entry<T>) -> bool) -> Vec<Known<T>> {
         let mut taken = Vec::new();
         let mut at = 0;
@@ -148,6 +162,8 @@ pub(super) struct Cache<T> {
     root: RefCell<Option<(Root, Instant)>>,
     /// True exactly when somebody asked since the last time that idle files were closed.
     was_used: Cell<bool>,
+    /// Open files in all caches of this core.
+    descriptors: Rc<Cell<u64>>,
 }
 
 impl<T: Clone + 'static> Cache<T> {
@@ -162,6 +178,7 @@ impl<T: Clone + 'static> Cache<T> {
             table: RefCell::new(Table::new(FILE_CACHE_ENTRIES_MAX)),
             root: RefCell::new(None),
             was_used: Cell::new(true),
+            descriptors: Rc::clone(&all.descriptors),
         });
         all.list.borrow_mut().push((key, Rc::clone(&cache)));
         // Its tasks end with the core; what it holds is weak, so that the core's end is the cache's.
@@ -197,38 +214,104 @@ impl<T: Clone + 'static> Cache<T> {
         }
     }
 
+    /// Takes something in, unless it is an open file and there is no descriptor left for it.
     pub(super) fn insert(&self, path: &str, known: Known<T>) {
+        self.remove(path);
+        if known.has_descriptor {
+            let allowed = allowed_descriptors();
+            while self.descriptors.get() >= allowed && !self.table.borrow().entries.is_empty() {
+                let evicted = self.table.borrow_mut().evict();
+                self.drop_known(evicted);
+            }
+            if self.descriptors.get() >= allowed {
+                return;
+            }
+            self.descriptors.set(self.descriptors.get() + 1);
+        }
         let evicted = self.table.borrow_mut().insert(path, known);
-        drop(evicted);
+        evicted.into_iter().for_each(|known| self.drop_known(known));
     }
 
     pub(super) fn remove(&self, path: &str) {
         let removed = self.table.borrow_mut().remove(path);
-        drop(removed);
+        removed.into_iter().for_each(|known| self.drop_known(known));
     }
 
     /// Forgets everything.
     fn clear(&self) {
         let table = self.table.replace(Table::new(FILE_CACHE_ENTRIES_MAX));
-        drop(table);
+        for entry in table.entries {
+            self.drop_known(entry.known);
+        }
     }
 
     fn close_idle(&self) {
         let idle = self.table.borrow_mut().take_idle();
-        drop(idle);
+        idle.into_iter().for_each(|known| self.drop_known(known));
+    }
+
+    fn close_open(&self) {
+        let open = self.table.borrow_mut().take_open();
+        open.into_iter().for_each(|known| self.drop_known(known));
+    }
+
+    fn drop_known(&self, known: Known<T>) {
+        let held = u64::from(known.has_descriptor);
+        drop(known);
+        self.descriptors.set(self.descriptors.get() - held);
+    }
+}
+
+impl<T> Drop for Cache<T> {
+    fn drop(&mut self) {
+        let entries = &self.table.get_mut().entries;
+        let held = entries.iter().filter(|entry| entry.known.has_descriptor);
+        let held = held.count() as u64;
+        self.descriptors.set(self.descriptors.get() - held);
     }
 }
 
 /// All caches of a core.
 struct Caches<T> {
     list: RefCell<Vec<(u64, Rc<Cache<T>>)>>,
+    descriptors: Rc<Cell<u64>>,
 }
 
-impl<T> Caches<T> {
-    fn new(_core: &Rc<Core>) -> Rc<Caches<T>> {
-        Rc::new(Caches {
+/// The cores that have caches.
+static CORES: AtomicU64 = AtomicU64::new(0);
+
+/// How many open files the caches of one core may hold now: the limit of the process may be changed
+/// from outside, and cores come and go.
+fn allowed_descriptors() -> u64 {
+    let cores = CORES.load(Ordering::Relaxed).max(1);
+    fs::descriptors_max() / FILE_CACHE_DESCRIPTORS_DIVISOR / cores
+}
+
+impl<T: Clone + 'static> Caches<T> {
+    fn new(core: &Rc<Core>) -> Rc<Caches<T>> {
+        CORES.fetch_add(1, Ordering::Relaxed);
+        let caches = Rc::new(Caches {
             list: RefCell::default(),
-        })
+            descriptors: Rc::default(),
+        });
+        let holder: Weak<Caches<T>> = Rc::downgrade(&caches);
+        descriptors::register(core, holder);
+        caches
+    }
+}
+
+impl<T> Drop for Caches<T> {
+    fn drop(&mut self) {
+        CORES.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl<T: Clone + 'static> Holder for Caches<T> {
+    fn give_up(&self, _need: Need) -> bool {
+        let before = self.descriptors.get();
+        let caches = self.list.borrow().clone();
+        caches.iter().for_each(|(_, cache)| cache.close_open());
+        before > 0
     }
 }
 
@@ -265,6 +348,7 @@ mod tests {
             turn: 0,
             opened: Instant::NEVER,
             trust: Trust::Full,
+            has_descriptor: false,
         }
     }
 

@@ -53,6 +53,11 @@ impl Source {
         }
     }
 
+    /// True when it holds a descriptor.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self, Source::File(..) | Source::Stream(_))
+    }
+
     /// A part of it, which has a length.
     fn part(&self, range: Range<u64>) -> Part {
         match self {
