@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   "gzip" "x-gzip" ──► gzip::Gzip ────┐
+//!   "deflate" ────────► deflate::Deflate
 //!   "br" ─────────────► brotli::Brotli ┼──► dyn Decode: bytes in, bytes out, may it end here?
 //!   "zstd" ───────────► zstd::Zstd ────┘
 //! ```
@@ -10,6 +11,8 @@ use std::borrow::Cow;
 
 #[cfg(feature = "br")]
 use crate::client::decompress::brotli::Brotli;
+#[cfg(feature = "gzip")]
+use crate::client::decompress::deflate::Deflate;
 #[cfg(feature = "gzip")]
 use crate::client::decompress::gzip::Gzip;
 #[cfg(feature = "zstd")]
@@ -22,10 +25,10 @@ pub(super) const ACCEPTED: &str = match (
     cfg!(feature = "br"),
     cfg!(feature = "zstd"),
 ) {
-    (true, true, true) => "gzip, br, zstd",
-    (true, true, false) => "gzip, br",
-    (true, false, true) => "gzip, zstd",
-    (true, false, false) => "gzip",
+    (true, true, true) => "gzip, deflate, br, zstd",
+    (true, true, false) => "gzip, deflate, br",
+    (true, false, true) => "gzip, deflate, zstd",
+    (true, false, false) => "gzip, deflate",
     (false, true, true) => "br, zstd",
     (false, true, false) => "br",
     (false, false, true) => "zstd",
@@ -64,6 +67,8 @@ const CODINGS: &[(&str, Make)] = &[
     ("gzip", || Box::new(Gzip::new())),
     #[cfg(feature = "gzip")]
     ("x-gzip", || Box::new(Gzip::new())),
+    #[cfg(feature = "gzip")]
+    ("deflate", || Box::new(Deflate::new())),
     #[cfg(feature = "br")]
     ("br", || Box::new(Brotli::new())),
     #[cfg(feature = "zstd")]

@@ -52,20 +52,30 @@ impl Decode for Gzip {
                 may_end: true,
             });
         }
-        let before = (self.member.total_in(), self.member.total_out());
-        let status = self.member.decompress(input, output, FlushDecompress::None);
-        let status = status.map_err(|error| match error.message() {
-            Some(message) => Corrupt::Owned(message.to_owned()),
-            None => Corrupt::Borrowed("a block of it cannot be read"),
-        })?;
-        if status == Status::StreamEnd {
+        let step = inflate(&mut self.member, input, output)?;
+        if step.may_end {
             self.is_between = true;
             self.is_used = true;
         }
-        Ok(Step {
-            consumed: (self.member.total_in() - before.0) as usize,
-            produced: (self.member.total_out() - before.1) as usize,
-            may_end: self.is_between,
-        })
+        Ok(step)
     }
+}
+
+/// Decodes what it can of one stream; the body may end where that does.
+pub(super) fn inflate(
+    stream: &mut Decompress,
+    input: &[u8],
+    output: &mut [u8],
+) -> Result<Step, Corrupt> {
+    let before = (stream.total_in(), stream.total_out());
+    let status = stream.decompress(input, output, FlushDecompress::None);
+    let status = status.map_err(|error| match error.message() {
+        Some(message) => Corrupt::Owned(message.to_owned()),
+        None => Corrupt::Borrowed("a block of it cannot be read"),
+    })?;
+    Ok(Step {
+        consumed: (stream.total_in() - before.0) as usize,
+        produced: (stream.total_out() - before.1) as usize,
+        may_end: status == Status::StreamEnd,
+    })
 }

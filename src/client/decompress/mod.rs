@@ -14,13 +14,15 @@
 //! empty one, is returned as it came, with its fields.
 //!
 //! Nothing is decoded ahead of its reader. What one body holds while it is read: a received chunk,
-//! 32 KiB of output, and the window of its coding: 32 KiB (gzip), 8 MiB (zstd, where a larger one is
+//! 32 KiB of output, and the window of its coding: 32 KiB (gzip, deflate), 8 MiB (zstd, where a larger one is
 //! refused), 16 MiB (br, the format's most; it grows with what came).
 
 #[cfg(feature = "br")]
 mod brotli;
 mod coding;
 mod decoded;
+#[cfg(feature = "gzip")]
+mod deflate;
 #[cfg(feature = "gzip")]
 mod gzip;
 #[cfg(all(test, feature = "br", feature = "gzip", feature = "zstd"))]

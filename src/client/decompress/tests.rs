@@ -29,13 +29,19 @@ use crate::http::response::Response;
 use crate::limits::DECODED_CHUNK_BYTES_MAX;
 use crate::limits::DECOMPRESSED_FREE_BYTES;
 
-const CODINGS: [&str; 3] = ["gzip", "br", "zstd"];
+const CODINGS: [&str; 4] = ["gzip", "deflate", "br", "zstd"];
 
 fn encode(coding: &str, data: &[u8]) -> Vec<u8> {
     match coding {
         "gzip" => {
             let level = flate2::Compression::default();
             let mut encoder = flate2::write::GzEncoder::new(Vec::new(), level);
+            encoder.write_all(data).unwrap();
+            encoder.finish().unwrap()
+        }
+        "deflate" => {
+            let level = flate2::Compression::default();
+            let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), level);
             encoder.write_all(data).unwrap();
             encoder.finish().unwrap()
         }
@@ -303,6 +309,12 @@ fn bomb(coding: &str) -> Vec<u8> {
     match coding {
         // A member of 1 MiB, 20 times: about 1,000 to 1.
         "gzip" => encode("gzip", &vec![0; mebibyte]).repeat(20),
+        // The same without a wrapping, and a last block without bytes.
+        "deflate" => {
+            let mut coded = flushed("deflate", &vec![0; mebibyte]).repeat(20);
+            coded.extend_from_slice(b"\x03\x00");
+            coded
+        }
         "br" => encode("br", &vec![0; 20 * mebibyte]),
         // A window of 1 MiB, and blocks of one byte that is 128 KiB.
         _ => {
@@ -418,6 +430,13 @@ fn what_was_flushed_is_delivered() {
 /// The beginning of a body: coded, flushed, not ended.
 fn flushed(coding: &str, data: &[u8]) -> Vec<u8> {
     match coding {
+        "deflate" => {
+            let level = flate2::Compression::default();
+            let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), level);
+            encoder.write_all(data).unwrap();
+            encoder.flush().unwrap();
+            encoder.get_ref().clone()
+        }
         "gzip" => {
             let level = flate2::Compression::default();
             let mut encoder = flate2::write::GzEncoder::new(Vec::new(), level);
@@ -509,6 +528,43 @@ fn a_decoded_body_is_like_any_other() {
     assert!(matches!(collected, Poll::Ready(Err(error)) if error.is_limit()));
 }
 
+#[test]
+fn deflate_is_zlib_or_bare() {
+    let data = text(100_000);
+    let bare = |level| {
+        let mut encoder =
+            flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::new(level));
+        encoder.write_all(&data).unwrap();
+        encoder.finish().unwrap()
+    };
+    let whole = |coded: &[u8], len| {
+        let mut body = decoded("deflate", pieces(coded, len));
+        let mut all = Vec::new();
+        while let Some(chunk) = next(&mut body) {
+            all.extend_from_slice(&chunk?);
+        }
+        Ok::<_, Error>(all)
+    };
+    // Level 0 begins with a stored block.
+    for coded in [bare(0), bare(1), bare(9), encode("deflate", &data)] {
+        for len in [1, 7, coded.len()] {
+            assert_eq!(whole(&coded, len).unwrap(), data, "{len}");
+        }
+        assert!(whole(&coded[..coded.len() - 1], 100).is_err(), "cut");
+    }
+    // The sum of zlib behind a bare stream is dropped; more is not, nor is anything behind zlib's.
+    let behind = |coded: Vec<u8>, count: usize| [coded, vec![b'x'; count]].concat();
+    for (coded, is_read) in [
+        (behind(bare(6), 4), true),
+        (behind(bare(6), 5), false),
+        (behind(encode("deflate", &data), 1), false),
+    ] {
+        for len in [1, coded.len()] {
+            assert_eq!(whole(&coded, len).is_ok(), is_read, "{len}");
+        }
+    }
+}
+
 // ---- when -----------------------------------------------------------------------------------
 
 fn request(method: Method, fields: &[(&str, &str)]) -> Request {
@@ -534,7 +590,7 @@ fn asks_where_nobody_else_does() {
         let before = asking.header("accept-encoding").map(str::to_owned);
         assert_eq!(on.ask(&mut asking), is_asked, "{fields:?}");
         let expected = if is_asked {
-            Some(String::from("gzip, br, zstd"))
+            Some(String::from("gzip, deflate, br, zstd"))
         } else {
             before
         };
@@ -559,7 +615,7 @@ fn decodes_one_coding_that_it_knows() {
         (&[" gzip "], true),
         (&[], false),
         (&["identity"], false),
-        (&["deflate"], false),
+        (&["compress"], false),
         (&["gzip, br"], false),
         (&["gzip,"], false),
         (&["gzip", "gzip"], false),
