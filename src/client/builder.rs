@@ -39,6 +39,7 @@ use crate::http::headers::Headers;
 use crate::http::request::Request;
 use crate::http::response::Response;
 use crate::http::response::reading::redacted;
+use crate::limits::BODY_COLLECT_BYTES_MAX;
 use crate::limits::REDIRECTS_MAX;
 
 /// What a client was built with. Each core that uses it has a copy.
@@ -52,6 +53,7 @@ pub(super) struct Config {
     pub(super) redirect_policy: Option<RedirectPolicy>,
     pub(super) user_agent: Option<Box<str>>,
     pub(super) decompression: Decompression,
+    pub(super) collect_bytes_max: usize,
     /// Added to requests that have not these fields.
     pub(super) default_headers: Headers,
     /// What relative URLs are seen from.
@@ -70,6 +72,7 @@ impl fmt::Debug for Config {
             .field("redirects_max", &self.redirects_max)
             .field("user_agent", &self.user_agent)
             .field("decompression", &self.decompression)
+            .field("collect_bytes_max", &self.collect_bytes_max)
             .field(
                 "base_url",
                 &self.base_url.as_ref().map(|base| redacted(&base.url)),
@@ -128,6 +131,7 @@ impl<C> ClientBuilder<C> {
                 redirect_policy: None,
                 user_agent: Some(concat!("roundtrip/", env!("CARGO_PKG_VERSION")).into()),
                 decompression: Decompression::default(),
+                collect_bytes_max: BODY_COLLECT_BYTES_MAX,
                 default_headers: Headers::new(),
                 base_url: None,
                 #[cfg(feature = "cookies")]
@@ -353,6 +357,15 @@ impl<C> ClientBuilder<C> {
         make: impl Fn() -> R + Send + Sync + 'static,
     ) -> Self {
         self.config.around.set_base(make);
+        self
+    }
+
+    /// Bytes of a body that [`Response::bytes`](crate::Response::bytes), `text` and `json` collect at
+    /// most, decoded ones; 2 MiB by default. A longer one is an error of kind `Limit`, and not read to
+    /// its end. One call may take another limit (`bytes_within`, `text_within`, `json_within`); what is
+    /// read piece by piece has none.
+    pub fn collect_bytes_max(mut self, bytes: usize) -> Self {
+        self.config.collect_bytes_max = bytes;
         self
     }
 

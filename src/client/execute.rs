@@ -69,6 +69,7 @@ impl Local {
             }
             response.set_url(url);
             response.set_history(trail.into_history());
+            response.set_collect_bytes_max(self.config.collect_bytes_max);
             if may_decode {
                 self.config.decompression.decode(&mut response);
             }

@@ -20,11 +20,13 @@ use std::fs::File;
 use std::future::poll_fn;
 use std::ops::Range;
 use std::pin::Pin;
+use std::string::FromUtf8Error;
 use std::sync::Arc;
 use std::task::Context;
 use std::task::Poll;
 
 use ::http::StatusCode;
+use bytes::Buf;
 use bytes::Bytes;
 use bytes::BytesMut;
 use futures_core::Stream;
@@ -445,7 +447,8 @@ impl Body {
         self.collect(BODY_COLLECT_BYTES_MAX).await
     }
 
-    /// All of the body as UTF-8 text, up to 2 MiB ([`BODY_COLLECT_BYTES_MAX`]).
+    /// All of the body as UTF-8 text, up to 2 MiB ([`BODY_COLLECT_BYTES_MAX`]), without a byte order
+    /// mark.
     pub async fn text(self) -> Result<String> {
         text_of(self.bytes().await?)
     }
@@ -487,8 +490,21 @@ pub(crate) async fn collect(
 }
 
 /// Bytes as text.
+/// Bytes without the byte order mark of UTF-8 in front of them, which is no part of the text (WHATWG
+/// Encoding §6, `UTF-8 decode`) and which JSON may be read without (RFC 8259 §8.1).
+pub(crate) fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
+}
+
+/// Bytes as text, where they are UTF-8.
+pub(crate) fn utf8_text(mut bytes: Bytes) -> std::result::Result<String, FromUtf8Error> {
+    let mark_bytes = bytes.len() - without_mark(&bytes).len();
+    bytes.advance(mark_bytes);
+    String::from_utf8(bytes.into())
+}
+
 pub(crate) fn text_of(bytes: Bytes) -> Result<String> {
-    String::from_utf8(bytes.into()).map_err(|error| {
+    utf8_text(bytes).map_err(|error| {
         Error::new(ErrorKind::Protocol, "the body is not UTF-8 text").because(error)
     })
 }
@@ -506,7 +522,8 @@ fn over_limit(limit_bytes: usize) -> Error {
         ErrorKind::Limit,
         format!(
             "the body is longer than {limit_bytes} bytes; Body::collect, bytes_within, text_within \
-             and json_within take another limit, chunk needs none"
+             and json_within take another limit, as does ClientBuilder::collect_bytes_max for all \
+             responses, chunk needs none"
         ),
     )
     .answered(StatusCode::PAYLOAD_TOO_LARGE)

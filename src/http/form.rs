@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Phase;
 use crate::error::Result;
+use crate::http::body;
 use crate::http::field::Parameterized;
 use crate::http::query::Pairs;
 use crate::http::request::Request;
@@ -81,7 +82,7 @@ impl Request {
     /// As for [`Request::bytes`]; it is not UTF-8, which is answered 400.
     pub async fn text(&mut self) -> Result<String> {
         let bytes = self.bytes(BODY_COLLECT_BYTES_MAX).await?;
-        String::from_utf8(bytes.into()).map_err(|_| no_text())
+        body::utf8_text(bytes).map_err(|_| no_text())
     }
 
     /// True when the body is gone that the head announced: a second look at it would find an empty

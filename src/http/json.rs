@@ -20,6 +20,7 @@ use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Phase;
 use crate::error::Result;
+use crate::http::body;
 use crate::http::body::Body;
 use crate::http::event_stream::Event;
 use crate::http::field::Parameterized;
@@ -104,15 +105,16 @@ impl Body {
 }
 
 impl Response {
-    /// All of the body as JSON, up to 2 MiB; see [`Body::json`]. The status and the type that the
-    /// server declares are not looked at.
+    /// All of the body as JSON, up to the limit of [`Response::bytes`]; see [`Body::json`]. The
+    /// status and the type that the server declares are not looked at.
     ///
     /// # Errors
     ///
     /// As for [`Body::json`]; what is not JSON is told with the status and the declared type, since a
     /// page that says what went wrong is what mostly stands there.
     pub async fn json<T: DeserializeOwned>(self) -> Result<T> {
-        self.json_within(BODY_COLLECT_BYTES_MAX).await
+        let limit_bytes = self.collect_bytes_max();
+        self.json_within(limit_bytes).await
     }
 
     /// As [`Response::json`], of up to `limit_bytes`.
@@ -151,9 +153,11 @@ pub fn to_bytes<T: Serialize + ?Sized>(value: &T) -> Result<Bytes> {
     Ok(text.into())
 }
 
-/// Reads JSON; the error says the rule and the place, and has what stood there as its source.
+/// Reads JSON, with a byte order mark or without; the error says the rule and the place, and has what
+/// stood there as its source.
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
-    serde_json::from_slice(bytes).map_err(|error| unreadable(error, format_args!("")))
+    serde_json::from_slice(body::without_mark(bytes))
+        .map_err(|error| unreadable(error, format_args!("")))
 }
 
 /// As [`parse`], of a response; the error says what was answered, too.
@@ -162,7 +166,7 @@ pub(crate) fn parse_answer<T: DeserializeOwned>(
     status: StatusCode,
     headers: &Headers,
 ) -> Result<T> {
-    serde_json::from_slice(bytes).map_err(|error| {
+    serde_json::from_slice(body::without_mark(bytes)).map_err(|error| {
         let found = Parameterized::of(headers, "content-type").ok().flatten();
         // It is repeated in the error.
         let is_type = |name: &str| name.split('/').all(|part| token::is_token(part.as_bytes()));
@@ -272,6 +276,21 @@ mod tests {
         assert!(error.text().contains("longer than 5 bytes"));
         let mut request = post("application/json", "[1, 2]");
         assert_eq!(ready(request.json_within::<Vec<u8>>(6)).unwrap(), [1, 2]);
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_it() {
+        let marked = "\u{feff}[1]";
+        let response = || Response::new().body(marked);
+        assert_eq!(ready(response().json::<Vec<u8>>()).unwrap(), [1]);
+        assert_eq!(ready(Body::from(marked).json::<Vec<u8>>()).unwrap(), [1]);
+        assert_eq!(
+            ready(post("application/json", marked).json::<Vec<u8>>()).unwrap(),
+            [1]
+        );
+        assert_eq!(ready(post("text/plain", marked).text()).unwrap(), "[1]");
+        assert_eq!(ready(Body::from(marked).text()).unwrap(), "[1]");
+        assert!(ready(Body::from("\u{feff}\u{feff}[1]").json::<Vec<u8>>()).is_err());
     }
 
     #[test]

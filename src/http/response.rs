@@ -28,6 +28,7 @@ use crate::http::known::Known;
 use crate::http::recycle::FreeList;
 use crate::http::sniff;
 use crate::http::timings::Timings;
+use crate::limits::BODY_COLLECT_BYTES_MAX;
 use crate::limits::FREE_REQUESTS_MAX;
 
 /// A response, to be sent or received.
@@ -54,6 +55,8 @@ struct Inner {
     body: Body,
     url: Option<Url>,
     exchange: Option<Exchange>,
+    /// What is collected of the body at most, where its reader does not say.
+    collect_bytes_max: usize,
     rare: Option<Box<Rare>>,
 }
 
@@ -128,6 +131,7 @@ impl Response {
                 body: Body::empty(),
                 url: None,
                 exchange: None,
+                collect_bytes_max: BODY_COLLECT_BYTES_MAX,
                 rare: None,
             })
         });
@@ -451,6 +455,16 @@ impl Response {
         self.rare().is_some_and(|rare| rare.is_decompressed)
     }
 
+    /// What is collected of the body at most, where its reader does not say.
+    pub(crate) fn collect_bytes_max(&self) -> usize {
+        self.inner().collect_bytes_max
+    }
+
+    /// Sets what is collected of the body at most, where its reader does not say.
+    pub(crate) fn set_collect_bytes_max(&mut self, bytes: usize) {
+        self.inner_mut().collect_bytes_max = bytes;
+    }
+
     /// Says that the body is decoded.
     pub(crate) fn set_decompressed(&mut self) {
         self.inner_mut().rare().is_decompressed = true;
@@ -560,6 +574,7 @@ impl Drop for Response {
         inner.rare = None;
         inner.url = None;
         inner.exchange = None;
+        inner.collect_bytes_max = BODY_COLLECT_BYTES_MAX;
         inner.status = StatusCode::OK;
         inner.version = Version::HTTP_11;
         inner.headers.recycle();

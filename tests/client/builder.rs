@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use roundtrip::Body;
+use roundtrip::Error;
+use roundtrip::blocking;
 use roundtrip::client::Client;
 use roundtrip::client::multipart::Form;
 use roundtrip::client::multipart::Part;
@@ -11,6 +13,7 @@ use roundtrip::error::ErrorKind;
 use roundtrip::error::Phase;
 use roundtrip::http::multipart::Multipart;
 use roundtrip::http::multipart::MultipartLimits;
+use roundtrip::limits;
 
 use crate::peer::Peer;
 use crate::peer::ok;
@@ -85,6 +88,43 @@ fn defaults_fill_what_is_missing() {
         assert_eq!(text, "GET / HTTP/1.1\nc/d\n");
         Ok(())
     });
+}
+
+#[test]
+fn a_client_says_how_much_is_collected() {
+    let peer = Peer::answering(|_| ok("[1,2]"));
+    let url = peer.url("/");
+    let limited = || Client::builder().no_proxy().collect_bytes_max(4);
+    let large = "x".repeat(limits::BODY_COLLECT_BYTES_MAX + 1);
+    let large = Peer::answering(move |_| ok(&large));
+    let check = |outcome: Result<(), Error>| {
+        let error = outcome.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Limit);
+        assert!(error.text().contains("longer than 4 bytes"), "{error}");
+        assert!(error.text().contains("collect_bytes_max"), "{error}");
+    };
+    run(async {
+        let client = limited().build();
+        let get = async || client.get(&url).send().await;
+        check(get().await?.text().await.map(drop));
+        check(get().await?.bytes().await.map(drop));
+        assert_eq!(get().await?.text_within(5).await?, "[1,2]");
+        #[cfg(feature = "json")]
+        check(get().await?.json::<Vec<u8>>().await.map(drop));
+        // Another thread has the same limit, and a larger one is one as well.
+        let spawned = limited().spawned()?;
+        check(spawned.get(&url).send().await?.text().await.map(drop));
+        check(spawned.get(&url).send().await?.bytes().await.map(drop));
+        let client = Client::builder()
+            .no_proxy()
+            .collect_bytes_max(usize::MAX)
+            .build();
+        let text = client.get(large.url("/")).send().await?.text().await?;
+        assert_eq!(text.len(), limits::BODY_COLLECT_BYTES_MAX + 1);
+        Ok(())
+    });
+    let client = blocking::Client::from(limited().build());
+    check(client.get(&url).send().unwrap().text().map(drop));
 }
 
 #[test]

@@ -86,7 +86,8 @@ impl Response {
         Ok(bytes)
     }
 
-    /// All of the body, up to 2 MiB.
+    /// All of the body, up to 2 MiB, or what its client is set to
+    /// ([`collect_bytes_max`](crate::client::ClientBuilder::collect_bytes_max)).
     ///
     /// # Errors
     ///
@@ -106,7 +107,8 @@ impl Response {
         read(is_at_hand(&response), response.bytes_within(limit_bytes))
     }
 
-    /// All of the body as UTF-8 text, up to 2 MiB.
+    /// All of the body as UTF-8 text without its byte order mark, up to the limit of
+    /// [`Response::bytes`].
     ///
     /// # Errors
     ///
@@ -126,8 +128,8 @@ impl Response {
         read(is_at_hand(&response), response.text_within(limit_bytes))
     }
 
-    /// All of the body as text, up to 2 MiB, in the charset that it or its type declares, or else in
-    /// `default`; see [`crate::Response::text_with_charset`].
+    /// All of the body as text, up to the limit of [`Response::bytes`], in the charset that it or its
+    /// type declares, or else in `default`; see [`crate::Response::text_with_charset`].
     ///
     /// # Errors
     ///
@@ -138,7 +140,7 @@ impl Response {
         read(is_at_hand(&response), response.text_with_charset(default))
     }
 
-    /// All of the body as JSON, up to 2 MiB.
+    /// All of the body as JSON, up to the limit of [`Response::bytes`].
     ///
     /// # Errors
     ///

@@ -26,7 +26,6 @@ use crate::http::response;
 use crate::http::response::Hop;
 use crate::http::response::reading;
 use crate::http::timings::Timings;
-use crate::limits::BODY_COLLECT_BYTES_MAX;
 
 /// A response of a [spawned client](crate::client::spawned::Client); `Send` and `Sync`.
 pub struct Response {
@@ -44,6 +43,7 @@ pub(super) struct Head {
     peer_addr: Option<SocketAddr>,
     timings: Timings,
     is_decompressed: bool,
+    collect_bytes_max: usize,
     /// Bytes that the head announces.
     content_length: Option<u64>,
     /// Bytes of the body, where that is known.
@@ -64,6 +64,7 @@ impl Head {
             peer_addr: response.peer_addr(),
             timings: response.timings(),
             is_decompressed: response.is_decompressed(),
+            collect_bytes_max: response.collect_bytes_max(),
             content_length,
             length: body.length(),
         };
@@ -188,13 +189,15 @@ impl Response {
         chunk.map_err(|error| self.head.named(error))
     }
 
-    /// All of the body, up to 2 MiB ([`BODY_COLLECT_BYTES_MAX`]).
+    /// All of the body, up to 2 MiB, or what its client is set to
+    /// ([`collect_bytes_max`](crate::client::ClientBuilder::collect_bytes_max)).
     ///
     /// # Errors
     ///
     /// It is longer, or cannot be completed.
     pub async fn bytes(self) -> Result<Bytes> {
-        self.bytes_within(BODY_COLLECT_BYTES_MAX).await
+        let limit_bytes = self.head.collect_bytes_max;
+        self.bytes_within(limit_bytes).await
     }
 
     /// As [`Response::bytes`], up to `limit_bytes`.
@@ -207,7 +210,8 @@ impl Response {
         bytes.map_err(|error| self.head.named(error))
     }
 
-    /// All of the body as UTF-8 text, up to 2 MiB ([`BODY_COLLECT_BYTES_MAX`]).
+    /// All of the body as UTF-8 text without its byte order mark, up to the limit of
+    /// [`Response::bytes`].
     ///
     /// # Errors
     ///
@@ -215,7 +219,8 @@ impl Response {
     /// charset that the type declares. `Response::text_with_charset`, with the feature `charset`,
     /// reads those.
     pub async fn text(self) -> Result<String> {
-        self.text_within(BODY_COLLECT_BYTES_MAX).await
+        let limit_bytes = self.head.collect_bytes_max;
+        self.text_within(limit_bytes).await
     }
 
     /// As [`Response::text`], up to `limit_bytes`.
@@ -229,27 +234,28 @@ impl Response {
         text.map_err(|error| self.head.named(error))
     }
 
-    /// All of the body as text, up to 2 MiB, in the charset that it or its type declares, or else in
-    /// `default`; see [`crate::Response::text_with_charset`].
+    /// All of the body as text, up to the limit of [`Response::bytes`], in the charset that it or its
+    /// type declares, or else in `default`; see [`crate::Response::text_with_charset`].
     ///
     /// # Errors
     ///
     /// As for [`Response::bytes`]; the charset is not known, or the bytes are not text in it.
     #[cfg(feature = "charset")]
     pub async fn text_with_charset(self, default: &str) -> Result<String> {
-        let bytes = self.body.bytes().await;
+        let bytes = self.body.collect(self.head.collect_bytes_max).await;
         let text = bytes.and_then(|bytes| reading::decoded(&self.head.headers, default, &bytes));
         text.map_err(|error| self.head.named(error))
     }
 
-    /// All of the body as JSON, up to 2 MiB; see [`crate::Response::json`].
+    /// All of the body as JSON, up to the limit of [`Response::bytes`]; see [`crate::Response::json`].
     ///
     /// # Errors
     ///
     /// As for [`crate::Response::json`].
     #[cfg(feature = "json")]
     pub async fn json<T: DeserializeOwned>(self) -> Result<T> {
-        self.json_within(BODY_COLLECT_BYTES_MAX).await
+        let limit_bytes = self.head.collect_bytes_max;
+        self.json_within(limit_bytes).await
     }
 
     /// As [`Response::json`], of up to `limit_bytes`.
@@ -276,6 +282,7 @@ impl From<Response> for response::Response {
         own.set_url(head.url);
         own.set_history(head.history);
         own.set_exchange(head.peer_addr, head.timings);
+        own.set_collect_bytes_max(head.collect_bytes_max);
         if head.is_decompressed {
             own.set_decompressed();
         }

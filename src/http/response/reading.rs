@@ -3,7 +3,7 @@
 //! ```text
 //!   chunk() … chunk()              piece by piece, without bound
 //!   copy_to(&mut writer)
-//!   bytes() │ text() │ json()      at once, up to 2 MiB; …_within(limit) up to another
+//!   bytes() │ text() │ json()      at once, up to 2 MiB or the client's limit; …_within(limit) up to another
 //! ```
 //!
 //! Every error of it has the URL that answered, where that is known: [`named`].
@@ -17,12 +17,12 @@ use url::Url;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Result;
+use crate::http::body;
 use crate::http::field::Parameterized;
 use crate::http::headers::Headers;
 use crate::http::known::Known;
 use crate::http::response::Response;
 use crate::http::token;
-use crate::limits::BODY_COLLECT_BYTES_MAX;
 
 impl Response {
     /// The length that the head announces: for a HEAD, of what a GET would bring. `None` where it
@@ -69,13 +69,16 @@ impl Response {
         Ok(bytes)
     }
 
-    /// All of the body, up to 2 MiB ([`BODY_COLLECT_BYTES_MAX`]).
+    /// All of the body, up to 2 MiB
+    /// ([`BODY_COLLECT_BYTES_MAX`](crate::limits::BODY_COLLECT_BYTES_MAX)), or what its client is set to
+    /// ([`collect_bytes_max`](crate::client::ClientBuilder::collect_bytes_max)).
     ///
     /// # Errors
     ///
     /// It is longer, or cannot be completed.
     pub async fn bytes(self) -> Result<Bytes> {
-        self.bytes_within(BODY_COLLECT_BYTES_MAX).await
+        let limit_bytes = self.collect_bytes_max();
+        self.bytes_within(limit_bytes).await
     }
 
     /// As [`Response::bytes`], up to `limit_bytes`.
@@ -87,7 +90,8 @@ impl Response {
         self.collect(limit_bytes).await
     }
 
-    /// All of the body as UTF-8 text, up to 2 MiB ([`BODY_COLLECT_BYTES_MAX`]).
+    /// All of the body as UTF-8 text without its byte order mark, up to the limit of
+    /// [`Response::bytes`].
     ///
     /// # Errors
     ///
@@ -95,7 +99,8 @@ impl Response {
     /// charset that the type declares. `Response::text_with_charset`, with the feature `charset`,
     /// reads those.
     pub async fn text(self) -> Result<String> {
-        self.text_within(BODY_COLLECT_BYTES_MAX).await
+        let limit_bytes = self.collect_bytes_max();
+        self.text_within(limit_bytes).await
     }
 
     /// As [`Response::text`], up to `limit_bytes`.
@@ -108,9 +113,9 @@ impl Response {
         utf8(self.headers(), bytes).map_err(|error| self.named(error))
     }
 
-    /// All of the body as text, up to 2 MiB, in the charset that its byte order mark tells, or its
-    /// type declares, or else in `default` (a label of the WHATWG Encoding Standard, as
-    /// `windows-1252`).
+    /// All of the body as text, up to the limit of [`Response::bytes`], in the charset that its byte order
+    /// mark tells, or its type declares, or else in `default` (a label of the WHATWG Encoding Standard,
+    /// as `windows-1252`).
     ///
     /// # Errors
     ///
@@ -118,7 +123,8 @@ impl Response {
     /// not text in it.
     #[cfg(feature = "charset")]
     pub async fn text_with_charset(mut self, default: &str) -> Result<String> {
-        let bytes = self.collect(BODY_COLLECT_BYTES_MAX).await?;
+        let limit_bytes = self.collect_bytes_max();
+        let bytes = self.collect(limit_bytes).await?;
         decoded(self.headers(), default, &bytes).map_err(|error| self.named(error))
     }
 
@@ -163,7 +169,7 @@ pub(crate) fn utf8(headers: &Headers, bytes: Bytes) -> Result<String> {
     // What is written in two bytes per letter may pass for UTF-8, and has zeros.
     let is_wide = memchr::memchr(0, &bytes).is_some()
         && charset(headers).is_some_and(|name| name.to_ascii_lowercase().starts_with("utf-16"));
-    let error = match String::from_utf8(bytes.into()) {
+    let error = match body::utf8_text(bytes) {
         Ok(text) if !is_wide => return Ok(text),
         other => other.err(),
     };
@@ -223,6 +229,7 @@ mod tests {
 
     use super::*;
     use crate::http::body::Body;
+    use crate::limits::BODY_COLLECT_BYTES_MAX;
 
     /// Runs a future that never has to wait.
     fn ready<T>(future: impl Future<Output = T>) -> T {
@@ -317,6 +324,8 @@ mod tests {
             "",
         ] {
             assert_eq!(text(content_type, "ä\0".as_bytes()).unwrap(), "ä\0");
+            let marked = "\u{feff}ä\u{feff}".as_bytes();
+            assert_eq!(text(content_type, marked).unwrap(), "ä\u{feff}");
         }
         for content_type in [
             "text/plain",
