@@ -67,7 +67,7 @@ pub struct Arguments {
     /// A name and password, `NAME:PASSWORD`, for the server (Basic).
     #[arg(short = 'u', long = "user", value_name = "USER")]
     user: Option<String>,
-    /// Ask for compressed bodies (gzip, br, zstd), and write them decompressed.
+    /// Ask for compressed bodies (gzip, deflate, br; zstd where it was built in), and write them decompressed.
     #[arg(long = "compressed")]
     compressed: bool,
     /// Write the body to a file; the first is for the first URL, and so on. `-`: standard output.

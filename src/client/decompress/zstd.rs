@@ -4,8 +4,8 @@
 //!   Between ──► Within(frame) ──► Between ──► …        the body may end between two frames
 //! ```
 //! A frame says how large its window is; one that is larger than this coding allows is refused
-//! before memory is taken for it (RFC 9659). The formats before the standard, which the library
-//! reads too, are refused as well.
+//! before memory is taken for it (RFC 9659). The formats before the standard, which the library can
+//! read too, are refused as well.
 
 use zstd_safe::DCtx;
 use zstd_safe::DParameter;
