@@ -60,6 +60,9 @@ const DROPPED_BYTES_MAX: usize = DRAIN_BYTES_MAX + BODY_RECV_BYTES;
 /// A body that is at hand.
 const UPLOAD: &[u8] = b"abc";
 
+/// Where a tunnel leads to.
+const TUNNEL: &str = "b.example:80";
+
 /// What is asked for.
 #[derive(Clone, Copy)]
 struct Case {
@@ -347,6 +350,9 @@ fn request(case: Case) -> (Request, Option<Sender>) {
     let url = Url::parse("http://a.example/a?b=c").expect("a URL");
     let method = Method::from_bytes(case.method.as_bytes()).expect("a method");
     let mut request = Request::new(method, url);
+    if case.method == "CONNECT" {
+        request.set_target(TUNNEL).expect("a target");
+    }
     if case.closes {
         let added = request.headers_mut().append("Connection", "close");
         added.expect("a field");
@@ -776,9 +782,13 @@ impl Outcome {
             let (method, target, is_10) = line.unwrap_or_else(|| panic!("{}", shown()));
             let expected = if count == 0 { case.method } else { "GET" };
             assert_eq!(method, expected.as_bytes(), "{}", shown());
-            assert_eq!((target, is_10), (&b"/a?b=c"[..], false));
+            let (asked, host) = match expected {
+                "CONNECT" => (TUNNEL, TUNNEL),
+                _ => ("/a?b=c", "a.example"),
+            };
+            assert_eq!((target, is_10), (asked.as_bytes(), false));
             let hosts = reference::values(&head.fields, "host");
-            assert_eq!(hosts, [b"a.example"]);
+            assert_eq!(hosts, [host.as_bytes()]);
             let says_close = reference::has_option(&head.fields, "connection", "close");
             assert_eq!(says_close, (case.closes && count == 0) || !case.rests);
             rest = &rest[len..];

@@ -34,8 +34,8 @@ use roundtrip::http::headers::Headers;
 use roundtrip::http::serve::Circumstances;
 use roundtrip::http::serve::Event as Served;
 use roundtrip::http::serve::Exchange;
-use url::Url;
 
+use super::received::asking;
 use super::reference::Field;
 use super::splits::one_answer;
 
@@ -242,8 +242,7 @@ fn response_by_parts(input: &[u8], method: &Method) -> Read {
 }
 
 fn response_by_fetch(pieces: &[&[u8]], method: &Method) -> Read {
-    let url = Url::parse("http://a.example/").expect("a URL");
-    let request = Request::new(method.clone(), url);
+    let request = asking(method.clone());
     let mut fetch = Fetch::new(HeadLimits::RESPONSE);
     let started = fetch.start(&request, Some(0), true, &mut Vec::new());
     started.expect("a request that can be sent");

@@ -103,11 +103,21 @@ fn chunks_of(mut rest: &[u8]) -> Vec<u8> {
     body
 }
 
+/// A request that a client can send.
+pub fn asking(method: Method) -> Request {
+    let is_connect = method == Method::CONNECT;
+    let url = url::Url::parse("http://a.example/").expect("a URL");
+    let mut request = Request::new(method, url);
+    if is_connect {
+        request.set_target("b.example:80").expect("a target");
+    }
+    request
+}
+
 /// The client reads the same.
 fn check_fetch(bytes: &[u8], method: &str, message: &Message, framing: Framing) {
-    let url = url::Url::parse("http://a.example/").expect("a URL");
     let method = Method::from_bytes(method.as_bytes()).expect("a method");
-    let request = Request::new(method, url);
+    let request = asking(method);
     let mut fetch = Fetch::new(HeadLimits::RESPONSE);
     let started = fetch.start(&request, Some(0), true, &mut Vec::new());
     started.expect("a request that can be sent");

@@ -44,6 +44,7 @@ use crate::http::head::HeadLimits;
 use crate::http::head::ResponseHead;
 use crate::http::head::Scan;
 use crate::http::head::Scanner;
+use crate::http::head::is_tunnel_target;
 use crate::http::head::parse_response;
 use crate::http::head::parse_whole_response;
 use crate::http::headers::Headers;
@@ -152,6 +153,8 @@ pub enum FetchError {
 pub enum SendError {
     /// The request target holds a blank, a control character, or nothing at all.
     Target,
+    /// The target of a CONNECT is not `host:port` (RFC 9112 §3.2.3).
+    TunnelTarget,
     /// The `Host` is empty, stands twice, or holds a blank or control character.
     Host,
     /// CONNECT and TRACE carry no body (RFC 9110 §9.3.6, §9.3.8).
@@ -527,6 +530,10 @@ fn check(request: &Request, length: Option<u64>) -> Result<(), SendError> {
     if !is_visible(request.target().as_bytes()) {
         return Err(SendError::Target);
     }
+    let is_connect = *request.method() == Method::CONNECT;
+    if is_connect && !is_tunnel_target(request.target().as_bytes()) {
+        return Err(SendError::TunnelTarget);
+    }
     let host = match request.headers().get_known(Known::Host) {
         Some(host) => Some(host),
         None => {
@@ -538,7 +545,7 @@ fn check(request: &Request, length: Option<u64>) -> Result<(), SendError> {
         return Err(SendError::Host);
     }
     let has_body = length != Some(0) || request.trailers().is_some();
-    if has_body && matches!(*request.method(), Method::CONNECT | Method::TRACE) {
+    if has_body && (is_connect || *request.method() == Method::TRACE) {
         return Err(SendError::BodyNotAllowed);
     }
     Ok(())
@@ -613,6 +620,9 @@ impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SendError::Target => f.write_str("the request target is empty or not visible ASCII"),
+            SendError::TunnelTarget => f.write_str(
+                "the target of a CONNECT is host:port, without a path (RequestBuilder::target)",
+            ),
             SendError::Host => {
                 f.write_str("the Host is empty, not visible ASCII, or there are two")
             }

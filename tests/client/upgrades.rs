@@ -110,6 +110,31 @@ fn connect_makes_a_tunnel() {
 }
 
 #[test]
+fn a_connect_is_for_a_host_and_a_port() {
+    let peer = echo("HTTP/1.1 200 Connected\r\n\r\n");
+    run(async {
+        let client = Client::new();
+        for target in [
+            None,
+            Some("/"),
+            Some("far.example"),
+            Some("far.example:443/x"),
+        ] {
+            let request = client.request(Method::CONNECT, peer.url("/"));
+            let request = match target {
+                None => request,
+                Some(target) => request.target(target),
+            };
+            let error = request.send().await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+            assert!(error.text().contains("host:port"), "{error}");
+            assert!(error.url().is_some());
+        }
+        Ok(())
+    });
+}
+
+#[test]
 fn a_refused_connect_is_a_response() {
     let peer = echo("HTTP/1.1 407 No\r\nContent-Length: 3\r\n\r\nno!");
     run(async {

@@ -606,6 +606,11 @@ fn the_last_request_says_so() {
 fn what_cannot_be_sent_writes_nothing() {
     let no_host = Request::for_target("GET", "/").unwrap();
     let blank_host = request("GET").with_header("Host", "a b").unwrap();
+    let connect = |target: &str| {
+        let mut request = request("CONNECT");
+        request.set_target(target).unwrap();
+        request
+    };
     let mut two_hosts = request("GET").with_header("Host", "a").unwrap();
     two_hosts.headers_mut().append("host", "b").unwrap();
     let cases = [
@@ -613,7 +618,17 @@ fn what_cannot_be_sent_writes_nothing() {
         (blank_host, Some(0), SendError::Host),
         (two_hosts, Some(0), SendError::Host),
         (request("TRACE"), None, SendError::BodyNotAllowed),
-        (request("CONNECT"), Some(1), SendError::BodyNotAllowed),
+        (connect("a:1"), Some(1), SendError::BodyNotAllowed),
+        (request("CONNECT"), Some(0), SendError::TunnelTarget),
+        (connect("/a"), Some(0), SendError::TunnelTarget),
+        (connect("a:1/"), Some(0), SendError::TunnelTarget),
+        (connect("a:1/b"), Some(0), SendError::TunnelTarget),
+        (connect("a:1?b"), Some(0), SendError::TunnelTarget),
+        (connect("http://a:1/"), Some(0), SendError::TunnelTarget),
+        (connect("a"), Some(0), SendError::TunnelTarget),
+        (connect("a:"), Some(0), SendError::TunnelTarget),
+        (connect("a:65536"), Some(0), SendError::TunnelTarget),
+        (connect("u@a:1"), Some(0), SendError::TunnelTarget),
     ];
     for (request, length, expected) in cases {
         let mut out = Vec::new();

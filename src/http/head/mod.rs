@@ -47,6 +47,7 @@ pub(super) use facts::Coding;
 pub use facts::Expect;
 pub(super) use facts::Facts;
 pub(super) use facts::Length;
+pub(super) use parse::is_tunnel_target;
 pub(super) use parse::parse_fields;
 pub use parse::parse_request;
 pub use parse::parse_response;

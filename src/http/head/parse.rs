@@ -352,12 +352,10 @@ fn check_target(method: &Method, target: &str) -> Result<u8, HeadError> {
         ));
     }
     if *method == Method::CONNECT {
-        let has_port = memchr::memrchr(b':', bytes)
-            .is_some_and(|at| at > 0 && token::decimal(&bytes[at + 1..]).is_some());
-        if !has_port || !is_valid_authority(bytes) {
-            return Err(HeadError::bad("the target of CONNECT is not host:port"));
-        }
-        return Ok(kinds);
+        return match is_tunnel_target(bytes) {
+            true => Ok(kinds),
+            false => Err(HeadError::bad("the target of CONNECT is not host:port")),
+        };
     }
     if bytes[0] == b'/' {
         return Ok(kinds);
@@ -369,6 +367,13 @@ fn check_target(method: &Method, target: &str) -> Result<u8, HeadError> {
         };
     }
     check_absolute(bytes).map(|()| kinds)
+}
+
+/// True for what a CONNECT asks for: a host and a port, and nothing else (RFC 9112 §3.2.3).
+pub(in crate::http) fn is_tunnel_target(target: &[u8]) -> bool {
+    let has_port = memchr::memrchr(b':', target)
+        .is_some_and(|at| at > 0 && token::decimal(&target[at + 1..]).is_some());
+    has_port && is_valid_authority(target)
 }
 
 /// True when two digits follow each percent sign of the path (RFC 3986 §2.1): two readers would make
