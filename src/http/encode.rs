@@ -185,16 +185,16 @@ pub fn request_head(
         out.extend_from_slice(target.as_bytes());
     }
     out.extend_from_slice(b" HTTP/1.1\r\n");
+    // It stands first (RFC 9110 §7.2), also where the caller has chosen it.
     let headers = request.headers();
-    if headers.get_known(Known::Host).is_none() {
-        out.extend_from_slice(b"Host: ");
-        match *request.method() == Method::CONNECT && !target.starts_with('/') {
-            // The URL says where the proxy is (RFC 9112 §3.2).
-            true => out.extend_from_slice(target.as_bytes()),
-            false => authority(out, request),
-        }
-        out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(b"Host: ");
+    match headers.get_known(Known::Host) {
+        Some(host) => out.extend_from_slice(host),
+        // The URL says where the proxy is (RFC 9112 §3.2).
+        None if *request.method() == Method::CONNECT => out.extend_from_slice(target.as_bytes()),
+        None => authority(out, request),
     }
+    out.extend_from_slice(b"\r\n");
     if let Recipient::Proxy {
         authorization: Some(value),
     } = recipient
@@ -203,7 +203,7 @@ pub fn request_head(
         field(out, b"Proxy-Authorization", value.as_bytes());
     }
     let is_skipped = |known| match known {
-        Known::Trailer => true,
+        Known::Trailer | Known::Host => true,
         Known::Upgrade => !persistence.upgrades(),
         known => frames(known),
     };

@@ -559,7 +559,7 @@ fn request_heads() {
             Some(9),
             "Host: h.example\r\nX: y\r\nContent-Length: 9\r\n",
         ),
-        ("GET", &hosted, Some(0), "x: y\r\nhost: other:8\r\n"),
+        ("GET", &hosted, Some(0), "Host: other:8\r\nx: y\r\n"),
         ("BREW", &[], Some(0), "Host: h.example\r\n"),
         (
             "GET",
