@@ -25,6 +25,7 @@ use crate::client::options::TransportOptions;
 use crate::client::policy::RedirectAction;
 use crate::client::policy::RedirectAttempt;
 use crate::client::policy::RedirectPolicy;
+use crate::client::policy::ReferrerPolicy;
 use crate::client::proxy::Proxies;
 use crate::client::proxy::Proxy;
 use crate::client::request::into_url;
@@ -51,6 +52,7 @@ pub(super) struct Config {
     pub(super) timeout: Option<Duration>,
     pub(super) redirects_max: usize,
     pub(super) redirect_policy: Option<RedirectPolicy>,
+    pub(super) referrer_policy: ReferrerPolicy,
     pub(super) user_agent: Option<Box<str>>,
     pub(super) decompression: Decompression,
     pub(super) collect_bytes_max: usize,
@@ -129,6 +131,7 @@ impl<C> ClientBuilder<C> {
                 timeout: None,
                 redirects_max: REDIRECTS_MAX,
                 redirect_policy: None,
+                referrer_policy: ReferrerPolicy::default(),
                 user_agent: Some(concat!("roundtrip/", env!("CARGO_PKG_VERSION")).into()),
                 decompression: Decompression::default(),
                 collect_bytes_max: BODY_COLLECT_BYTES_MAX,
@@ -257,6 +260,13 @@ impl<C> ClientBuilder<C> {
         decide: impl Fn(&RedirectAttempt<'_>) -> RedirectAction + Send + Sync + 'static,
     ) -> Self {
         self.config.redirect_policy = Some(RedirectPolicy::new(decide));
+        self
+    }
+
+    /// What redirects that are followed tell in `Referer`; by default the URL to the same origin, and
+    /// to others the origin alone.
+    pub fn referrer_policy(mut self, policy: ReferrerPolicy) -> Self {
+        self.config.referrer_policy = policy;
         self
     }
 

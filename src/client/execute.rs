@@ -30,7 +30,9 @@ impl Local {
         self.add_defaults(&mut request)?;
         let may_decode = self.config.decompression.ask(&mut request);
         let redirects_max = options.redirects_max_or(self.config.redirects_max);
-        let mut trail = Trail::new(redirects_max, self.config.redirect_policy.as_ref());
+        let config = &self.config;
+        let policy = config.redirect_policy.as_ref();
+        let mut trail = Trail::new(redirects_max, policy, config.referrer_policy);
         #[cfg(feature = "cookies")]
         let mut cookies = ChainCookies::begin(self.config.jar.as_ref(), &request);
         loop {

@@ -100,6 +100,7 @@ pub use crate::client::options::RequestOptions;
 pub use crate::client::options::TransportOptions;
 pub use crate::client::policy::RedirectAction;
 pub use crate::client::policy::RedirectAttempt;
+pub use crate::client::policy::ReferrerPolicy;
 pub use crate::client::request::RequestBuilder;
 pub use crate::client::request::into_url::IntoUrl;
 pub use crate::client::resolve::Resolver;

@@ -58,7 +58,8 @@ impl RedirectAttempt<'_> {
         &self.redirect.method
     }
 
-    /// True when the body would be sent again (307 and 308).
+    /// True when the body, if there is one, would be sent again: for 307 and 308, and for 301 and 302
+    /// unless the method is POST.
     pub fn keeps_body(&self) -> bool {
         self.redirect.keeps_body
     }
@@ -89,6 +90,24 @@ impl fmt::Debug for RedirectAttempt<'_> {
             .field("history", &self.history)
             .finish()
     }
+}
+
+/// What a followed redirect says of where it comes from, in `Referer`: the names are those of the W3C's
+/// Referrer Policy. None of them tells a user name, a password or a fragment, or anything from https
+/// to http; a `Referer` of the caller's own is sent as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReferrerPolicy {
+    /// Nothing.
+    NoReferrer,
+    /// The URL, to the same origin alone.
+    SameOrigin,
+    /// The URL to the same origin, its scheme, host and port to others: what browsers do, and the
+    /// default.
+    #[default]
+    StrictOriginWhenCrossOrigin,
+    /// The URL, whoever asks: what net/http does.
+    NoReferrerWhenDowngrade,
 }
 
 /// The function of the user.

@@ -1,14 +1,17 @@
 //! Where a redirect leads (RFC 9110 §15.4), and what goes along.
 //!
 //! ```text
-//!   301, 302, 303   GET and HEAD stay, everything else becomes GET without body
+//!   301, 302        POST becomes GET without body, everything else stays
+//!   303             GET and HEAD stay, everything else becomes GET; without body
 //!   307, 308        method and body stay
-//!   another origin  credentials stay behind, for the rest of the chain
+//!   another origin  credentials stay behind, for the rest of the chain; the Referer is shortened
 //! ```
-//! As in net/http, with these differences: what is another host there is another origin here (scheme
-//! and port count, sub-domains are not trusted), since credentials belong to an origin; a body that
-//! was dropped counts as none for the rest of the chain, where a 307 behind a 303 is returned there
-//! if the first body could not be sent twice; a `Referer` has no fragment (RFC 9110 §10.1.3).
+//! Methods are those of RFC 9110 and of browsers: net/http makes a GET of every 301 and 302, so that a
+//! DELETE that was moved deletes nothing. Else as there, with these differences: what is another host
+//! there is another origin here (scheme and port count, sub-domains are not trusted), since
+//! credentials belong to an origin; a body that was dropped counts as none for the rest of the chain,
+//! where a 307 behind a 303 is returned there if the first body could not be sent twice; a `Referer`
+//! has no fragment (RFC 9110 §10.1.3), and another origin is told the origin alone.
 
 use ::http::Method;
 use ::http::StatusCode;
@@ -21,6 +24,7 @@ use crate::client::options::TotalTime;
 use crate::client::policy::RedirectAction;
 use crate::client::policy::RedirectAttempt;
 use crate::client::policy::RedirectPolicy;
+use crate::client::policy::ReferrerPolicy;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Phase;
@@ -69,7 +73,8 @@ pub(super) struct Redirect {
 /// or none that says where to.
 fn decide(method: &Method, url: &Url, response: &Response) -> Result<Option<Redirect>> {
     let keeps_body = match response.status_code().as_u16() {
-        301..=303 => false,
+        301 | 302 => *method != Method::POST,
+        303 => false,
         307 | 308 => true,
         _ => return Ok(None),
     };
@@ -108,6 +113,7 @@ fn decide(method: &Method, url: &Url, response: &Response) -> Result<Option<Redi
 #[derive(Debug, Default)]
 pub(super) struct Trail<'a> {
     policy: Option<&'a RedirectPolicy>,
+    referrer_policy: ReferrerPolicy,
     redirects_max: usize,
     history: Vec<Hop>,
     /// True when the `Referer` is the caller's.
@@ -118,9 +124,14 @@ pub(super) struct Trail<'a> {
 
 impl<'a> Trail<'a> {
     /// A chain that begins.
-    pub(super) fn new(redirects_max: usize, policy: Option<&'a RedirectPolicy>) -> Trail<'a> {
+    pub(super) fn new(
+        redirects_max: usize,
+        policy: Option<&'a RedirectPolicy>,
+        referrer_policy: ReferrerPolicy,
+    ) -> Trail<'a> {
         Trail {
             policy,
+            referrer_policy,
             redirects_max,
             ..Trail::default()
         }
@@ -233,7 +244,7 @@ impl<'a> Trail<'a> {
         }
         let headers = request.headers_mut();
         headers.remove("referer");
-        if let Some(referer) = referer(from, to) {
+        if let Some(referer) = referer(self.referrer_policy, from, to) {
             let added = headers.append("Referer", referer);
             assert!(added.is_ok(), "a URL is a valid value");
         }
@@ -246,12 +257,23 @@ impl<'a> Trail<'a> {
 }
 
 /// The URL we came from, without what is nobody's business; nothing from https to http.
-fn referer(from: &Url, to: &Url) -> Option<String> {
+fn referer(policy: ReferrerPolicy, from: &Url, to: &Url) -> Option<String> {
     if from.scheme() == "https" && to.scheme() != "https" {
         return None;
     }
+    let stays = from.origin() == to.origin();
+    let is_whole = match policy {
+        ReferrerPolicy::NoReferrer => return None,
+        ReferrerPolicy::SameOrigin if !stays => return None,
+        ReferrerPolicy::StrictOriginWhenCrossOrigin => stays,
+        ReferrerPolicy::SameOrigin | ReferrerPolicy::NoReferrerWhenDowngrade => true,
+    };
     let mut referer = from.clone();
     referer.set_fragment(None);
+    if !is_whole {
+        referer.set_path("/");
+        referer.set_query(None);
+    }
     // Both fail only for URLs that cannot have credentials.
     let _ = referer.set_username("");
     let _ = referer.set_password(None);
@@ -299,18 +321,24 @@ mod tests {
         decide(&Method::GET, &url(from), &redirect_to(location, 302))
     }
 
-    /// net/http's table of methods and statuses.
+    /// RFC 9110 §15.4, and Fetch's step on methods.
     #[test]
     fn methods_and_bodies() {
-        for method in ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "MADEUP"] {
-            let dropping = match method {
+        for method in [
+            "GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "QUERY", "MADEUP", "post",
+        ] {
+            let moved = match method {
+                "POST" => ("GET", false),
+                other => (other, true),
+            };
+            let seen = match method {
                 "HEAD" => "HEAD",
                 _ => "GET",
             };
             for (status, expected) in [
-                (301, Some((dropping, false))),
-                (302, Some((dropping, false))),
-                (303, Some((dropping, false))),
+                (301, Some(moved)),
+                (302, Some(moved)),
+                (303, Some((seen, false))),
                 (307, Some((method, true))),
                 (308, Some((method, true))),
                 (200, None),
@@ -549,17 +577,46 @@ mod tests {
             (
                 "http://a.example/x",
                 "https://b.example/",
-                Some("http://a.example/x"),
+                Some("http://a.example/"),
             ),
             (
-                "https://a.example/x",
+                "https://u:p@a.example:81/x?q#f",
                 "https://b.example/",
-                Some("https://a.example/x"),
+                Some("https://a.example:81/"),
+            ),
+            (
+                "http://a.example/x",
+                "http://a.example:81/",
+                Some("http://a.example/"),
             ),
             ("https://u@a.example/x", "http://a.example/", None),
         ] {
             let (request, _) = followed(Request::new(Method::GET, url(from)), &[(302, to)]);
             assert_eq!(request.header("referer"), expected, "{from} {to}");
+        }
+        for (policy, here, there) in [
+            (ReferrerPolicy::NoReferrer, None, None),
+            (
+                ReferrerPolicy::SameOrigin,
+                Some("https://a.example/x?q"),
+                None,
+            ),
+            (
+                ReferrerPolicy::StrictOriginWhenCrossOrigin,
+                Some("https://a.example/x?q"),
+                Some("https://a.example/"),
+            ),
+            (
+                ReferrerPolicy::NoReferrerWhenDowngrade,
+                Some("https://a.example/x?q"),
+                Some("https://a.example/x?q"),
+            ),
+        ] {
+            let from = url("https://u:p@a.example/x?q#f");
+            let told = |to| referer(policy, &from, &url(to));
+            assert_eq!(told("https://a.example/y").as_deref(), here, "{policy:?}");
+            assert_eq!(told("https://b.example/").as_deref(), there, "{policy:?}");
+            assert_eq!(told("http://a.example/"), None, "{policy:?}");
         }
         let first = || Request::new(Method::GET, url("http://a.example/1"));
         let (request, _) = followed(first(), &[(302, "/2"), (302, "/3")]);
@@ -598,15 +655,15 @@ mod tests {
         let from = url("http://u:secret@a.example/x");
         let ask = |to: &str, max: usize, decide: fn(&RedirectAttempt<'_>) -> RedirectAction| {
             let policy = RedirectPolicy::new(decide);
-            let trail = Trail::new(max, Some(&policy));
-            let next = trail.next(&Method::GET, &from, &redirect_to(to, 302), false);
+            let trail = Trail::new(max, Some(&policy), ReferrerPolicy::default());
+            let next = trail.next(&Method::GET, &from, &redirect_to(to, 302), true);
             next.map(|redirect| redirect.is_some())
         };
         let follow: fn(&RedirectAttempt<'_>) -> RedirectAction = |attempt| {
             assert_eq!(attempt.status(), StatusCode::FOUND);
             assert_eq!(attempt.from().as_str(), "http://u:secret@a.example/x");
             assert_eq!(attempt.method(), Method::GET);
-            assert!(!attempt.keeps_body());
+            assert!(attempt.keeps_body());
             assert_eq!((attempt.count(), attempt.history()), (0, &[][..]));
             assert_eq!(attempt.leaves_origin(), attempt.to().path() == "/b");
             assert!(!format!("{attempt:?}").contains("secret"));
@@ -630,18 +687,22 @@ mod tests {
     #[test]
     fn a_body_that_cannot_be_sent_again_ends_the_chain() {
         let from = url("http://a.example/x");
-        let trail = Trail::new(1, None);
-        assert!(trail.follows() && !Trail::new(0, None).follows());
-        for (status, is_replayable, follows) in [
-            (303, false, true),
-            (307, false, false),
-            (308, false, false),
-            (307, true, true),
-            (200, true, false),
+        let trail = |max| Trail::new(max, None, ReferrerPolicy::default());
+        assert!(trail(1).follows() && !trail(0).follows());
+        for (method, status, is_replayable, follows) in [
+            (Method::POST, 303, false, true),
+            (Method::POST, 301, false, true),
+            (Method::POST, 307, false, false),
+            (Method::POST, 308, false, false),
+            (Method::POST, 307, true, true),
+            (Method::POST, 200, true, false),
+            (Method::PUT, 302, false, false),
+            (Method::PUT, 302, true, true),
+            (Method::PUT, 303, false, true),
         ] {
             let response = redirect_to("/y", status);
-            let next = trail.next(&Method::POST, &from, &response, is_replayable);
-            assert_eq!(next.unwrap().is_some(), follows, "{status}");
+            let next = trail(1).next(&method, &from, &response, is_replayable);
+            assert_eq!(next.unwrap().is_some(), follows, "{method} {status}");
         }
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use roundtrip::Error;
 use roundtrip::client::Client;
 use roundtrip::client::RedirectAction;
+use roundtrip::client::ReferrerPolicy;
 use roundtrip::client::RequestBuilder;
 use roundtrip::error::ErrorKind;
 use roundtrip::http::body::Body;
@@ -67,6 +68,74 @@ fn methods_and_bodies() {
         Ok(())
     });
     assert_eq!(peer.accepted(), 1);
+}
+
+/// 301 and 302 make a GET of a POST, and of nothing else.
+#[test]
+fn other_methods_stay() {
+    let peer = redirecting();
+    run(async {
+        let client = Client::new();
+        for (method, path, expected) in [
+            (
+                "DELETE",
+                "/302/a",
+                "DELETE /a HTTP/1.1 \"text\" Some(\"text/plain\")",
+            ),
+            (
+                "PUT",
+                "/301/302/b",
+                "PUT /b HTTP/1.1 \"text\" Some(\"text/plain\")",
+            ),
+            (
+                "PATCH",
+                "/301/c",
+                "PATCH /c HTTP/1.1 \"text\" Some(\"text/plain\")",
+            ),
+            (
+                "QUERY",
+                "/302/d",
+                "QUERY /d HTTP/1.1 \"text\" Some(\"text/plain\")",
+            ),
+            ("PUT", "/303/e", "GET /e HTTP/1.1 \"\" None"),
+            ("POST", "/301/f", "GET /f HTTP/1.1 \"\" None"),
+        ] {
+            let request = client.request(method.parse().unwrap(), peer.url(path));
+            let request = request.header("Content-Type", "text/plain").body("text");
+            assert_eq!(request.send().await?.text().await?, expected, "{path}");
+        }
+        // What cannot be sent again is not: the redirect is the answer.
+        let body = Body::produce(async |sender| sender.send("once".into()).await);
+        let response = client.put(peer.url("/302/a")).body(body).send().await?;
+        assert_eq!(response.status_code(), 302);
+        Ok(())
+    });
+}
+
+#[test]
+fn what_another_origin_is_told() {
+    let other = Peer::answering(|seen| ok(format!("{:?}", seen.fields.get("referer"))));
+    let target = other.url("/");
+    let first = Peer::answering(move |_| moved(302, &target));
+    run(async {
+        let url = first.url("/path?token=secret");
+        for (policy, expected) in [
+            (None, format!("Some({:?})", first.url("/"))),
+            (Some(ReferrerPolicy::SameOrigin), "None".into()),
+            (
+                Some(ReferrerPolicy::NoReferrerWhenDowngrade),
+                format!("Some({url:?})"),
+            ),
+        ] {
+            let mut builder = Client::builder();
+            if let Some(policy) = policy {
+                builder = builder.referrer_policy(policy);
+            }
+            let response = builder.build().get(&url).send().await?;
+            assert_eq!(response.text().await?, expected, "{policy:?}");
+        }
+        Ok(())
+    });
 }
 
 #[test]
