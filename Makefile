@@ -19,6 +19,7 @@ test: ## format, lints, docs, all tests, all examples: needs the toolchain alone
 	$(CARGO) clippy --test interop --test sanitizer --all-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --all-features
 	$(CARGO) build --examples
+	! $(CARGO) tree --edges no-dev --prefix none | grep '^tokio '
 	$(CARGO) test --all-features
 	$(SIMULATION)
 	$(SIMULATION) -- --canaries
@@ -47,7 +48,7 @@ ASAN_TESTS = cancellation cancellation_simulated canary_patterns canary_servers 
 	client_allocations client_proxy client_simulated client_spawned descriptors fuzz_corpus net_http_wire rfc_musts server_allocations \
 	server_backpressure server_bodies server_drain server_exchange server_files server_here \
 	server_lifecycle server_limits server_malformed server_requests server_responses server_routing \
-	server_upgrades simulated smuggling soak
+	server_tokio server_upgrades simulated smuggling soak
 
 asan: ## tests on the real kernel and on the simulated one, under AddressSanitizer
 	$(ASAN) --test sanitizer

@@ -24,6 +24,7 @@
 //! | the response: JSON, events, redirects, files, trailers, streams | [`Response`], [`Body`], [`server`], [`mod@files`] |
 //! | routers in routers, middleware | [`Router`], [`server::middleware`] |
 //! | time-outs, limits, PROXY headers, hooks, restarts | [`Server`], with defaults in [`limits`] |
+//! | database crates, and whatever needs tokio | `Server::tokio`: feature `tokio` |
 //! | WebSocket and other protocols on a connection | [`server::upgrade`] |
 //! | cookies of a client | `client::jar`: feature `cookies` |
 //! | what is other than in Go | [`server::net_http`], [`client::net_http`] |

@@ -304,6 +304,13 @@ pub const EVENT_KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 /// more of them in one path.
 pub const ROUTE_PARAMS_MAX: usize = 16;
 
+/// Workers that share a thread of the tokio runtime that a server makes (feature `tokio`): that thread
+/// only passes on what sockets and timers tell.
+pub const WORKERS_PER_TOKIO_THREAD: usize = 4;
+/// How long the end of a server waits for the blocking work of that runtime: some is a transaction
+/// that should be finished, some never ends.
+pub const TOKIO_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+
 // ---- client ----------------------------------------------------------------------------------
 
 /// To connect, over all addresses of a name.

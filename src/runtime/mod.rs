@@ -30,6 +30,7 @@ pub(crate) mod descriptors;
 mod executor;
 pub(crate) mod operations;
 mod remote;
+mod scope;
 mod thread;
 mod time;
 mod workers;
@@ -59,7 +60,11 @@ pub use crate::ring::setup::Features;
 pub use crate::ring::setup::RingOptions;
 pub use crate::ring::sys::Event;
 pub use crate::ring::sys::Signals;
+#[cfg(feature = "tokio")]
+pub(crate) use crate::ring::sys::affinity;
 pub(crate) use crate::ring::sys::random_number;
+#[cfg(feature = "tokio")]
+pub(crate) use crate::ring::sys::run_on;
 pub use crate::runtime::blocking::Blocking;
 pub use crate::runtime::blocking::blocking;
 pub use crate::runtime::core::Core;
@@ -72,6 +77,7 @@ pub use crate::runtime::executor::spawn;
 pub use crate::runtime::executor::yield_now;
 pub use crate::runtime::remote::Remote;
 pub(crate) use crate::runtime::remote::WakeTarget;
+pub use crate::runtime::scope::ThreadScope;
 pub use crate::runtime::thread::CoreThread;
 pub use crate::runtime::thread::start_thread;
 pub use crate::runtime::time::Sleep;

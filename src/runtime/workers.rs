@@ -21,6 +21,7 @@ use crate::runtime::Core;
 use crate::runtime::Runtime;
 use crate::runtime::executor::panic_text;
 use crate::runtime::remote::Remote;
+use crate::runtime::scope::ThreadScope;
 use crate::runtime::thread::start_thread;
 
 /// What the workers are like.
@@ -34,6 +35,8 @@ pub struct WorkerOptions {
     /// Pin each worker to one processor of the inherited mask, when there are as many workers as
     /// processors in it.
     pub pin: bool,
+    /// What each worker's thread stands in, from before its core is made until after the last drop.
+    pub scope: Option<ThreadScope>,
 }
 
 impl Default for WorkerOptions {
@@ -42,6 +45,7 @@ impl Default for WorkerOptions {
             count: None,
             name: "roundtrip".to_owned(),
             pin: true,
+            scope: None,
         }
     }
 }
@@ -125,7 +129,11 @@ impl Workers {
                 event: Arc::clone(&workers.event),
             };
             let name = format!("{}-{index}", options.name);
-            let spawned = start_thread(name, move || body.run());
+            let scope = options.scope.clone();
+            let spawned = start_thread(name, move || match scope {
+                Some(scope) => scope.run(|| body.run()),
+                None => body.run(),
+            });
             match spawned {
                 Ok(thread) => workers.threads.push(thread),
                 Err(error) => {

@@ -6,7 +6,11 @@
 //!                └─► ServerHandle ─────────┘ shutdown; readiness, statistics, addresses
 //! ```
 
+#[cfg(not(feature = "tokio"))]
+mod alone;
 mod binding;
+#[cfg(feature = "tokio")]
+mod companion;
 mod guarding;
 mod knobs;
 
@@ -37,6 +41,9 @@ use crate::server::handle::State;
 use crate::server::lifecycle::Lifecycle;
 use crate::server::options::Options;
 use crate::server::router::Router;
+#[cfg(not(feature = "tokio"))]
+use crate::server::service::alone as companion;
+use crate::server::service::companion::Companion;
 use crate::server::site::Site;
 use crate::server::site::Sites;
 use crate::server::worker::Worker;
@@ -63,6 +70,7 @@ pub struct Server {
     sockets: Vec<ListenSocket>,
     access_log: Option<Box<dyn Write + Send>>,
     lifecycle: Lifecycle,
+    tokio: companion::Setting,
     state: Arc<State>,
 }
 
@@ -105,6 +113,7 @@ impl Server {
             sockets: Vec::new(),
             access_log: None,
             lifecycle: Lifecycle::default(),
+            tokio: companion::Setting::default(),
             state: Arc::default(),
         }
     }
@@ -119,8 +128,10 @@ impl Server {
     /// # Errors
     ///
     /// io_uring cannot be had (the text holds the remedy), no address was bound, or another server
-    /// of this process waits for signals already.
+    /// of this process waits for signals already. With the feature `tokio`: this thread runs
+    /// asynchronous code of tokio.
     pub fn run(self) -> Result<()> {
+        companion::check_blocking("Server::run")?;
         // Before anything is accepted: a crowd that waits already could take the last descriptor.
         let event = Arc::new(Event::new()?);
         let signals = Signals::install(&event).map_err(|error| {
@@ -153,19 +164,22 @@ impl Server {
     ///
     /// As for [`Server::run`]; this thread already runs a core.
     pub fn run_until(self, until: impl Future<Output = ()>) -> Result<()> {
+        companion::check_blocking("Server::run_until")?;
         let runtime = Runtime::small()?;
         let running = self.start(Arc::new(Event::new()?))?;
         let state = Arc::clone(&running.state);
-        let waited = runtime.block_on(async move {
-            let mut until = pin!(until);
-            poll_fn(|cx| {
-                state.set_waker(cx.waker().clone());
-                if state.is_shutdown_requested() {
-                    return Poll::Ready(());
-                }
-                until.as_mut().poll(cx)
+        let waited = running.companion.run(move || {
+            runtime.block_on(async move {
+                let mut until = pin!(until);
+                poll_fn(|cx| {
+                    state.set_waker(cx.waker().clone());
+                    if state.is_shutdown_requested() {
+                        return Poll::Ready(());
+                    }
+                    until.as_mut().poll(cx)
+                })
+                .await;
             })
-            .await;
         });
         running.finish();
         waited
@@ -200,10 +214,12 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// No address was bound, or this thread runs no core.
+    /// No address was bound, this thread runs no core, or it does not stand in the runtime that the
+    /// server was given for tokio (`Server::tokio`).
     pub async fn run_here(self) -> Result<()> {
         let core = Core::try_current()?;
         self.check_bound()?;
+        self.tokio.check_here()?;
         let access_log = self.access_log.map(AccessLog::start).transpose()?;
         self.state.set_access_log(access_log.clone());
         let router = self.router.on(&core);
@@ -254,6 +270,12 @@ impl Server {
         let (state, router) = (Arc::clone(&self.state), self.router);
         let options = self.options.of_one_worker(count);
         let lifecycle = self.lifecycle.with_limits(&options);
+        // Before workers are pinned to their processors.
+        let companion = self.tokio.begin(count)?;
+        let workers = WorkerOptions {
+            scope: companion.scope(),
+            ..self.workers
+        };
         let start = move |core: &Rc<Core>, index: usize| {
             let router = router.on(core);
             let sockets = {
@@ -266,13 +288,14 @@ impl Server {
             Site::start(core, worker, sockets, &own_sites);
             Ok(())
         };
-        let workers = Workers::start_with(&self.workers, event, Arc::new(start))?;
+        let workers = Workers::start_with(&workers, event, Arc::new(start))?;
         sites.set_remotes(workers.remotes().to_vec());
         self.state.set_serving(true);
         Ok(Running {
             workers,
             state: self.state,
             access_log,
+            companion,
         })
     }
 }
@@ -294,6 +317,8 @@ struct Running {
     workers: Workers,
     state: Arc<State>,
     access_log: Option<AccessLog>,
+    /// What the workers stand in: it ends after them.
+    companion: Companion,
 }
 
 impl Running {
@@ -303,6 +328,7 @@ impl Running {
         self.state.request_shutdown();
         self.workers.post_all(Arc::new(Site::shut_down));
         self.workers.join();
+        self.companion.end();
         self.state.set_serving(false);
         if let Some(log) = self.access_log {
             log.stop();

@@ -33,6 +33,8 @@ pub use process::kernel_release;
 pub use process::memlock_limit;
 pub use process::pin_to;
 pub use process::raise_soft_limits;
+#[cfg(feature = "tokio")]
+pub use process::run_on;
 pub use random::random_number;
 pub use socket::Address;
 pub use socket::PieceList;

@@ -44,8 +44,13 @@ pub fn affinity() -> Vec<usize> {
 
 /// Pins the calling thread to one processor. A refusal leaves it where it may run now.
 pub fn pin_to(cpu: usize) {
+    run_on(&[cpu]);
+}
+
+/// Lets the calling thread run on these processors. A refusal leaves it where it may run now.
+pub fn run_on(processors: &[usize]) {
     let mut set = CpuSet::new();
-    if set.set(cpu).is_ok() {
+    if processors.iter().all(|cpu| set.set(*cpu).is_ok()) {
         let _ = sched_setaffinity(Pid::from_raw(0), &set);
     }
 }
