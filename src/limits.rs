@@ -110,6 +110,9 @@ pub const FILE_COPY_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of a file that the ring sends when the peer is slow: with their completion there is room for
 /// sendfile(2) again.
 pub const FILE_BRIDGE_BYTES: usize = 4 * 1024;
+/// Reads of a file that is sent which may fail in a row for the moment (EAGAIN, EINTR); then its connection
+/// fails. The ring waits itself: so many are a file that gives nothing.
+pub const FILE_READ_ATTEMPTS_MAX: u8 = 16;
 /// Bytes of one read of a file that is sent and not in memory.
 pub const FILE_READ_BYTES: usize = 128 * 1024;
 /// Addresses of one name that are tried: with a head start each, what a connect time-out of some
@@ -260,6 +263,8 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Between two signs of progress of what is sent.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// The same for files: a player that is paused reads nothing, and goes on a few minutes later.
+pub const FILE_WRITE_TIMEOUT: Duration = Duration::from_secs(180);
 /// Least rate of a request's body that is waited for. Slower than any modem, and what makes one
 /// byte per time-out an attack that ends (the default of Kestrel too).
 pub const BODY_BYTES_PER_SECOND_MIN: u32 = 240;

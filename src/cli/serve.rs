@@ -53,6 +53,10 @@ pub struct Arguments {
     /// After SIGTERM, go on accepting for so long: until health checks have been noticed.
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "0", allow_negative_numbers = true)]
     drain_delay: Duration,
+    /// Cut a client off that has taken nothing for so long; without it after 180, since a player may be
+    /// paused. One that takes little for as long is cut off too.
+    #[arg(long, value_name = "SECONDS", value_parser = write_timeout, allow_negative_numbers = true)]
+    write_timeout: Option<Duration>,
     /// Threads, each with a ring of its own, 1 to 1024; without it one per CPU.
     #[arg(long, value_name = "COUNT", value_parser = workers, allow_negative_numbers = true)]
     workers: Option<usize>,
@@ -101,6 +105,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let mut server = Server::new(router).drain_delay(arguments.drain_delay);
     if let Some(workers) = arguments.workers {
         server = server.workers(workers);
+    }
+    if let Some(timeout) = arguments.write_timeout {
+        server = server.write_timeout(timeout);
     }
     if !arguments.quiet {
         // The descriptor itself: what the handle of std keeps back, it would write at exit.
@@ -215,6 +222,14 @@ fn workers(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(count) if (1..=WORKERS_MAX).contains(&count) => Ok(count),
         _ => Err(format!("1 to {WORKERS_MAX} are possible")),
+    }
+}
+
+/// A time that is none cuts everybody off.
+fn write_timeout(text: &str) -> Result<Duration, String> {
+    match seconds(text)? {
+        Duration::ZERO => Err("more than 0 seconds are expected".to_owned()),
+        timeout => Ok(timeout),
     }
 }
 

@@ -181,6 +181,7 @@ impl Net {
             lag_ms: 0,
             unacknowledged: NOT_LOOKED,
             reading: false,
+            failed_reads: 0,
             nonblocking: false,
             dirty: false,
             has_received: false,

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::limits::FILE_READ_ATTEMPTS_MAX;
 use crate::limits::FILE_SENDS_PER_TURN;
 use crate::limits::INLINE_SEND_BYTES_MAX;
 use crate::limits::INLINE_SEND_COMPLETIONS_MAX;
@@ -303,12 +304,18 @@ impl Net {
                 // The file is shorter than when its length was announced: the peer must notice.
                 Ok(0) => Some(Errno::EIO),
                 Ok(_) => {
+                    connection.failed_reads = 0;
                     // It goes out in this turn, or by a send that says so itself.
                     endpoint.io.sent_at = core.now();
                     endpoint.io.output.replace_file_part(buffer);
                     None
                 }
-                Err(Errno::EINTR | Errno::EAGAIN | Errno::ECANCELED) => None,
+                Err(Errno::EINTR | Errno::EAGAIN | Errno::ECANCELED)
+                    if connection.failed_reads < FILE_READ_ATTEMPTS_MAX =>
+                {
+                    connection.failed_reads += 1;
+                    None
+                }
                 Err(errno) => Some(errno),
             }
         };

@@ -137,6 +137,8 @@ pub(super) struct Connection {
     pub(super) unacknowledged: u32,
     /// True while a part of a file is being read for the output.
     pub(super) reading: bool,
+    /// Reads of the file in front that have failed for the moment, in a row.
+    pub(super) failed_reads: u8,
     /// True exactly when the socket was told not to block, for sendfile(2).
     pub(super) nonblocking: bool,
     /// True exactly when it is in the list of connections to be flushed.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::http::head::HeadLimits;
 use crate::limits::BODY_BYTES_PER_SECOND_MIN;
 use crate::limits::BODY_TIMEOUT;
+use crate::limits::FILE_WRITE_TIMEOUT;
 use crate::limits::HEADER_TIMEOUT;
 use crate::limits::IDLE_TIMEOUT;
 use crate::limits::PIPELINED_BYTES_MAX;
@@ -30,6 +31,8 @@ pub struct Options {
     pub handler_timeout: Option<Duration>,
     /// Between two signs of progress of what is sent.
     pub write_timeout: Duration,
+    /// The same once a connection was sent a part of a file.
+    pub file_write_timeout: Duration,
     /// How long a shutdown goes on accepting and answering before it stops to listen.
     pub drain_delay: Duration,
     /// How long a shutdown waits for the requests that run.
@@ -107,6 +110,7 @@ impl Default for Options {
             body_timeout: BODY_TIMEOUT,
             handler_timeout: None,
             write_timeout: WRITE_TIMEOUT,
+            file_write_timeout: FILE_WRITE_TIMEOUT,
             drain_delay: Duration::ZERO,
             shutdown_timeout: SHUTDOWN_TIMEOUT,
             head_limits: HeadLimits::REQUEST,

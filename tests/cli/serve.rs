@@ -6,6 +6,7 @@ use std::io::BufReader;
 use std::io::Read as _;
 use std::io::Write as _;
 use std::net::TcpListener;
+use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
@@ -403,4 +404,25 @@ fn wrong_address() {
     // An address of the documentation's, not of this machine's.
     let output = process::run(roundtrip().args(["serve", "--addr", "192.0.2.1:0"]));
     assert_one_line(&output, &["192.0.2.1"]);
+}
+
+/// The kernel's buffers take some of it; the rest is cut off.
+#[test]
+fn who_reads_nothing_is_cut_off_in_time() {
+    const LENGTH: usize = 64 << 20;
+    let folder = folder();
+    fs::write(folder.path().join("film"), vec![b'x'; LENGTH]).expect("a file");
+    let mut command = roundtrip();
+    command
+        .args(["serve", "--addr", "127.0.0.1:0", "--write-timeout", "0.5"])
+        .arg(folder.path());
+    let server = Server::start(&mut command);
+    let mut peer = TcpStream::connect(&server.address).expect("it listens");
+    peer.write_all(b"GET /film HTTP/1.1\r\nHost: a\r\n\r\n")
+        .expect("it reads");
+    thread::sleep(Duration::from_secs(3));
+    let mut received = Vec::new();
+    // A reset, or an end that comes too early.
+    let _ = peer.read_to_end(&mut received);
+    assert!(received.len() < LENGTH, "{}", received.len());
 }

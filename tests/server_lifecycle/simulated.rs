@@ -14,6 +14,7 @@ use roundtrip::Error;
 use roundtrip::Request;
 use roundtrip::Router;
 use roundtrip::Server;
+use roundtrip::files;
 use roundtrip::runtime;
 use roundtrip::runtime::Instant;
 use roundtrip::server::Statistics;
@@ -162,6 +163,7 @@ impl Peer for Slow {
 
 fn router() -> Router {
     Router::new()
+        .get("/files/", files::serve("/srv"))
         .get("/{$}", |_: &Request| "hello")
         .get("/big", |_: &Request| vec![b'x'; BIG_BYTES])
         .post("/length", async |r: Request| {
@@ -191,7 +193,8 @@ fn serve<F>(
 where
     F: Future<Output = Result<(), Error>>,
 {
-    let report = Simulation::new(1).run(async {
+    let simulation = Simulation::new(1).file("/srv/film", vec![b'x'; BIG_BYTES]);
+    let report = simulation.run(async {
         let server = knobs(Server::new(router()).bind("127.0.0.1:80")?);
         let handle = server.handle();
         let serving = runtime::spawn(server.run_here());
@@ -304,6 +307,43 @@ fn what_is_slower_than_the_rate_is_cut_when_its_credit_is_gone() {
         },
     );
     assert_eq!(statistics.body_timeouts, 1);
+}
+
+/// A player that is paused for two and a half minutes, again and again, sees its film to the end. What is
+/// no file is cut as ever, and so is who never goes on.
+#[test]
+fn a_player_may_be_paused() {
+    let paused = |first, reads| {
+        Slow::add(Manner {
+            first,
+            every: Duration::from_secs(150),
+            reads: Some(reads),
+            ..SLOW_READER
+        })
+    };
+    const FILM: &[u8] = b"GET /files/film HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    const PART: &[u8] = b"GET /files/film HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\
+        Range: bytes=0-999999,1500000-4000000\r\n\r\n";
+    let statistics = serve(
+        |server| server,
+        async |handle| {
+            let fates = [paused(FILM, BIG_BYTES), paused(PART, BIG_BYTES)];
+            let page = paused(SLOW_READER.first, BIG_BYTES);
+            let lost = paused(FILM, 1);
+            runtime::sleep(Duration::from_secs(60)).await;
+            assert_eq!(handle.statistics().write_timeouts, 1);
+            runtime::sleep(Duration::from_secs(20_000)).await;
+            for fate in fates {
+                assert!(fate.received.get() > 3_000_000, "{}", fate.received.get());
+            }
+            assert!(page.received.get() < BIG_BYTES && lost.received.get() < BIG_BYTES);
+            Ok(())
+        },
+    );
+    assert_eq!(
+        (statistics.write_timeouts, statistics.connections_open),
+        (2, 0)
+    );
 }
 
 /// The reader too; of it, what the sockets hold comes on top.

@@ -374,8 +374,8 @@ const OPEN_FLAGS: OFlag = OFlag::O_RDONLY
     .union(OFlag::O_NONBLOCK)
     .union(OFlag::O_NOCTTY);
 
-/// Takes O_NONBLOCK away from a file: with it the ring's reads give EAGAIN, again and again, where the
-/// file system cannot say whether it would wait (io_uring/rw.c).
+/// Takes O_NONBLOCK away from a file: with it the ring believes that reads do not wait, and makes them on
+/// the loop's thread, whatever the file system is (io_uring/io_uring.c, io_file_get_flags).
 fn set_blocking(file: &File) -> io::Result<()> {
     let flags = OFlag::from_bits_retain(fcntl(file, FcntlArg::F_GETFL)?);
     fcntl(file, FcntlArg::F_SETFL(flags - OFlag::O_NONBLOCK))?;

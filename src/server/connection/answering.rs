@@ -233,10 +233,12 @@ impl Connection {
                 io.append_bytes(bytes);
             }
             Content::File { file, range } => {
+                self.wait_for_players(io);
                 self.count_bytes(range.end - range.start);
                 io.append_file(file, range);
             }
             Content::Parts(pieces) => {
+                self.wait_for_players(io);
                 for piece in pieces {
                     self.count_bytes(piece.length());
                     match piece {
@@ -247,6 +249,11 @@ impl Connection {
             }
             Content::Chunks(_) => panic!("chunks are sent one by one"),
         }
+    }
+
+    /// A part of a file is about to be sent.
+    fn wait_for_players(&self, io: &mut Io) {
+        io.set_write_timeout(self.worker.options.file_write_timeout);
     }
 
     /// Sends chunks while there is room and they come; true when the body goes on later.

@@ -57,11 +57,13 @@ impl Server {
         self
     }
 
-    /// Between two signs of progress of what is sent: 30 s. Then the connection is aborted. Beside,
-    /// there is a least rate: [`Server::write_bytes_per_second_min`].
+    /// Between two signs of progress of what is sent: 30 s, and 3 minutes from the first file that a
+    /// connection was sent on, since a player may be paused. Then the connection is aborted. This sets
+    /// both. Beside, there is a least rate: [`Server::write_bytes_per_second_min`].
     #[must_use]
     pub fn write_timeout(mut self, timeout: Duration) -> Server {
         self.options.write_timeout = timeout;
+        self.options.file_write_timeout = timeout;
         self
     }
 
