@@ -42,6 +42,7 @@ use dropping::Beside;
 use dropping::Beyond;
 use dropping::Drops;
 use dropping::Far;
+use dropping::LOOKED_UP;
 use dropping::POLLS_MAX;
 use dropping::RECEIVE_BYTES;
 use dropping::SCENES;
@@ -202,7 +203,7 @@ fn dropped_at_every_await_point() {
     let runtime = Runtime::new().unwrap();
     let all = async {
         // The blocking pool's threads, and what the C library opens once.
-        resolve("localhost", 80).await.unwrap();
+        resolve(LOOKED_UP, 80).await.unwrap();
         for name in SCENES {
             let mut polls = 0;
             while polls < POLLS_MAX {
@@ -234,7 +235,7 @@ fn dropped_with_the_runtime() {
     let machine = Machine::new();
     Runtime::new()
         .unwrap()
-        .block_on(resolve("localhost", 80))
+        .block_on(resolve(LOOKED_UP, 80))
         .unwrap()
         .unwrap();
     for name in SCENES {
@@ -261,7 +262,7 @@ fn dropped_after_the_runtime() {
     let machine = Machine::new();
     Runtime::new()
         .unwrap()
-        .block_on(resolve("localhost", 80))
+        .block_on(resolve(LOOKED_UP, 80))
         .unwrap()
         .unwrap();
     for name in SCENES {

@@ -40,6 +40,7 @@ use dropping::Beside;
 use dropping::Beyond;
 use dropping::Drops;
 use dropping::Far;
+use dropping::LOOKED_UP;
 use dropping::POLLS_MAX;
 use dropping::RECEIVE_BYTES;
 use dropping::SCENES;
@@ -449,7 +450,7 @@ fn simulate(choices: &Choices) -> Simulation {
         .faults(faults)
         .choices(choices)
         .socket_buffer_bytes(SOCKET_BYTES)
-        .host("localhost", [127, 0, 0, 1].into())
+        .host(LOOKED_UP, [127, 0, 0, 1].into())
         .file("/simulated/file", [SENT; 2 * RECEIVE_BYTES])
 }
 

@@ -1,7 +1,7 @@
 //! Names to addresses, for the dials of a client.
 //!
 //! ```text
-//!   host:port ─┬─ an address as text ───────────────────────────────┐
+//!   host:port ─┬─ an address as text, a name of this machine ───────┐
 //!              ├─ set by hand (resolve_to) ─────────────────────────┤
 //!              └─ cache ─┬─ known ──────────────────────────────────┤
 //!                        ├─ looked up by another dial: its answer ──┤
@@ -46,7 +46,8 @@ use crate::runtime::Core;
 /// the same name at the same time, and has 30 s. Its addresses are tried in its order, the families
 /// in turn; they may have another port than the one that was asked for.
 pub trait Resolver: Send + Sync + 'static {
-    /// The addresses of `host`: a name in lower case, never an address. None are an error.
+    /// The addresses of `host`: a name in lower case, never an address, nor `localhost` or a name below
+    /// it. None are an error.
     fn resolve(&self, host: &str, port: u16) -> impl Future<Output = Result<Vec<SocketAddr>>>;
 }
 
@@ -176,8 +177,8 @@ impl Names {
         if let Some(addresses) = self.find_override(host, port) {
             return Some(unasked(&addresses));
         }
-        if let Some(ip) = net::literal(host) {
-            return Some(unasked(&[SocketAddr::new(ip, port)]));
+        if let Some(addresses) = net::known(host, port) {
+            return Some(unasked(&addresses));
         }
         let name = Name {
             host: host.into(),

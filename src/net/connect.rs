@@ -7,6 +7,8 @@
 //! ```
 
 use std::net::IpAddr;
+use std::net::Ipv4Addr;
+use std::net::Ipv6Addr;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::rc::Rc;
@@ -83,14 +85,15 @@ pub trait Attempts {
 impl Attempts for () {}
 
 /// The addresses of a host, in the order that the system prefers (getaddrinfo(3), on the blocking
-/// pool). An address as text, with or without brackets, is not looked up.
+/// pool). An address as text, with or without brackets, is not looked up, nor is `localhost` or a name
+/// below it.
 ///
 /// # Errors
 ///
 /// [`ErrorKind::Resolve`] naming the host.
 pub async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
-    if let Some(ip) = literal(host) {
-        return Ok(vec![SocketAddr::new(ip, port)]);
+    if let Some(addresses) = known(host, port) {
+        return Ok(addresses);
     }
     let name = host.to_owned();
     blocking(move || look_up_now(&name, port)).await?
@@ -120,6 +123,21 @@ pub(crate) fn look_up(
             done(Err(error.in_phase(Phase::Resolve)));
         }
     });
+}
+
+/// The addresses of a host of which nobody has to be asked: one that is an address, and `localhost`
+/// with all names below it, which are this machine whatever a server of names would say (RFC 6761 §6.3).
+pub(crate) fn known(host: &str, port: u16) -> Option<Vec<SocketAddr>> {
+    if let Some(ip) = literal(host) {
+        return Some(vec![SocketAddr::new(ip, port)]);
+    }
+    let name = host.strip_suffix('.').unwrap_or(host);
+    let last = name.rsplit_once('.').map_or(name, |(_, last)| last);
+    let is_local = last.eq_ignore_ascii_case("localhost");
+    is_local.then(|| {
+        let ips: [IpAddr; 2] = [Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()];
+        ips.map(|ip| SocketAddr::new(ip, port)).into()
+    })
 }
 
 /// The address that a host of a URL is, if it is one.

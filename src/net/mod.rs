@@ -34,6 +34,7 @@ pub use crate::net::connect::ConnectOptions;
 pub use crate::net::connect::Connected;
 pub use crate::net::connect::connect;
 pub use crate::net::connect::connect_unix;
+pub(crate) use crate::net::connect::known;
 pub(crate) use crate::net::connect::literal;
 pub(crate) use crate::net::connect::look_up;
 pub use crate::net::connect::race;

@@ -95,8 +95,7 @@ impl App {
             panics_seen: Cell::new(0),
             expects_panics: false,
         };
-        let address = app.add(served.into_server());
-        app.session().add_host("localhost", address);
+        app.add(served.into_server());
         app
     }
 
@@ -312,9 +311,12 @@ impl App {
         );
     }
 
+    /// The app itself is `localhost`.
     fn address(&self, index: usize) -> IpAddr {
-        let last = u8::try_from(index + 1).expect("a handful of hosts");
-        IpAddr::V4(Ipv4Addr::new(10, 0, 0, last))
+        IpAddr::V4(match u8::try_from(index).expect("a handful of hosts") {
+            0 => Ipv4Addr::LOCALHOST,
+            last => Ipv4Addr::new(10, 0, 0, last),
+        })
     }
 
     /// Starts a server at the next address.

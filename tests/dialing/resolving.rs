@@ -377,6 +377,24 @@ fn addresses_set_by_hand_are_not_looked_up() {
     report.unwrap();
 }
 
+/// Names of this machine are nobody else's to say (RFC 6761 §6.3).
+#[test]
+fn localhost_is_not_looked_up() {
+    let report = exact().run(async {
+        let site = Site::at("127.0.0.1");
+        let resolver = Counting::to(OURS[2]);
+        let client = dialing(&resolver).no_proxy().build();
+        for host in ["localhost", "LOCALHOST.", "app.localhost", "a.b.localhost."] {
+            let response = client.get(format!("http://{host}/")).send().await.unwrap();
+            let peer = response.peer_addr().unwrap();
+            assert_eq!(peer, address("127.0.0.1"), "{host}");
+        }
+        assert_eq!(resolver.count(), 0);
+        site.end().await;
+    });
+    report.unwrap();
+}
+
 #[test]
 fn look_ups_are_told() {
     let report = exact().run(async {

@@ -129,6 +129,10 @@ impl Drop for Poisoned {
     }
 }
 
+/// A name that is looked up, and known without a server of names: getaddrinfo(3) reads numbers of three
+/// parts and fewer too.
+pub const LOOKED_UP: &str = "127.1";
+
 pub const SCENES: &[&str] = &[
     "accept",
     "connect",
@@ -151,7 +155,7 @@ pub async fn scene<B: Beyond>(name: &str, beyond: &Rc<B>) -> Scene {
     match name {
         "accept" => accept(beyond),
         "connect" => connect(&**beyond, "127.0.0.1"),
-        "connect_by_name" => connect(&**beyond, "localhost"),
+        "connect_by_name" => connect(&**beyond, LOOKED_UP),
         "race" => race(&**beyond),
         "connect_unix" => connect_unix(&**beyond),
         "receive" => receive(pair(&**beyond).await),
@@ -162,7 +166,7 @@ pub async fn scene<B: Beyond>(name: &str, beyond: &Rc<B>) -> Scene {
         "read" => read(&**beyond).await,
         "sleep" => Scene::new(sleep(Duration::from_millis(3))),
         "resolve" => Scene::new(async {
-            resolve("localhost", 80).await.unwrap();
+            resolve(LOOKED_UP, 80).await.unwrap();
         }),
         "fetch" => fetch(&**beyond),
         "serve" => serve(beyond),
