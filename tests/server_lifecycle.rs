@@ -331,6 +331,51 @@ fn announced_addresses_are_the_requests() {
     );
 }
 
+/// On a socket for both families a client of IPv4 has an IPv4 address, wherever it is shown or counted.
+#[test]
+fn both_families_are_served() {
+    let log = Log::default();
+    let writer = log.clone();
+    let server = Server::new(router())
+        .bind(":0")
+        .unwrap()
+        .connections_per_address_max(1)
+        .access_log(writer);
+    let at = server.local_addr().unwrap();
+    let address = |ip: &str| SocketAddr::new(ip.parse().unwrap(), at.port());
+    assert!(at.is_ipv6() && at.ip().is_unspecified(), "{at}");
+    let mut serving = Serving::with(server, |server| server);
+    for ip in ["127.0.0.1", "::1"] {
+        let mut first = Peer::to(address(ip));
+        let text = first.send(get("/addresses")).answer().text().to_owned();
+        let shown = match ip.contains(':') {
+            true => format!("Some([{ip}]:"),
+            false => format!("Some({ip}:"),
+        };
+        assert!(text.starts_with(&shown), "{text}");
+        assert!(text.ends_with(&format!("Some({})", address(ip))), "{text}");
+        // Each of them has its one place.
+        assert_eq!(Peer::to(address(ip)).send(get("/")).answer().status, 503);
+    }
+    serving.stop().unwrap();
+    let log = log.text();
+    for ip in ["127.0.0.1 ", "::1 "] {
+        assert!(log.lines().any(|line| line.starts_with(ip)), "{log}");
+    }
+    assert!(!log.contains("ffff"), "{log}");
+
+    // A peer of IPv4 that may announce addresses, and makes one family of two.
+    let server = Server::new(router()).bind(":0").unwrap();
+    let at = SocketAddr::from(([127, 0, 0, 1], server.local_addr().unwrap().port()));
+    let _serving = Serving::with(server, |server| {
+        server.proxy_protocol(["127.0.0.1"]).unwrap()
+    });
+    let mut peer = Peer::to(at);
+    peer.send("PROXY TCP6 ::ffff:192.0.2.7 ::ffff:192.0.2.8 1 2\r\n");
+    let answer = peer.send(get("/addresses")).answer();
+    assert_eq!(answer.text(), "Some(192.0.2.7:1) Some(192.0.2.8:2)");
+}
+
 #[test]
 fn who_announces_nothing_has_its_own_address() {
     let serving = serving(|server| server.proxy_protocol(["127.0.0.1"]).unwrap());

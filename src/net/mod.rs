@@ -61,6 +61,7 @@ pub use crate::reactor::operation::Piece;
 pub use crate::reactor::sys::Address;
 pub use crate::reactor::sys::Socket;
 pub use crate::reactor::sys::UnixOptions;
+pub(crate) use crate::reactor::sys::has_ipv6;
 pub(crate) use crate::reactor::sys::interface_index;
 
 #[cfg(test)]

@@ -149,8 +149,8 @@ fn v1_addresses(text: &str) -> Result<Announced, ProxyError> {
         _ => Err(error("a PROXY line is of TCP4, TCP6 or UNKNOWN")),
     };
     Ok(Announced::Addresses {
-        peer: SocketAddr::new(address(source)?, source_port),
-        local: SocketAddr::new(address(destination)?, destination_port),
+        peer: SocketAddr::new(address(source)?.to_canonical(), source_port),
+        local: SocketAddr::new(address(destination)?.to_canonical(), destination_port),
     })
 }
 
@@ -247,7 +247,8 @@ fn v2_addresses(header: &[u8]) -> Announced {
         0x21 => {
             let ip = |at: usize| {
                 let octets: [u8; 16] = addresses[at..at + 16].try_into().expect("16 octets");
-                IpAddr::from(octets)
+                // Of mixed families a proxy makes one; people expect a.b.c.d.
+                IpAddr::from(octets).to_canonical()
             };
             Announced::Addresses {
                 peer: SocketAddr::new(ip(0), port(32)),

@@ -1,4 +1,4 @@
-//! io_uring refused, and io_uring diagnosed.
+//! io_uring refused and diagnosed, and what else a system may lack.
 
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
@@ -7,6 +7,7 @@ use std::process::Stdio;
 use crate::assert_one_line;
 use crate::folder;
 use crate::process;
+use crate::process::Server;
 use crate::process::roundtrip;
 
 #[test]
@@ -32,6 +33,19 @@ fn refused_by_seccomp() {
         said.contains("EPERM") && said.contains("io_uring_setup"),
         "{said}"
     );
+}
+
+#[test]
+fn a_system_without_ipv6_is_served_by_ipv4() {
+    let folder = folder();
+    let mut command = roundtrip();
+    command
+        .args(["serve", "--workers", "1", "--addr", ":0"])
+        .arg(folder.path());
+    let server = Server::start(without_ipv6(&mut command));
+    let port = server.address.strip_prefix("0.0.0.0:").expect("by IPv4");
+    let head = process::text(roundtrip().args(["get", "-I", &format!("127.0.0.1:{port}")]));
+    assert!(head.contains(" 200 "), "{head}");
 }
 
 #[test]
@@ -73,12 +87,6 @@ fn what_cannot_be_written_is_an_error() {
 
 /// The child gets EPERM for the three calls, as under Docker's default profile.
 fn without_io_uring(command: &mut Command) -> &mut Command {
-    const BPF_LOAD_WORD: u16 = 0x20;
-    const BPF_JUMP_GREATER_OR_EQUAL: u16 = 0x35;
-    const BPF_RETURN: u16 = 0x06;
-    const ALLOW: u32 = 0x7fff_0000;
-    const ERRNO: u32 = 0x0005_0000;
-    let step = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
     // The calls have the numbers 425 to 427 on every architecture but alpha; the number is the
     // first word of the filter's input.
     let filter = [
@@ -88,6 +96,36 @@ fn without_io_uring(command: &mut Command) -> &mut Command {
         step(BPF_RETURN, 0, 0, ALLOW),
         step(BPF_RETURN, 0, 0, ERRNO | libc::EPERM as u32),
     ];
+    filtered(command, filter)
+}
+
+/// The child gets EAFNOSUPPORT for sockets of IPv6, as of a kernel that was started without it.
+fn without_ipv6(command: &mut Command) -> &mut Command {
+    // The family is the first word of the arguments, which begin at 16.
+    let filter = [
+        step(BPF_LOAD_WORD, 0, 0, 0),
+        step(BPF_JUMP_EQUAL, 0, 2, libc::SYS_socket as u32),
+        step(BPF_LOAD_WORD, 0, 0, 16),
+        step(BPF_JUMP_EQUAL, 1, 0, libc::AF_INET6 as u32),
+        step(BPF_RETURN, 0, 0, ALLOW),
+        step(BPF_RETURN, 0, 0, ERRNO | libc::EAFNOSUPPORT as u32),
+    ];
+    filtered(command, filter)
+}
+
+const BPF_LOAD_WORD: u16 = 0x20;
+const BPF_JUMP_EQUAL: u16 = 0x15;
+const BPF_JUMP_GREATER_OR_EQUAL: u16 = 0x35;
+const BPF_RETURN: u16 = 0x06;
+const ALLOW: u32 = 0x7fff_0000;
+const ERRNO: u32 = 0x0005_0000;
+
+fn step(code: u16, jt: u8, jf: u8, k: u32) -> libc::sock_filter {
+    libc::sock_filter { code, jt, jf, k }
+}
+
+/// With a filter of system calls in the child.
+fn filtered<const N: usize>(command: &mut Command, filter: [libc::sock_filter; N]) -> &mut Command {
     let set = move || {
         let program = libc::sock_fprog {
             len: filter.len() as u16,

@@ -45,6 +45,7 @@ pub use socket::accept_now;
 pub use socket::bind_source;
 pub use socket::bind_tcp;
 pub use socket::drop_handshakes;
+pub use socket::has_ipv6;
 pub use socket::interface_index;
 pub use socket::local_addr;
 pub use socket::look_up;

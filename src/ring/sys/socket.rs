@@ -241,8 +241,18 @@ pub fn socket_pair() -> io::Result<(Socket, Socket)> {
     Ok((Socket::from_owned(a), Socket::from_owned(b)))
 }
 
+/// False where the kernel has no IPv6 at all: it was built or started without.
+pub fn has_ipv6() -> bool {
+    let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
+    match new_socket(&Address::Tcp(any)) {
+        Ok(_) => true,
+        Err(error) => error.raw_os_error() != Some(libc::EAFNOSUPPORT),
+    }
+}
+
 /// A listening TCP socket. With `share_port`, others with the same option may listen beside it
-/// (SO_REUSEPORT), and the kernel spreads connections over all of them.
+/// (SO_REUSEPORT), and the kernel spreads connections over all of them. One for all addresses of IPv6
+/// is for those of IPv4 as well, whatever the system's default is (net.ipv6.bindv6only).
 pub fn bind_tcp(address: SocketAddr, share_port: bool) -> io::Result<Socket> {
     simulated!(calls::bind_tcp(address, share_port).map(|made| made.map(Socket::simulated)));
     let socket = new_socket(&Address::Tcp(address))?;
@@ -250,6 +260,9 @@ pub fn bind_tcp(address: SocketAddr, share_port: bool) -> io::Result<Socket> {
     nix_socket::setsockopt(&borrow(&fd), sockopt::ReuseAddr, &true)?;
     if share_port {
         nix_socket::setsockopt(&borrow(&fd), sockopt::ReusePort, &true)?;
+    }
+    if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
+        nix_socket::setsockopt(&borrow(&fd), sockopt::Ipv6V6Only, &false)?;
     }
     nix_socket::bind(fd, &SockaddrStorage::from(address))?;
     listen(&socket)?;

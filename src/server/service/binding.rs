@@ -6,6 +6,8 @@
 //! ```
 
 use std::fmt;
+use std::net::Ipv4Addr;
+use std::net::Ipv6Addr;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -24,8 +26,9 @@ use crate::server::service::Server;
 
 impl Server {
     /// Listens on an address: `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080` (127.0.0.1),
-    /// `:8080` for all interfaces by IPv4, `[::]:8080` for all by IPv4 and IPv6. Port 0 takes a free
-    /// one, which [`Server::local_addr`] tells. Can be called more than once.
+    /// `:8080` for all interfaces by IPv4 and IPv6, or by IPv4 alone where the system has no IPv6,
+    /// `0.0.0.0:8080` for all by IPv4. Who comes by IPv4 has an IPv4 address in any case. Port 0 takes a
+    /// free port, which [`Server::local_addr`] tells. Can be called more than once.
     ///
     /// # Errors
     ///
@@ -201,7 +204,10 @@ fn parse_address(text: &str) -> Result<SocketAddr> {
         .parse()
         .map_err(|_| bad("the port is a number up to 65535"))?;
     match host {
-        "" | "*" => Ok(SocketAddr::from(([0, 0, 0, 0], port))),
+        "" | "*" => Ok(match net::has_ipv6() {
+            true => SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)),
+            false => SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)),
+        }),
         "localhost" => Ok(SocketAddr::from(([127, 0, 0, 1], port))),
         _ => {
             let found = Runtime::small()?.block_on(net::resolve(host, port))?;
@@ -221,8 +227,9 @@ mod tests {
         let table = [
             ("127.0.0.1:80", "127.0.0.1:80"),
             ("[::1]:0", "[::1]:0"),
-            (":8080", "0.0.0.0:8080"),
-            ("*:8080", "0.0.0.0:8080"),
+            (":8080", "[::]:8080"),
+            ("*:8080", "[::]:8080"),
+            ("0.0.0.0:8080", "0.0.0.0:8080"),
             ("localhost:1", "127.0.0.1:1"),
         ];
         for (text, expected) in table {
