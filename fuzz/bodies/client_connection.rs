@@ -620,6 +620,8 @@ struct Response {
 
 const BROKEN: &[ErrorKind] = &[ErrorKind::Protocol, ErrorKind::Limit];
 const CUT: &[ErrorKind] = &[ErrorKind::Closed];
+/// It would be sent again by another connection, and there is no core to make one.
+const REPEATED: &[ErrorKind] = &[ErrorKind::Shutdown];
 
 impl Response {
     fn failed(faults: &'static [ErrorKind]) -> Response {
@@ -659,7 +661,9 @@ impl Response {
             }
             let method = Method::from_bytes(case.method.as_bytes()).expect("a method");
             let says_keep = head.is_keep_alive();
+            let is_unexpected = case.expects && head.status() == StatusCode::EXPECTATION_FAILED;
             return match response_framing(&method, &head) {
+                Ok(_) if is_unexpected => Response::failed(REPEATED),
                 // What follows is the tunnel's.
                 Ok(_) if method == Method::CONNECT && head.status().is_success() => {
                     let mut response = Response::failed(&[]);

@@ -346,13 +346,22 @@ impl Connection {
         let is_stale =
             self.exchanges_count > 0 && failure.is_lost_connection() && self.fetch.is_unanswered();
         let may_repeat = active.is_replayable && (!self.has_sent || active.means_the_same_twice());
-        if is_stale && may_repeat && !active.exchange.is_canceled() {
+        let is_unexpected = matches!(failure, Failure::Expectation);
+        if (is_unexpected || is_stale && may_repeat) && !active.exchange.is_canceled() {
             let Active {
                 exchange,
-                request,
+                mut request,
                 options,
+                upload,
                 ..
             } = active;
+            if is_unexpected {
+                // Without it there is no second time.
+                request.headers_mut().remove("expect");
+                if let Upload::Held(body) = upload {
+                    request.set_body(body);
+                }
+            }
             exchange.restart(request, options);
             self.shared.retry(exchange);
             return;
@@ -422,6 +431,9 @@ impl Connection {
                 match event {
                     Event::Partial => {}
                     Event::Informational(head) => active.take_informational(&head)?,
+                    Event::Head(response, _) if active.repeats_unexpected(&response) => {
+                        return Err(Failure::Expectation);
+                    }
                     Event::Head(response, framing) => {
                         active.take_head(response, framing, now);
                         active.answer_expectation(closes);
@@ -634,6 +646,17 @@ impl Active {
         self.request.method().is_safe()
             || headers.contains("idempotency-key")
             || headers.contains("x-idempotency-key")
+    }
+
+    /// True when the server knows no `Expect: 100-continue`, and the request can go out again without
+    /// it (RFC 9110 §10.1.1): its body was not touched, or can be made again.
+    fn repeats_unexpected(&self, response: &Response) -> bool {
+        if response.status_code() != StatusCode::EXPECTATION_FAILED {
+            return false;
+        }
+        let expects = self.request.headers().get("expect");
+        expects.is_some_and(|value| value.eq_ignore_ascii_case("100-continue"))
+            && (self.is_replayable || matches!(self.upload, Upload::Held(_)))
     }
 
     /// Tells whoever observes; the event is made only for somebody.

@@ -29,6 +29,8 @@ pub(super) enum Failure {
     RequestBody(Error),
     /// A hook of the caller said no.
     Refused(Error),
+    /// The answer is 417, and the request goes out again without its `Expect`.
+    Expectation,
     /// The connection was cut: an error of the system, or our own side closed it.
     Connection(Option<io::Error>),
     /// Nothing was sent for so long.
@@ -60,6 +62,7 @@ impl Failure {
             Failure::Request(_) | Failure::RequestBody(_) | Failure::Refused(_) => {
                 CloseReason::Canceled
             }
+            Failure::Expectation => CloseReason::ContinueUnsent,
             Failure::Connection(_) => CloseReason::Failed,
             Failure::WriteTimeout(_)
             | Failure::HeadTimeout(_)
@@ -84,6 +87,9 @@ impl Failure {
                 Some(_) => error,
                 None => error.in_phase(phase),
             },
+            Failure::Expectation => {
+                Error::new(ErrorKind::Protocol, "the server does not know Expect").in_phase(phase)
+            }
             Failure::Connection(Some(cause)) => {
                 Error::new(ErrorKind::Closed, "the connection was lost")
                     .in_phase(phase)

@@ -139,6 +139,88 @@ fn a_final_answer_that_closes_gets_no_body() {
     assert_eq!(seen.lock().unwrap().len(), 1, "a body was sent");
 }
 
+/// A server that answers every `Expect` with a 417, and echoes what comes without it.
+fn refusing(refusal: &'static str, reads_first: bool) -> (Peer, Arc<Mutex<Vec<bool>>>) {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&seen);
+    let peer = Peer::start(move |_, mut socket| {
+        let mut reader = BufReader::new(socket.try_clone().unwrap());
+        let head = read_head(&mut reader);
+        let expects = head.contains("Expect");
+        seen.lock().unwrap().push(expects);
+        let mut body = [0; 5];
+        if !expects || reads_first {
+            reader.read_exact(&mut body).unwrap();
+        }
+        let answer = match expects {
+            true => refusal.to_owned(),
+            false => format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\n{}",
+                String::from_utf8_lossy(&body)
+            ),
+        };
+        socket.write_all(answer.as_bytes()).unwrap();
+        let _ = reader.read(&mut [0; 64]);
+    });
+    (peer, kept)
+}
+
+/// RFC 9110 §10.1.1: the request goes out once more, without `Expect`.
+#[test]
+fn who_knows_no_expectation_is_asked_without_it() {
+    const KEPT: &str = "HTTP/1.1 417 No\r\nContent-Length: 2\r\n\r\nno";
+    const CLOSED: &str = "HTTP/1.1 417 No\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno";
+    // What is not replayable is sent again only where nothing of it was taken.
+    for (refusal, is_stream, reads_first, expected) in [
+        (KEPT, false, false, "hello"),
+        (CLOSED, false, false, "hello"),
+        (KEPT, true, false, "hello"),
+        (CLOSED, true, false, "hello"),
+        (KEPT, false, true, "hello"),
+        (CLOSED, true, true, "no"),
+    ] {
+        let (peer, seen) = refusing(refusal, reads_first);
+        run(async {
+            let wait = if reads_first {
+                Duration::ZERO
+            } else {
+                2 * LONG
+            };
+            let client = Client::builder().continue_timeout(wait).build();
+            let body = match is_stream {
+                true => Body::produce(async |sender| sender.send("hello".into()).await),
+                false => "hello".into(),
+            };
+            let request = client.post(peer.url("/")).body(body.with_length(5));
+            let response = request.expect_continue().send().await?;
+            let shown = format!("{refusal} {is_stream} {reads_first}");
+            assert_eq!(response.text().await?, expected, "{shown}");
+            Ok(())
+        });
+        let expected: &[bool] = match expected {
+            "no" => &[true],
+            _ => &[true, false],
+        };
+        assert_eq!(seen.lock().unwrap()[..], *expected);
+    }
+    // Once: a 417 to what expects nothing is an answer like others, and so is one to another
+    // expectation.
+    let always = "HTTP/1.1 417 No\r\nContent-Length: 2\r\n\r\nno";
+    for (expect, count) in [("100-continue", 2), ("200-ok", 1)] {
+        let (peer, seen) = hesitant(always, false, "");
+        run(async {
+            let client = Client::builder().continue_timeout(2 * LONG).build();
+            let request = client.post(peer.url("/")).header("Expect", expect);
+            let response = request.body("hello").send().await?;
+            assert_eq!(response.status_code(), 417);
+            assert_eq!(response.text().await?, "no");
+            Ok(())
+        });
+        let is_head = |text: &&String| text.starts_with("POST");
+        assert_eq!(seen.lock().unwrap().iter().filter(is_head).count(), count);
+    }
+}
+
 #[test]
 fn no_body_and_no_time_wait_for_nothing() {
     let (peer, _) = hesitant("", false, OK);
