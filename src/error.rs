@@ -267,6 +267,11 @@ impl From<Infallible> for Error {
 
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Error {
+        // One of ours, on its way through somebody's `io::Result`.
+        let error = match error.downcast::<Error>() {
+            Ok(ours) => return ours,
+            Err(error) => error,
+        };
         let kind = match error.kind() {
             io::ErrorKind::TimedOut => ErrorKind::Timeout,
             io::ErrorKind::ConnectionReset
@@ -316,6 +321,16 @@ mod tests {
         assert_eq!(Chain(&error()).to_string(), line);
         let wrapped = Error::new(ErrorKind::Io, "a file").because(io::Error::from(error()));
         assert_eq!(format!("{wrapped:#}"), format!("a file: {line}"));
+    }
+
+    #[test]
+    fn one_of_ours_stays_itself() {
+        let error = Error::new(ErrorKind::Limit, "too much").in_phase(Phase::File);
+        let error = Error::from(io::Error::from(error));
+        assert_eq!(
+            (error.kind(), error.phase()),
+            (ErrorKind::Limit, Some(Phase::File))
+        );
     }
 
     #[test]

@@ -58,15 +58,25 @@ pub const RECV_BUFFERS_SETTABLE_MAX: u16 = 32_768;
 pub const RECV_BUFFER_BYTES_SETTABLE_MAX: u32 = 1 << 20;
 /// Tasks and connections polled in one turn.
 pub const READY_PER_TURN: usize = 256;
-/// Threads of one blocking pool.
-pub const BLOCKING_THREADS_MAX: usize = 16;
+/// Threads for what users call blocking work: more than a pool of connections to a database has, a
+/// fraction of what a process may have. Computing does not get faster beyond the processors.
+pub const BLOCKING_THREADS_MAX: usize = 64;
+/// Blocking work of users that may wait for a thread; the next one is refused.
+pub const BLOCKING_QUEUE_MAX: usize = 4_096;
+/// Threads that look names up. They wait for a network: at 20 ms each, 1,600 names a second.
+pub const LOOKUP_THREADS_MAX: usize = 32;
+/// Look-ups that may wait for a thread: a client looks each name up once for all, and gives it up when
+/// nobody waits for it any more.
+pub const LOOKUP_QUEUE_MAX: usize = 4_096;
+/// Threads that open, list and write files: enough to keep a disk busy, or a network file system.
+pub const FILE_THREADS_MAX: usize = 16;
+/// Operations on files that may wait for a thread. Requests that are given up leave the queue.
+pub const FILE_QUEUE_MAX: usize = 4_096;
 /// How long an idle blocking thread stays.
 pub const BLOCKING_IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often other cores are asked to give up descriptors, and how long who opens or connects waits for
 /// that: time for a turn of theirs.
 pub const DESCRIPTOR_PAUSE: Duration = Duration::from_millis(20);
-/// Jobs that may wait for a blocking thread; the next one is refused.
-pub const BLOCKING_QUEUE_MAX: usize = 4_096;
 
 // ---- net -------------------------------------------------------------------------------------
 
@@ -332,6 +342,10 @@ pub const DNS_ADDRESSES_MAX: usize = 256;
 pub const LOOKUP_PATIENCE: Duration = Duration::from_secs(5);
 /// Time of one look-up by a custom resolver. Who waits has begun another long before; this one ends.
 pub const LOOKUP_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long dials wait for a look-up of the system's resolver, from when it has a thread, before they
+/// begin another: what three servers take by default, each asked twice for 5 s (resolv.conf(5)). No
+/// core has to be turned for it, and a name that hangs must not take one thread after the other.
+pub const SYSTEM_LOOKUP_PATIENCE: Duration = Duration::from_secs(30);
 /// From the end of the request to the end of the response head.
 pub const RESPONSE_HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long the body of a request with `Expect: 100-continue` waits for the answer to that; then it is

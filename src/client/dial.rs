@@ -23,6 +23,7 @@ use crate::client::observe::Observers;
 use crate::client::options::TransportOptions;
 use crate::client::pool::Origin;
 use crate::client::proxy;
+use crate::client::resolve::Awaited;
 use crate::client::resolve::Found;
 use crate::client::resolve::Names;
 use crate::client::route::Via;
@@ -187,8 +188,9 @@ async fn look_up(
         Some(found) => found,
         None => {
             tell(observers, &Event::Resolving { host });
-            let looking = names.look_up(&core, host, port);
-            let text = || "the name was not found".to_owned();
+            let awaited = Awaited::default();
+            let looking = names.look_up(&core, host, port, &awaited);
+            let text = || awaited.missed().to_owned();
             Box::pin(within(options, Phase::Resolve, looking, text)).await?
         }
     };

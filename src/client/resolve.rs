@@ -6,13 +6,15 @@
 //!              └─ cache ─┬─ known ──────────────────────────────────┤
 //!                        ├─ looked up by another dial: its answer ──┤
 //!                        └─ look up: the client's resolver, or      ┴─► addresses to try
-//!                           getaddrinfo(3) on the blocking pool
+//!                           getaddrinfo(3) on a thread
 //! ```
 //! All cores of a client share what is known, and many dials to one name make one look-up. A look-up
-//! belongs to nobody: it goes on when the request that caused it is given up. Failures are not kept.
+//! belongs to nobody: it goes on when the request that caused it is given up. One that has no thread
+//! yet is not begun once nobody waits for it. Failures are not kept.
 
 mod cache;
 
+use std::cell::RefCell;
 use std::error::Error as StdError;
 use std::fmt;
 use std::future::Future;
@@ -88,6 +90,21 @@ struct Override {
     /// `None` for every port.
     port: Option<u16>,
     addresses: Vec<SocketAddr>,
+}
+
+/// The look-up that a dial waits for.
+#[derive(Default)]
+pub(super) struct Awaited(RefCell<Option<Arc<Lookup>>>);
+
+impl Awaited {
+    /// What did not happen while it was waited for.
+    pub(super) fn missed(&self) -> &'static str {
+        let lookup = self.0.borrow();
+        match lookup.as_ref().is_none_or(|lookup| lookup.has_begun()) {
+            true => "the name was not found",
+            false => "other look-ups took all threads: the turn of this name did not come",
+        }
+    }
 }
 
 /// Addresses to try, in order.
@@ -192,8 +209,14 @@ impl Names {
     ///
     /// # Errors
     ///
-    /// Those of the resolver; it took too long, or panicked.
-    pub(super) async fn look_up(&self, core: &Core, host: &str, port: u16) -> Result<Found> {
+    /// Those of the resolver; it took too long, or panicked; [`ErrorKind::Limit`] where it was not asked.
+    pub(super) async fn look_up(
+        &self,
+        core: &Core,
+        host: &str,
+        port: u16,
+        awaited: &Awaited,
+    ) -> Result<Found> {
         let name = Name {
             host: host.into(),
             port,
@@ -208,7 +231,8 @@ impl Names {
                     lookup
                 }
             };
-            let patience = lookup.patience_ends() - now;
+            awaited.0.replace(Some(Arc::clone(&lookup)));
+            let patience = lookup.patience_ends(now) - now;
             match runtime::timeout(patience, lookup.wait()).await {
                 Ok(Ended::Found(answer)) => return Ok(self.found(answer)),
                 Ok(Ended::Failed(error)) => return Err(copy(error)),
@@ -225,7 +249,15 @@ impl Names {
             ages: self.ages,
         };
         match &self.resolver {
-            None => net::look_up(&name.host, name.port, move |result| leader.finish(result)),
+            None => {
+                let leader = Arc::new(leader);
+                let theirs = Arc::clone(&leader);
+                let done = move |result| theirs.finish(result);
+                match net::look_up(&name.host, name.port, done) {
+                    Ok(ticket) => lookup.queue(ticket),
+                    Err(error) => leader.finish(Err(error)),
+                }
+            }
             Some(resolver) => {
                 let (resolver, name) = (Arc::clone(resolver), name.clone());
                 let resolving = runtime::spawn(async move {
@@ -329,6 +361,10 @@ fn rotate(addresses: &mut [SocketAddr], turn: usize) {
 fn copy(error: Arc<Error>) -> Error {
     let copy = Error::new(error.kind(), error.text().to_owned());
     let copy = copy.in_phase(error.phase().unwrap_or(Phase::Resolve));
+    let copy = match error.answer() {
+        Some(status) => copy.answered(status),
+        None => copy,
+    };
     match error.source() {
         Some(_) => copy.because(Cause(error)),
         None => copy,

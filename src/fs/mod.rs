@@ -28,8 +28,9 @@ use crate::reactor::operation::Operation;
 use crate::reactor::sys;
 use crate::reactor::sys::Directory;
 use crate::reactor::sys::File;
+use crate::runtime::Class;
 use crate::runtime::Core;
-use crate::runtime::blocking;
+use crate::runtime::blocking_in;
 use crate::runtime::descriptors;
 use crate::runtime::is_simulated;
 use crate::runtime::operations;
@@ -206,11 +207,15 @@ pub async fn open(path: impl AsRef<Path>) -> Result<(Arc<File>, Metadata), Error
     let path = path.as_ref();
     let own = path.to_owned();
     let opened = patiently(move || sys::open_file(&own)).await;
-    let (file, metadata) = opened.map_err(|error| {
-        let text = format!("cannot open the file {}", path.display());
-        Error::new(ErrorKind::Io, text)
-            .in_phase(Phase::File)
-            .because(error)
+    let (file, metadata) = opened.map_err(|error| match error.downcast::<Error>() {
+        // It did not come to opening the file.
+        Ok(ours) => ours.in_phase(Phase::File),
+        Err(error) => {
+            let text = format!("cannot open the file {}", path.display());
+            Error::new(ErrorKind::Io, text)
+                .in_phase(Phase::File)
+                .because(error)
+        }
     })?;
     Ok((Arc::new(file), metadata))
 }
@@ -225,7 +230,7 @@ async fn patiently<T: Send + 'static>(
     let mut attempts = 1;
     loop {
         let work = Arc::clone(&work);
-        let error = match blocking(move || work()).await? {
+        let error = match blocking_in(Class::File, move || work()).await? {
             Ok(done) => return Ok(done),
             Err(error) => error,
         };

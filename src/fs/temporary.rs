@@ -18,7 +18,8 @@ use crate::error::ErrorKind;
 use crate::error::Phase;
 use crate::reactor::sys;
 use crate::reactor::sys::File;
-use crate::runtime::blocking;
+use crate::runtime::Class;
+use crate::runtime::blocking_in;
 
 /// A file without a name, that grows at its end. It is gone when the last handle of it is closed,
 /// however the process ends.
@@ -37,7 +38,7 @@ impl TemporaryFile {
     /// [`ErrorKind::Io`] naming the directory; the blocking pool is full.
     pub async fn new_in(directory: Option<&Path>) -> Result<TemporaryFile, Error> {
         let directory = directory.map_or_else(std::env::temp_dir, PathBuf::from);
-        let made = blocking(move || {
+        let made = blocking_in(Class::File, move || {
             sys::temporary_file(&directory).map_err(|error| {
                 let place = directory.display();
                 failure(format!("cannot make a temporary file in {place}"), error)
@@ -60,7 +61,8 @@ impl TemporaryFile {
         // Before the wait: work that has begun goes on when the future is dropped.
         self.len += bytes.len() as u64;
         let file = Arc::clone(&self.file);
-        let written = blocking(move || sys::write_all_at(&file, &bytes, start)).await?;
+        let written =
+            blocking_in(Class::File, move || sys::write_all_at(&file, &bytes, start)).await?;
         written.map_err(|error| failure("cannot write to a temporary file".into(), error))?;
         Ok(start..self.len)
     }
@@ -88,7 +90,10 @@ impl TemporaryFile {
 /// [`ErrorKind::Io`]: it exists, its directory does not, the disk is full, for example.
 pub async fn copy_to_new(file: &Arc<File>, range: Range<u64>, path: &Path) -> Result<(), Error> {
     let (file, path) = (Arc::clone(file), path.to_owned());
-    blocking(move || named(sys::copy_to_new(&file, range, &path), &path)).await?
+    blocking_in(Class::File, move || {
+        named(sys::copy_to_new(&file, range, &path), &path)
+    })
+    .await?
 }
 
 /// Makes a file at `path`, where there must be none, with this content.
@@ -98,7 +103,10 @@ pub async fn copy_to_new(file: &Arc<File>, range: Range<u64>, path: &Path) -> Re
 /// As for [`copy_to_new`].
 pub async fn write_new(path: &Path, bytes: Bytes) -> Result<(), Error> {
     let path = path.to_owned();
-    blocking(move || named(sys::write_new(&path, &bytes), &path)).await?
+    blocking_in(Class::File, move || {
+        named(sys::write_new(&path, &bytes), &path)
+    })
+    .await?
 }
 
 fn named(result: io::Result<()>, path: &Path) -> Result<(), Error> {

@@ -12,9 +12,6 @@ use std::net::Ipv6Addr;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use crate::error::Error;
@@ -28,12 +25,14 @@ use crate::reactor::sys;
 use crate::reactor::sys::Address;
 use crate::reactor::sys::Socket;
 use crate::reactor::sys::SocketAddress;
+use crate::runtime::Class;
 use crate::runtime::Core;
 use crate::runtime::Instant;
-use crate::runtime::blocking;
+use crate::runtime::Ticket;
+use crate::runtime::blocking_in;
 use crate::runtime::descriptors;
 use crate::runtime::operations;
-use crate::runtime::spawn;
+use crate::runtime::submit;
 
 /// How to connect.
 #[derive(Clone, Copy, Debug)]
@@ -90,39 +89,34 @@ impl Attempts for () {}
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Resolve`] naming the host.
+/// [`ErrorKind::Resolve`] naming the host; [`ErrorKind::Limit`] when it was not looked up, since too
+/// many look-ups wait.
 pub async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
     if let Some(addresses) = known(host, port) {
         return Ok(addresses);
     }
     let name = host.to_owned();
-    blocking(move || look_up_now(&name, port)).await?
+    let looking = blocking_in(Class::LookUp, move || look_up_now(&name, port));
+    looking
+        .await
+        .map_err(|error| error.in_phase(Phase::Resolve))?
 }
 
-/// Looks a name up as [`resolve`] does. `done` is called on the thread that did, whatever becomes
-/// of this core meanwhile; where no thread can be had, on this one.
+/// Looks a name up as [`resolve`] does. `done` is called on the thread that does, whatever becomes of
+/// this core meanwhile; it is dropped instead when the look-up is given up by its ticket before it has
+/// a thread.
+///
+/// # Errors
+///
+/// It does not begin: too many wait, or no thread can be had. `done` was dropped.
 pub(crate) fn look_up(
     host: &str,
     port: u16,
     done: impl FnOnce(Result<Vec<SocketAddr>, Error>) + Send + 'static,
-) {
+) -> Result<Ticket, Error> {
     let name = host.to_owned();
-    let done = Arc::new(Mutex::new(Some(done)));
-    let take = |done: &Mutex<Option<_>>| done.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let theirs = Arc::clone(&done);
-    let looking = blocking(move || {
-        let found = look_up_now(&name, port);
-        if let Some(done) = take(&theirs) {
-            done(found);
-        }
-    });
-    spawn(async move {
-        if let Err(error) = looking.await
-            && let Some(done) = take(&done)
-        {
-            done(Err(error.in_phase(Phase::Resolve)));
-        }
-    });
+    let submitted = submit(Class::LookUp, move || done(look_up_now(&name, port)));
+    submitted.map_err(|error| error.in_phase(Phase::Resolve))
 }
 
 /// The addresses of a host of which nobody has to be asked: one that is an address, and `localhost`

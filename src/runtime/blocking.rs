@@ -1,6 +1,15 @@
-//! Work that blocks, on a bounded pool of threads that all cores share.
+//! Work that blocks, on threads that all cores share: a pool for each kind of work.
+//!
+//! ```text
+//!   Class ─ LookUp, File, User ─► queue, with bounds of its own ─► a thread ─► result ─► waker
+//!                                   └─ its asker went away: dropped, not run
+//! ```
+//! What is slow holds up its own kind alone: a name server that does not answer keeps no file from
+//! being opened, and a disk that hangs no look-up.
 
-use std::collections::VecDeque;
+mod queue;
+
+use std::fmt;
 use std::future::Future;
 use std::mem;
 use std::panic::AssertUnwindSafe;
@@ -10,88 +19,221 @@ use std::sync::Arc;
 use std::sync::Condvar;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
-use std::sync::OnceLock;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
 use std::task::Context;
 use std::task::Poll;
 use std::task::Waker;
+
+use ::http::StatusCode;
 
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::limits::BLOCKING_IDLE_TIMEOUT;
 use crate::limits::BLOCKING_QUEUE_MAX;
 use crate::limits::BLOCKING_THREADS_MAX;
+use crate::limits::FILE_QUEUE_MAX;
+use crate::limits::FILE_THREADS_MAX;
+use crate::limits::LOOKUP_QUEUE_MAX;
+use crate::limits::LOOKUP_THREADS_MAX;
 #[cfg(feature = "simulation")]
 use crate::runtime::deferred;
 use crate::runtime::executor::panic_text;
 use crate::runtime::thread::start_thread;
 
-type Job = Box<dyn FnOnce() + Send>;
+pub(super) use crate::runtime::blocking::queue::Bounds;
+pub(super) use crate::runtime::blocking::queue::Job;
+pub(super) use crate::runtime::blocking::queue::Queue;
 
-#[derive(Default)]
+/// A kind of work that blocks. None of them waits for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Looking names up (getaddrinfo(3)).
+    LookUp,
+    /// Opening, listing and writing files.
+    File,
+    /// What users give to [`blocking`].
+    User,
+}
+
+/// How many classes there are.
+pub(super) const CLASSES: usize = 3;
+
+/// What [`set_blocking_limits`] was told.
+static USER_THREADS_MAX: AtomicUsize = AtomicUsize::new(BLOCKING_THREADS_MAX);
+static USER_QUEUE_MAX: AtomicUsize = AtomicUsize::new(BLOCKING_QUEUE_MAX);
+
+impl Class {
+    pub(super) fn bounds(self) -> Bounds {
+        let (threads_max, waiting_max) = match self {
+            Class::LookUp => (LOOKUP_THREADS_MAX, LOOKUP_QUEUE_MAX),
+            Class::File => (FILE_THREADS_MAX, FILE_QUEUE_MAX),
+            Class::User => (
+                USER_THREADS_MAX.load(Ordering::Relaxed),
+                USER_QUEUE_MAX.load(Ordering::Relaxed),
+            ),
+        };
+        Bounds {
+            threads_max,
+            waiting_max,
+        }
+    }
+
+    /// At most fifteen bytes: the kernel cuts the rest.
+    fn thread_name(self) -> &'static str {
+        match self {
+            Class::LookUp => "roundtrip-names",
+            Class::File => "roundtrip-files",
+            Class::User => "roundtrip-block",
+        }
+    }
+
+    fn work(self) -> &'static str {
+        match self {
+            Class::LookUp => "look-ups of names",
+            Class::File => "operations on files",
+            Class::User => "pieces of blocking work",
+        }
+    }
+}
+
+/// How much blocking work of the program may run and wait at a time: see [`set_blocking_limits`].
+///
+/// ```
+/// use roundtrip::runtime;
+/// use roundtrip::runtime::BlockingLimits;
+///
+/// runtime::set_blocking_limits(BlockingLimits {
+///     threads: 200,
+///     ..BlockingLimits::default()
+/// })?;
+/// # Ok::<(), roundtrip::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockingLimits {
+    /// Threads that run it, 64 by default. They are made when there is work for them, and end after
+    /// ten idle seconds. For work that waits (a database) about as many as it takes side by side, for
+    /// work that computes about as many as there are processors.
+    pub threads: usize,
+    /// Jobs that may wait for a thread, 4,096 by default. With zero, what finds no thread free is
+    /// refused.
+    pub waiting: usize,
+}
+
+impl Default for BlockingLimits {
+    fn default() -> BlockingLimits {
+        BlockingLimits {
+            threads: BLOCKING_THREADS_MAX,
+            waiting: BLOCKING_QUEUE_MAX,
+        }
+    }
+}
+
+/// Sets how much of what is given to [`blocking`] may run and wait at a time, for the whole process
+/// and from now on. What this crate does by itself, looking names up and opening files, has threads
+/// of its own and is not affected.
+///
+/// # Errors
+///
+/// [`ErrorKind::Invalid`] without a thread: nothing would ever run.
+pub fn set_blocking_limits(limits: BlockingLimits) -> Result<(), Error> {
+    if limits.threads == 0 {
+        return Err(Error::new(
+            ErrorKind::Invalid,
+            "blocking work needs at least one thread (BlockingLimits::threads)",
+        ));
+    }
+    USER_THREADS_MAX.store(limits.threads, Ordering::Relaxed);
+    USER_QUEUE_MAX.store(limits.waiting, Ordering::Relaxed);
+    Ok(())
+}
+
+/// The threads of one class, and what waits for them.
 struct Pool {
-    state: Mutex<State>,
+    class: Class,
+    queue: Mutex<Queue>,
     work: Condvar,
 }
 
-#[derive(Default)]
-struct State {
-    jobs: VecDeque<Job>,
-    threads: usize,
-    idle: usize,
-}
+static POOLS: [Pool; CLASSES] = [
+    Pool::new(Class::LookUp),
+    Pool::new(Class::File),
+    Pool::new(Class::User),
+];
 
-fn pool() -> &'static Pool {
-    static POOL: OnceLock<Pool> = OnceLock::new();
-    POOL.get_or_init(Pool::default)
+fn pool(class: Class) -> &'static Pool {
+    let pool = &POOLS[class as usize];
+    assert!(
+        pool.class == class,
+        "the pools stand in the order of the classes"
+    );
+    pool
 }
 
 impl Pool {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    const fn new(class: Class) -> Pool {
+        Pool {
+            class,
+            queue: Mutex::new(Queue::new()),
+            work: Condvar::new(),
+        }
     }
 
-    fn submit(&'static self, job: Job) -> Result<(), Error> {
-        let mut state = self.lock();
-        if state.jobs.len() >= BLOCKING_QUEUE_MAX {
-            return Err(too_many());
-        }
-        state.jobs.push_back(job);
-        if state.jobs.len() > state.idle && state.threads < BLOCKING_THREADS_MAX {
-            match start_thread("roundtrip-blocking", move || self.run()) {
-                Ok(_) => state.threads += 1,
-                Err(_) if state.threads > 0 => {}
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn submit(&'static self, job: Job) -> Result<u64, Error> {
+        let bounds = self.class.bounds();
+        let mut queue = self.lock();
+        let number = match queue.push(job, bounds) {
+            Ok(number) => number,
+            Err(job) => {
+                drop(queue);
+                discard(job);
+                return Err(too_many(self.class));
+            }
+        };
+        if queue.wants_thread(bounds) {
+            match start_thread(self.class.thread_name(), move || self.run()) {
+                Ok(_) => queue.add_thread(),
+                Err(_) if queue.has_threads() => {}
                 Err(error) => {
-                    let job = state.jobs.pop_back();
-                    drop(state);
-                    drop(job);
-                    return Err(Error::new(ErrorKind::Io, "cannot start a thread").because(error));
+                    let job = queue.remove(number);
+                    drop(queue);
+                    job.into_iter().for_each(discard);
+                    let text = format!("no thread can be started for {}", self.class.work());
+                    return Err(not_begun(text).because(error));
                 }
             }
         }
-        drop(state);
+        drop(queue);
         self.work.notify_one();
-        Ok(())
+        Ok(number)
     }
 
     fn run(&self) {
-        let mut state = self.lock();
+        let mut queue = self.lock();
         loop {
-            if let Some(job) = state.jobs.pop_front() {
-                drop(state);
+            if let Some(job) = queue.take() {
+                drop(queue);
                 run(job);
-                state = self.lock();
+                queue = self.lock();
+                // The limit was lowered. Whoever is idle has been told of what waits.
+                if queue.finish(self.class.bounds()) {
+                    queue.end_thread();
+                    return;
+                }
                 continue;
             }
-            state.idle += 1;
             let (next, wait) = self
                 .work
-                .wait_timeout(state, BLOCKING_IDLE_TIMEOUT)
+                .wait_timeout(queue, BLOCKING_IDLE_TIMEOUT)
                 .unwrap_or_else(PoisonError::into_inner);
-            state = next;
-            state.idle -= 1;
-            if wait.timed_out() && state.jobs.is_empty() {
-                state.threads -= 1;
+            queue = next;
+            if wait.timed_out() && queue.is_empty() {
+                queue.end_thread();
                 return;
             }
         }
@@ -107,30 +249,106 @@ pub(super) fn run(job: Job) {
     }
 }
 
+/// Drops a job that does not run: what it owns is of users.
+pub(super) fn discard(job: Job) {
+    run(Box::new(move || drop(job)));
+}
+
 /// The error of a queue that is full.
-pub(super) fn too_many() -> Error {
-    Error::new(
-        ErrorKind::Limit,
-        format!("{BLOCKING_QUEUE_MAX} blocking jobs wait already: block less, or elsewhere"),
-    )
+pub(super) fn too_many(class: Class) -> Error {
+    not_begun(format!("too many {} wait already", class.work())).because(Full(class))
 }
 
-fn submit(job: Job) -> Result<(), Error> {
-    #[cfg(feature = "simulation")]
-    if deferred::is_wanted() {
-        return deferred::submit(job);
+/// Work that did not begin: it may be tried again later, and nothing is known of what it asks for.
+fn not_begun(text: String) -> Error {
+    Error::new(ErrorKind::Limit, text).answered(StatusCode::SERVICE_UNAVAILABLE)
+}
+
+/// What of a class there was when its queue was full: for operators, not for clients.
+#[derive(Debug)]
+struct Full(Class);
+
+impl fmt::Display for Full {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bounds = self.0.bounds();
+        let (waiting, threads) = (bounds.waiting_max, bounds.threads_max);
+        write!(f, "{waiting} wait for {threads} threads")?;
+        match self.0 {
+            Class::User => f.write_str(" (runtime::set_blocking_limits)"),
+            Class::LookUp | Class::File => Ok(()),
+        }
     }
-    pool().submit(job)
 }
 
-/// Runs `work`, which may block, on a thread of the pool, and gives its result.
-///
-/// Dropping the future does not stop work that has begun; its result is dropped.
+impl std::error::Error for Full {}
+
+/// A job that was queued, for who may give it up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ticket {
+    class: Class,
+    number: u64,
+}
+
+impl Ticket {
+    /// Nobody wants the job any more: one that has not begun is dropped here instead of being run, and
+    /// this is true.
+    pub(crate) fn give_up(self) -> bool {
+        let job = self.in_queue(|queue| queue.remove(self.number));
+        job.map(discard).is_some()
+    }
+
+    /// True when the job has not begun.
+    pub(crate) fn is_waiting(self) -> bool {
+        self.in_queue(|queue| queue.has(self.number))
+    }
+
+    fn in_queue<T>(self, call: impl FnOnce(&mut Queue) -> T) -> T {
+        #[cfg(feature = "simulation")]
+        if deferred::is_wanted() {
+            return deferred::with(self.class, call);
+        }
+        call(&mut pool(self.class).lock())
+    }
+}
+
+/// Runs a job on a thread of its class. A panic of it is its own.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Limit`] when too much waits already; [`ErrorKind::Canceled`] when `work` panicked.
+/// It will not run, and is dropped: as for [`blocking`].
+pub(crate) fn submit(class: Class, job: impl FnOnce() + Send + 'static) -> Result<Ticket, Error> {
+    let job = Box::new(job);
+    #[cfg(feature = "simulation")]
+    if deferred::is_wanted() {
+        let number = deferred::submit(class, job)?;
+        return Ok(Ticket { class, number });
+    }
+    let number = pool(class).submit(job)?;
+    Ok(Ticket { class, number })
+}
+
+/// Runs `work`, which may block, on another thread, and gives its result. What the program gives
+/// here has threads of its own, 64 at most; further work waits for one in order
+/// ([`set_blocking_limits`]).
+///
+/// Work begins without being awaited. When the future is dropped, work that has not begun is dropped
+/// with it; what has begun goes on, and its result is dropped. Work that is to be done whatever
+/// becomes of who asked for it belongs to a task: `spawn(blocking(…))`.
+///
+/// # Errors
+///
+/// [`ErrorKind::Limit`] when too much waits already, or no thread can be started: `work` was not run
+/// then, and a server answers 503. [`ErrorKind::Canceled`] when `work` panicked.
 pub fn blocking<T, W>(work: W) -> Blocking<T>
+where
+    W: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    blocking_in(Class::User, work)
+}
+
+/// As [`blocking`], among other work of this class.
+pub(crate) fn blocking_in<T, W>(class: Class, work: W) -> Blocking<T>
 where
     W: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
@@ -140,7 +358,7 @@ where
         waker: None,
     }));
     let theirs = Arc::clone(&shared);
-    let job = Box::new(move || {
+    let submitted = submit(class, move || {
         let result = catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
             let text = format!("the blocking work panicked: {}", panic_text(&*panic));
             Error::new(ErrorKind::Canceled, text)
@@ -154,15 +372,21 @@ where
             waker.wake();
         }
     });
-    if let Err(error) = submit(job) {
+    let ticket = submitted.map_err(|error| {
         shared.lock().unwrap_or_else(PoisonError::into_inner).result = Some(Err(error));
+    });
+    Blocking {
+        shared,
+        ticket: ticket.ok(),
     }
-    Blocking { shared }
 }
 
 /// The future of [`blocking`].
+#[must_use = "dropped, work that has not begun is not done"]
 pub struct Blocking<T> {
     shared: Arc<Mutex<Shared<T>>>,
+    /// `None` once the result was taken.
+    ticket: Option<Ticket>,
 }
 
 struct Shared<T> {
@@ -173,7 +397,7 @@ struct Shared<T> {
 impl<T> Future for Blocking<T> {
     type Output = Result<T, Error>;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         // Wakers may be of users: they are cloned and dropped while nothing is locked.
         let mut waker = Some(context.waker().clone());
         let result = {
@@ -185,14 +409,31 @@ impl<T> Future for Blocking<T> {
             result
         };
         drop(waker);
-        result.map_or(Poll::Pending, Poll::Ready)
+        let Some(result) = result else {
+            return Poll::Pending;
+        };
+        self.ticket = None;
+        Poll::Ready(result)
+    }
+}
+
+impl<T> Drop for Blocking<T> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            ticket.give_up();
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
     use super::*;
     use crate::runtime::Runtime;
+
+    const SOON: Duration = Duration::from_secs(20);
 
     struct PanicsInDrop;
 
@@ -204,14 +445,62 @@ mod tests {
 
     #[test]
     fn results_that_panic_in_their_drop_cost_no_thread() {
-        for _ in 0..=BLOCKING_THREADS_MAX {
-            let work = || {
-                std::thread::sleep(std::time::Duration::from_millis(1));
+        for _ in 0..=FILE_THREADS_MAX {
+            let (begins, begun) = mpsc::channel();
+            let (dropped, is_dropped) = mpsc::channel::<()>();
+            let work = blocking_in(Class::File, move || {
+                begins.send(()).unwrap();
+                let _ = is_dropped.recv();
                 PanicsInDrop
-            };
-            drop(blocking(work));
+            });
+            begun.recv_timeout(SOON).unwrap();
+            drop(work);
+            drop(dropped);
         }
         let runtime = Runtime::small().unwrap();
-        assert_eq!(runtime.block_on(blocking(|| 7)).unwrap().unwrap(), 7);
+        let work = blocking_in(Class::File, || 7);
+        assert_eq!(runtime.block_on(work).unwrap().unwrap(), 7);
+    }
+
+    /// Of work that takes all threads of its class, and of what waits behind it.
+    #[test]
+    fn a_class_holds_up_none_of_the_others_and_skips_what_nobody_wants() {
+        let (release, released) = mpsc::channel::<()>();
+        let released = Arc::new(Mutex::new(released));
+        let hung: Vec<_> = (0..LOOKUP_THREADS_MAX)
+            .map(|_| {
+                let released = Arc::clone(&released);
+                let hang = move || released.lock().unwrap().recv();
+                blocking_in(Class::LookUp, hang)
+            })
+            .collect();
+        let (sender, receiver) = mpsc::channel();
+        let (unwanted, wanted) = (sender.clone(), sender.clone());
+        let held = PanicsInDrop;
+        let unwanted = blocking_in(Class::LookUp, move || {
+            let _ = (&held, unwanted.send("unwanted"));
+        });
+        let wanted = blocking_in(Class::LookUp, move || wanted.send("wanted"));
+        let runtime = Runtime::small().unwrap();
+        for class in [Class::File, Class::User] {
+            let work = blocking_in(class, move || class);
+            assert_eq!(runtime.block_on(work).unwrap().unwrap(), class);
+        }
+        // What it owns panics in its drop: here, where it is caught.
+        drop(unwanted);
+        drop(release);
+        runtime.block_on(wanted).unwrap().unwrap().unwrap();
+        drop((sender, hung));
+        assert_eq!(receiver.iter().collect::<Vec<_>>(), ["wanted"]);
+    }
+
+    #[test]
+    fn without_a_thread_nothing_would_run() {
+        let none = BlockingLimits {
+            threads: 0,
+            ..BlockingLimits::default()
+        };
+        let error = set_blocking_limits(none).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
     }
 }

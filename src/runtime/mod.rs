@@ -66,7 +66,13 @@ pub(crate) use crate::ring::sys::random_number;
 #[cfg(feature = "tokio")]
 pub(crate) use crate::ring::sys::run_on;
 pub use crate::runtime::blocking::Blocking;
+pub use crate::runtime::blocking::BlockingLimits;
+pub(crate) use crate::runtime::blocking::Class;
+pub(crate) use crate::runtime::blocking::Ticket;
 pub use crate::runtime::blocking::blocking;
+pub(crate) use crate::runtime::blocking::blocking_in;
+pub use crate::runtime::blocking::set_blocking_limits;
+pub(crate) use crate::runtime::blocking::submit;
 pub use crate::runtime::core::Core;
 pub(crate) use crate::runtime::core::Owner;
 pub use crate::runtime::current::is_inside;

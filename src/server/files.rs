@@ -40,7 +40,6 @@ use crate::http::response::Response;
 use crate::http::target::percent_decode;
 use crate::limits::FILE_CONTENT_BYTES_MAX;
 use crate::limits::FILE_FRESH_TIME;
-use crate::limits::RETRY_AFTER_SECONDS;
 use crate::runtime::Core;
 use crate::server::files::cache::Cache;
 use crate::server::files::cache::Known;
@@ -54,6 +53,7 @@ use crate::server::handler::Endpoint;
 use crate::server::handler::Handler;
 use crate::server::handler::ResponseFuture;
 use crate::server::into_response::status_text;
+use crate::server::into_response::told_when_to_retry;
 
 pub use crate::server::files::content::Content;
 pub use crate::server::files::content::serve_content;
@@ -729,13 +729,7 @@ fn tag_of(seconds: u64, nanoseconds: u32, length: u64) -> String {
 
 /// The answer to a request for what cannot be had. What may be had in a moment says when.
 fn refusal(status: StatusCode) -> Response {
-    let response = status_text(status);
-    match status {
-        StatusCode::SERVICE_UNAVAILABLE => {
-            response.header("Retry-After", RETRY_AFTER_SECONDS.to_string())
-        }
-        _ => response,
-    }
+    told_when_to_retry(status_text(status))
 }
 
 /// What is not there, is no file, or lies outside is not found; nothing more is told.

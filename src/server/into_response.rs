@@ -71,6 +71,7 @@ use crate::error::Phase;
 use crate::http::body::Body;
 use crate::http::headers::Headers;
 use crate::http::response::Response;
+use crate::limits::RETRY_AFTER_SECONDS;
 
 /// Turns what a handler returns into a response. The [module](self) lists what has it, and shows it
 /// for an error type of one's own.
@@ -262,7 +263,18 @@ impl IntoResponse for Error {
             (status, Some(text)) => error_page(status, text),
             (status, None) => status_text(status),
         };
-        response.with_error(self)
+        told_when_to_retry(response).with_error(self)
+    }
+}
+
+/// The response to an error of ours: where it is that too much is going on, a moment later things are
+/// different.
+pub(super) fn told_when_to_retry(response: Response) -> Response {
+    match response.status_code() {
+        StatusCode::SERVICE_UNAVAILABLE => {
+            response.header("Retry-After", RETRY_AFTER_SECONDS.to_string())
+        }
+        _ => response,
     }
 }
 
@@ -351,6 +363,10 @@ fn status_of(error: &Error) -> StatusCode {
         | ErrorKind::Closed
         | ErrorKind::Protocol
         | ErrorKind::Status => StatusCode::BAD_GATEWAY,
+        // Nobody was asked yet: too much of our own is going on.
+        ErrorKind::Limit if error.phase() == Some(Phase::Resolve) => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         // Without a URL it is the request's body that was collected.
         ErrorKind::Limit if error.url().is_some() => StatusCode::BAD_GATEWAY,
         ErrorKind::Limit => StatusCode::PAYLOAD_TOO_LARGE,

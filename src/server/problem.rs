@@ -18,6 +18,7 @@ use crate::http::json::to_bytes;
 use crate::http::response::Response;
 use crate::server::into_response::IntoResponse;
 use crate::server::into_response::answer_of;
+use crate::server::into_response::told_when_to_retry;
 
 /// What went wrong, for a program and for the person before it. It tells nothing that is not for the
 /// client.
@@ -154,7 +155,7 @@ impl IntoResponse for Problem {
             .header("X-Content-Type-Options", "nosniff")
             .body(bytes);
         match self.error {
-            Some(error) => response.with_error(error),
+            Some(error) => told_when_to_retry(response).with_error(error),
             None => response,
         }
     }

@@ -30,6 +30,7 @@ use crate::error::Phase;
 use crate::error::Result;
 use crate::net::ListenSocket;
 use crate::runtime;
+use crate::runtime::Class;
 use crate::runtime::Core;
 use crate::runtime::Event;
 use crate::runtime::Runtime;
@@ -243,7 +244,7 @@ impl Server {
         drop(here);
         state.set_serving(false);
         if let Some(log) = access_log {
-            runtime::blocking(move || log.stop()).await?;
+            runtime::blocking_in(Class::File, move || log.stop()).await?;
         }
         Ok(())
     }

@@ -74,6 +74,7 @@ use std::time::Duration;
 use crate::ring::sim;
 use crate::ring::sim::Installed;
 use crate::runtime;
+use crate::runtime::Class;
 use crate::runtime::Core;
 use crate::runtime::Instant;
 use crate::runtime::RingOptions;
@@ -226,6 +227,33 @@ impl Simulation {
     #[must_use]
     pub fn reach(mut self, address: IpAddr, reach: Reach) -> Simulation {
         self.options.reaches.push((address, reach));
+        self
+    }
+
+    /// How long the look-up of a name takes once it has a thread, at least and at most; by default no
+    /// longer than the thread takes to begin.
+    ///
+    /// # Panics
+    ///
+    /// `least` is more than `most`.
+    #[must_use]
+    pub fn lookup_time(self, least: Duration, most: Duration) -> Simulation {
+        self.work_time(Class::LookUp, least, most)
+    }
+
+    /// As [`Simulation::lookup_time`], for opening, listing and writing files.
+    ///
+    /// # Panics
+    ///
+    /// `least` is more than `most`.
+    #[must_use]
+    pub fn file_time(self, least: Duration, most: Duration) -> Simulation {
+        self.work_time(Class::File, least, most)
+    }
+
+    fn work_time(mut self, class: Class, least: Duration, most: Duration) -> Simulation {
+        assert!(least <= most, "{least:?} at least, {most:?} at most");
+        self.options.work_nanoseconds[class as usize] = (nanoseconds(least), nanoseconds(most));
         self
     }
 

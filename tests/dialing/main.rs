@@ -4,6 +4,7 @@
 mod hooks;
 mod racing;
 mod resolving;
+mod slow;
 
 use std::net::IpAddr;
 use std::net::SocketAddr;

@@ -29,7 +29,9 @@ use crate::error::Result;
 use crate::limits::DNS_ADDRESSES_MAX;
 use crate::limits::DNS_CACHE_ENTRIES_MAX;
 use crate::limits::LOOKUP_PATIENCE;
+use crate::limits::SYSTEM_LOOKUP_PATIENCE;
 use crate::runtime::Instant;
+use crate::runtime::Ticket;
 
 /// What is looked up: a custom resolver may have other addresses for another port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -98,28 +100,48 @@ pub(super) enum Ended {
 /// A look-up under way.
 #[derive(Debug)]
 pub(super) struct Lookup {
-    began: Instant,
+    /// When it was asked for.
+    asked: Instant,
     state: Mutex<Waiting>,
 }
 
 #[derive(Debug, Default)]
 struct Waiting {
+    /// Its place in the queue of the pool, where that looks the name up.
+    ticket: Option<Ticket>,
+    /// True exactly when it was given up before it had a thread.
+    is_skipped: bool,
     ended: Option<Ended>,
     wakers: Slab<Option<Waker>>,
 }
 
 impl Lookup {
-    fn new(began: Instant) -> Arc<Lookup> {
+    fn new(asked: Instant) -> Arc<Lookup> {
         Arc::new(Lookup {
-            began,
+            asked,
             state: Mutex::default(),
         })
     }
 
-    /// Until when others wait for it, instead of beginning another: the core that runs it may be one
-    /// that nobody turns.
-    pub(super) fn patience_ends(&self) -> Instant {
-        self.began + LOOKUP_PATIENCE
+    /// The pool looks it up, when it has a thread.
+    pub(super) fn queue(&self, ticket: Ticket) {
+        lock(&self.state).ticket = Some(ticket);
+    }
+
+    /// False while it waits for a thread, and when it was given up before it had one.
+    pub(super) fn has_begun(&self) -> bool {
+        let state = lock(&self.state);
+        !state.is_skipped && !state.ticket.is_some_and(Ticket::is_waiting)
+    }
+
+    /// Until when others wait for it, instead of beginning another. The core that runs a resolver may
+    /// be one that nobody turns; the pool has no thread for another one sooner than for this one.
+    pub(super) fn patience_ends(&self, now: Instant) -> Instant {
+        match lock(&self.state).ticket {
+            None => self.asked + LOOKUP_PATIENCE,
+            Some(ticket) if ticket.is_waiting() => now + SYSTEM_LOOKUP_PATIENCE,
+            Some(_) => self.asked + SYSTEM_LOOKUP_PATIENCE,
+        }
     }
 
     /// Waits for its end.
@@ -145,7 +167,8 @@ impl Lookup {
     }
 }
 
-/// The future of [`Lookup::wait`]. Dropped, the look-up goes on for the others.
+/// The future of [`Lookup::wait`]. Dropped, the look-up goes on for the others; without others it is
+/// not begun.
 pub(super) struct Wait {
     lookup: Arc<Lookup>,
     key: Option<usize>,
@@ -177,8 +200,16 @@ impl Drop for Wait {
     fn drop(&mut self) {
         let Some(key) = self.key else { return };
         // Gone with all others when the look-up has ended.
-        let waker = lock(&self.lookup.state).wakers.try_remove(key);
+        let (waker, unwanted) = {
+            let mut state = lock(&self.lookup.state);
+            let waker = state.wakers.try_remove(key);
+            let is_last = state.ended.is_none() && state.wakers.is_empty();
+            (waker, state.ticket.filter(|_| is_last))
+        };
         drop(waker);
+        if unwanted.is_some_and(Ticket::give_up) {
+            lock(&self.lookup.state).is_skipped = true;
+        }
     }
 }
 
@@ -225,7 +256,9 @@ impl Cache {
             return Asked::Known(answer);
         }
         match state.pending.get(name) {
-            Some(pending) if now < pending.patience_ends() => Asked::Pending(Arc::clone(pending)),
+            Some(pending) if now < pending.patience_ends(now) => {
+                Asked::Pending(Arc::clone(pending))
+            }
             _ => {
                 let lookup = Lookup::new(now);
                 state.pending.insert(name.clone(), Arc::clone(&lookup));
@@ -246,8 +279,8 @@ impl Cache {
         let ended = {
             let mut state = lock(&self.state);
             let found = match result {
-                Ok(addresses) => Ok(Answer::new(addresses, lookup.began)),
-                Err(error) => state.find_stale(name, lookup.began, ages).ok_or(error),
+                Ok(addresses) => Ok(Answer::new(addresses, lookup.asked)),
+                Err(error) => state.find_stale(name, lookup.asked, ages).ok_or(error),
             };
             let is_last = state
                 .pending

@@ -442,9 +442,15 @@ fn in_files<T>(call: impl FnOnce(&mut World) -> io::Result<T>) -> io::Result<T> 
 /// Work that may block.
 pub type Job = Box<dyn FnOnce() + Send>;
 
-/// Runs a job later, as a thread of its own would; gives it back when no simulation runs.
-pub fn defer(job: Job) -> Result<(), Job> {
+/// Runs a job later, as a thread of its own would: when a thread has woken, or when work of a class
+/// has taken its time. Gives it back when no simulation runs.
+pub fn defer(class: Option<usize>, job: Job) -> Result<(), Job> {
     let mut job = Some(job);
-    sim::with(|world| world.defer(job.take().expect("it is given once")));
+    sim::with(|world| world.defer(class, job.take().expect("it is given once")));
     job.map_or(Ok(()), Err)
+}
+
+/// True when work of this class takes longer than a thread takes to wake.
+pub fn takes_time(class: usize) -> bool {
+    sim::with(|world| world.work_nanoseconds[class].1 > 0).unwrap_or(false)
 }

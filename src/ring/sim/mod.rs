@@ -58,6 +58,9 @@ thread_local! {
     static WORLD: RefCell<Option<Rc<RefCell<World>>>> = const { RefCell::new(None) };
 }
 
+/// Kinds of blocking work, each with threads of its own.
+pub const WORK_CLASSES: usize = 3;
+
 /// What a simulated kernel is like.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -73,6 +76,8 @@ pub struct Options {
     pub socket_buffer_bytes: usize,
     /// Nanoseconds that a segment is under way, at least and at most. Zero arrives at once.
     pub latency_nanoseconds: (u64, u64),
+    /// Nanoseconds that blocking work takes once it has a thread, by its class, at least and at most.
+    pub work_nanoseconds: [(u64, u64); WORK_CLASSES],
     /// How attempts to connect to some addresses go.
     pub reaches: Vec<(IpAddr, Reach)>,
     /// Nanoseconds that pass between two enters, at least and at most.
@@ -94,6 +99,7 @@ impl Options {
             descriptors_max: usize::MAX,
             socket_buffer_bytes: 256 * 1024,
             latency_nanoseconds: (0, 0),
+            work_nanoseconds: [(0, 0); WORK_CLASSES],
             reaches: Vec::new(),
             turn_nanoseconds: (1_000, 2_000),
             strict: false,

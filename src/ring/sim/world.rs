@@ -15,6 +15,7 @@ use std::time::Duration;
 use crate::ring::clock::Instant;
 use crate::ring::sim::Options;
 use crate::ring::sim::Peer;
+use crate::ring::sim::WORK_CLASSES;
 use crate::ring::sim::agenda::Agenda;
 use crate::ring::sim::agenda::Event;
 use crate::ring::sim::calls::DESCRIPTOR_BASE;
@@ -57,6 +58,7 @@ pub(super) struct World {
     pub(super) is_strict: bool,
     pub(super) socket_buffer_bytes: usize,
     pub(super) latency_nanoseconds: (u64, u64),
+    pub(super) work_nanoseconds: [(u64, u64); WORK_CLASSES],
     pub(super) reaches: HashMap<IpAddr, Reach>,
     pub(super) turn_nanoseconds: (u64, u64),
     /// A violation was reported: what is left only has to end.
@@ -102,6 +104,7 @@ impl World {
             is_strict: options.strict,
             socket_buffer_bytes: options.socket_buffer_bytes,
             latency_nanoseconds: options.latency_nanoseconds,
+            work_nanoseconds: options.work_nanoseconds,
             reaches: options.reaches.into_iter().collect(),
             turn_nanoseconds: options.turn_nanoseconds,
             has_failed: false,
@@ -312,9 +315,10 @@ impl World {
 
     // ---- jobs, names, files ----------------------------------------------------------------
 
-    /// Work on another thread: done after a while.
-    pub(super) fn defer(&mut self, job: Job) {
-        let mut delay = self.chaos.delay(5_000..100_000);
+    /// Work on another thread: a while later, or when work of this class has taken its time.
+    pub(super) fn defer(&mut self, class: Option<usize>, job: Job) {
+        let (least, most) = class.map_or((5_000, 99_999), |class| self.work_nanoseconds[class]);
+        let mut delay = self.chaos.delay(least..most + 1);
         if self.chaos.strikes(Fault::SlowJob) {
             delay += self.chaos.delay(1_000_000..100_000_000);
         }
