@@ -51,21 +51,30 @@ fn written(announced: Announced) -> Vec<Vec<u8>> {
         Announced::Unix => return vec![version_2(0x21, 0x31, &[0; 216])],
         Announced::Addresses { peer, local } => (peer, local),
     };
-    assert_eq!(peer.is_ipv4(), local.is_ipv4());
-    let name = if peer.is_ipv4() { "TCP4" } else { "TCP6" };
-    let (source, destination) = (peer.ip(), local.ip());
+    // Of both families only where one was written as the other, ::ffff:a.b.c.d.
+    let is_ipv4 = peer.is_ipv4() && local.is_ipv4();
+    let name = if is_ipv4 { "TCP4" } else { "TCP6" };
+    let (source, destination) = (within(peer, is_ipv4), within(local, is_ipv4));
     let ports = format!("{} {}", peer.port(), local.port());
     let text = format!("PROXY {name} {source} {destination} {ports}\r\n");
-    let mut block = octets(peer);
-    block.extend(octets(local));
+    let mut block = octets(source);
+    block.extend(octets(destination));
     block.extend(peer.port().to_be_bytes());
     block.extend(local.port().to_be_bytes());
-    let family = if peer.is_ipv4() { 0x11 } else { 0x21 };
+    let family = if is_ipv4 { 0x11 } else { 0x21 };
     vec![text.into_bytes(), version_2(0x21, family, &block)]
 }
 
-fn octets(address: SocketAddr) -> Vec<u8> {
+/// The address as one of the header's family.
+fn within(address: SocketAddr, is_ipv4: bool) -> IpAddr {
     match address.ip() {
+        IpAddr::V4(address) if !is_ipv4 => address.to_ipv6_mapped().into(),
+        address => address,
+    }
+}
+
+fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
         IpAddr::V4(address) => address.octets().to_vec(),
         IpAddr::V6(address) => address.octets().to_vec(),
     }
