@@ -13,6 +13,7 @@ use roundtrip::Response;
 use roundtrip::Result;
 use roundtrip::Router;
 use roundtrip::Server;
+use roundtrip::error::ErrorKind;
 use roundtrip::runtime;
 use roundtrip::runtime::JoinHandle;
 use roundtrip::server::ServerHandle;
@@ -137,6 +138,31 @@ fn without_an_address_or_a_core_it_is_an_error() {
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     let polled = future.as_mut().poll(&mut context);
     assert!(matches!(polled, std::task::Poll::Ready(Err(_))));
+}
+
+#[test]
+fn where_a_core_runs_the_others_are_an_error() {
+    let asked = runtime::block_on(async {
+        let router = Router::new().get("/", async |_: Request| {
+            let server = Server::new(hello()).bind("127.0.0.1:0")?;
+            let until = Server::new(hello()).bind("127.0.0.1:0")?;
+            let error = server.run().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Invalid);
+            let until = until.run_until(async {}).unwrap_err();
+            Ok::<_, roundtrip::Error>(format!("{error}\n{until}"))
+        });
+        let (address, handle, serving) = serve(router)?;
+        let text = get(&Client::new(), format!("http://{address}/")).await?;
+        handle.shutdown();
+        serving.await??;
+        Ok::<_, roundtrip::Error>(text)
+    });
+    let expected =
+        "blocks its thread, which runs a core: use Server::run_here in a handler or a task";
+    assert_eq!(
+        asked.unwrap(),
+        format!("Server::run {expected}\nServer::run_until {expected}")
+    );
 }
 
 #[test]

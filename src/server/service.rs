@@ -129,10 +129,10 @@ impl Server {
     /// # Errors
     ///
     /// io_uring cannot be had (the text holds the remedy), no address was bound, or another server
-    /// of this process waits for signals already. With the feature `tokio`: this thread runs
-    /// asynchronous code of tokio.
+    /// of this process waits for signals already. This thread already runs a core, as in a handler;
+    /// with the feature `tokio`: it runs asynchronous code of tokio.
     pub fn run(self) -> Result<()> {
-        companion::check_blocking("Server::run")?;
+        check_blocking("Server::run")?;
         // Before anything is accepted: a crowd that waits already could take the last descriptor.
         let event = Arc::new(Event::new()?);
         let signals = Signals::install(&event).map_err(|error| {
@@ -163,9 +163,9 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// As for [`Server::run`]; this thread already runs a core.
+    /// As for [`Server::run`].
     pub fn run_until(self, until: impl Future<Output = ()>) -> Result<()> {
-        companion::check_blocking("Server::run_until")?;
+        check_blocking("Server::run_until")?;
         let runtime = Runtime::small()?;
         let running = self.start(Arc::new(Event::new()?))?;
         let state = Arc::clone(&running.state);
@@ -299,6 +299,17 @@ impl Server {
             companion,
         })
     }
+}
+
+/// Refuses to block a thread that others need: what runs on it would stand still, for ever.
+fn check_blocking(call: &str) -> Result<()> {
+    if runtime::is_inside() {
+        let text = format!(
+            "{call} blocks its thread, which runs a core: use Server::run_here in a handler or a task"
+        );
+        return Err(Error::new(ErrorKind::Invalid, text).in_phase(Phase::Setup));
+    }
+    companion::check_blocking(call)
 }
 
 /// A server on the calling thread's core.
