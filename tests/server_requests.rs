@@ -322,6 +322,31 @@ fn collected_forms_keep_large_files_on_disk() {
 }
 
 #[test]
+fn names_of_files_are_bytes() {
+    let router = Router::new().post("/", async |mut request: Request| {
+        let form = request.multipart_form(FormOptions::default()).await?;
+        let mut text = String::new();
+        for file in form.files("f") {
+            let bytes = file.file_name_bytes().escape_ascii();
+            text += &format!("{} {bytes}\n", file.file_name());
+        }
+        Ok::<_, roundtrip::Error>(text)
+    });
+    let mut body = Vec::new();
+    for name in [&b"a"[..], b"\xff", b"d/\xfe.txt", b"\xc3\xa4", b"%FF"] {
+        let head = b"------b\r\nContent-Disposition: form-data; name=f; filename=\"";
+        body.extend_from_slice(&[head, name, b"\"\r\n\r\nx\r\n"].concat());
+    }
+    body.extend_from_slice(b"------b--\r\n");
+    let length = format!("Content-Length: {}", body.len());
+    let serving = Serving::start(router);
+    let head = request("POST /", &[MULTIPART, &length], "");
+    let answer = serving.peer().send(head).send(body).answer();
+    let expected = "a a\n\u{fffd} \\xff\n\u{fffd}.txt \\xfe.txt\nä \\xc3\\xa4\n%FF %FF\n";
+    assert_eq!(answer.text(), expected);
+}
+
+#[test]
 fn limits_of_collected_forms() {
     let directory = tempfile::tempdir().unwrap();
     let options = FormOptions::default()

@@ -20,7 +20,7 @@ const PADDING_BYTES_MAX: usize = 64;
 #[derive(Debug, PartialEq)]
 struct Part {
     name: String,
-    file_name: Option<(String, String)>,
+    file_name: Option<(Vec<u8>, Vec<u8>)>,
     data: Vec<u8>,
 }
 
@@ -66,14 +66,16 @@ fn read(limits: MultipartLimits, pieces: &[&[u8]]) -> Result<Vec<Part>, InvalidM
                 Event::Part(head) => {
                     assert!(!is_in_part);
                     is_in_part = true;
-                    let safe = head.safe_file_name().map(str::to_owned);
-                    let is_safe = |name: &String| {
-                        !name.contains(['/', '\\', '\0']) && name != "." && name != ".."
+                    let safe = head.safe_file_name_bytes().map(<[u8]>::to_vec);
+                    let is_safe = |name: &Vec<u8>| {
+                        !name.iter().any(|byte| b"/\\\0".contains(byte))
+                            && name != b"."
+                            && name != b".."
                     };
                     assert!(safe.as_ref().is_none_or(is_safe), "{safe:?}");
                     parts.push(Part {
                         name: head.name,
-                        file_name: head.file_name.zip(safe),
+                        file_name: head.file_name_bytes.zip(safe),
                         data: Vec::new(),
                     });
                 }

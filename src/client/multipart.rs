@@ -9,6 +9,7 @@
 //! Files are read while they are sent. What a server makes of it is [`crate::http::multipart`].
 
 use std::fmt;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use bytes::BytesMut;
@@ -45,13 +46,13 @@ use crate::limits::FILE_READ_BYTES;
 /// ```
 #[derive(Default)]
 pub struct Form {
-    parts: Vec<(String, Part)>,
+    parts: Vec<(Vec<u8>, Part)>,
 }
 
 /// One field or file of a [`Form`].
 pub struct Part {
     body: Body,
-    file_name: Option<String>,
+    file_name: Option<Vec<u8>>,
     headers: Headers,
     /// What a builder refused; told when the form is sent.
     invalid: Option<InvalidHeader>,
@@ -65,14 +66,15 @@ impl Form {
 
     /// With one more field, as a text field of a page.
     #[must_use]
-    pub fn text(self, name: impl Into<String>, value: impl Into<String>) -> Form {
+    pub fn text(self, name: impl AsRef<[u8]>, value: impl Into<String>) -> Form {
         self.part(name, Part::new(value.into()))
     }
 
-    /// With one more field or file. Several of one name are several values.
+    /// With one more field or file. Several of one name are several values. Names are bytes: text that
+    /// is given is sent in UTF-8.
     #[must_use]
-    pub fn part(mut self, name: impl Into<String>, part: Part) -> Form {
-        self.parts.push((name.into(), part));
+    pub fn part(mut self, name: impl AsRef<[u8]>, part: Part) -> Form {
+        self.parts.push((name.as_ref().to_vec(), part));
         self
     }
 
@@ -120,13 +122,13 @@ impl Part {
         let part = Part::new(Body::file(file, 0..metadata.len));
         let part = part.media_type(&media_type::of_path(path));
         let name = path.file_name().unwrap_or_default();
-        Ok(part.file_name(name.to_string_lossy()))
+        Ok(part.file_name(name.as_bytes()))
     }
 
-    /// With this name of a file, which makes it one for who receives it.
+    /// With this name of a file, which makes it one for who receives it. Text is sent in UTF-8.
     #[must_use]
-    pub fn file_name(mut self, name: impl Into<String>) -> Part {
-        self.file_name = Some(name.into());
+    pub fn file_name(mut self, name: impl AsRef<[u8]>) -> Part {
+        self.file_name = Some(name.as_ref().to_vec());
         self
     }
 
@@ -147,17 +149,17 @@ impl Part {
     }
 
     /// The fields of the part's head.
-    fn fields(&self, name: &str) -> Result<Headers> {
+    fn fields(&self, name: &[u8]) -> Result<Headers> {
         if let Some(invalid) = self.invalid {
             return Err(invalid.into());
         }
-        let mut disposition = String::from("form-data; name=\"");
+        let mut disposition = b"form-data; name=\"".to_vec();
         escape(name, &mut disposition);
         if let Some(file_name) = &self.file_name {
-            disposition.push_str("\"; filename=\"");
+            disposition.extend_from_slice(b"\"; filename=\"");
             escape(file_name, &mut disposition);
         }
-        disposition.push('"');
+        disposition.push(b'"');
         let mut fields = Headers::new();
         let named = fields.append("Content-Disposition", disposition);
         named.map_err(|_| {
@@ -179,15 +181,15 @@ impl Part {
 /// it is percent-coded, and nothing else, a percent sign included. Beyond that a backslash is coded
 /// that a reader of quoted strings (RFC 9110 §5.6.4) would take with what follows: another one, or
 /// the end. Browsers leave it, and such a reader then finds other parameters than were written.
-fn escape(name: &str, out: &mut String) {
-    let mut characters = name.chars().peekable();
-    while let Some(character) = characters.next() {
-        match character {
-            '\\' if matches!(characters.peek(), None | Some('\\')) => out.push_str("%5C"),
-            '"' => out.push_str("%22"),
-            '\r' => out.push_str("%0D"),
-            '\n' => out.push_str("%0A"),
-            other => out.push(other),
+fn escape(name: &[u8], out: &mut Vec<u8>) {
+    let mut bytes = name.iter().peekable();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'\\' if matches!(bytes.peek(), None | Some(b'\\')) => out.extend_from_slice(b"%5C"),
+            b'"' => out.extend_from_slice(b"%22"),
+            b'\r' => out.extend_from_slice(b"%0D"),
+            b'\n' => out.extend_from_slice(b"%0A"),
+            other => out.push(*other),
         }
     }
 }
@@ -323,15 +325,17 @@ fn shrunk() -> Error {
 impl fmt::Debug for Form {
     /// The names alone: values may be secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = self.parts.iter().map(|(name, _)| name);
+        let parts = self.parts.iter();
+        let names = parts.map(|(name, _)| String::from_utf8_lossy(name));
         f.debug_list().entries(names).finish()
     }
 }
 
 impl fmt::Debug for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let file_name = self.file_name.as_deref().map(String::from_utf8_lossy);
         f.debug_struct("Part")
-            .field("file_name", &self.file_name)
+            .field("file_name", &file_name)
             .field("headers", &self.headers)
             .field("body", &self.body)
             .finish()
@@ -388,7 +392,7 @@ mod tests {
         assert!(text_of(Form::new().text("", "")).contains("name=\"\"\r\n\r\n\r\n--B--"));
     }
 
-    type Field = (String, Option<String>, Vec<u8>);
+    type Field = (String, Option<Vec<u8>>, Vec<u8>);
 
     fn form_of(fields: &[Field]) -> Form {
         let mut form = Form::new();
@@ -409,7 +413,7 @@ mod tests {
         let mut fields = Vec::new();
         while let Some(part) = form.next_part().await? {
             let head = part.head();
-            let (name, file_name) = (head.name.clone(), head.file_name.clone());
+            let (name, file_name) = (head.name.clone(), head.file_name_bytes.clone());
             fields.push((name, file_name, part.bytes(1 << 20).await?.to_vec()));
         }
         Ok(fields)
@@ -423,25 +427,30 @@ mod tests {
 
         #[test]
         fn what_is_written_reads_as_it_was(
-            fields in vec((any::<String>(), any::<Option<String>>(), vec(any::<u8>(), 0..300)), 0..6),
+            fields in vec((any::<String>(), any::<Option<Vec<u8>>>(), vec(any::<u8>(), 0..300)), 0..6),
         ) {
-            let is_bad = |name: &str| {
-                let mut characters = name.chars();
-                characters.any(|c| c.is_ascii_control() && !matches!(c, '\r' | '\n' | '\t'))
+            let is_bad = |name: &[u8]| {
+                let mut bytes = name.iter();
+                bytes.any(|byte| byte.is_ascii_control() && !b"\r\n\t".contains(byte))
             };
-            let is_bad = |field: &Field| is_bad(&field.0) || field.1.as_deref().is_some_and(is_bad);
+            let is_bad = |field: &Field| {
+                is_bad(field.0.as_bytes()) || field.1.as_deref().is_some_and(is_bad)
+            };
             let body = form_of(&fields).into_body("0123456789abcdef");
             prop_assert_eq!(body.is_err(), fields.iter().any(is_bad));
             if let Ok(body) = body {
                 let read = run(read_again(body, "0123456789abcdef")).unwrap();
-                let escaped = |name: &String| {
-                    let mut escaped = String::new();
+                let escaped = |name: &[u8]| {
+                    let mut escaped = Vec::new();
                     escape(name, &mut escaped);
                     escaped
                 };
                 let sent: Vec<Field> = fields
                     .into_iter()
-                    .map(|(name, file, content)| (escaped(&name), file.as_ref().map(escaped), content))
+                    .map(|(name, file, content)| {
+                        let name = String::from_utf8(escaped(name.as_bytes())).unwrap();
+                        (name, file.as_deref().map(escaped), content)
+                    })
                     .collect();
                 prop_assert_eq!(read, sent);
             }
@@ -525,7 +534,7 @@ mod tests {
         let path = directory.path().join("notes.txt");
         std::fs::write(&path, "grey").unwrap();
         let part = run(Part::open(&path)).unwrap();
-        let fields = part.fields("n").unwrap();
+        let fields = part.fields(b"n").unwrap();
         let disposition = fields.get("content-disposition");
         assert_eq!(
             disposition,

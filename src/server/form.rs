@@ -215,6 +215,7 @@ impl fmt::Debug for MultipartForm {
 pub struct FormFile {
     name: String,
     file_name: String,
+    file_name_bytes: Vec<u8>,
     content_type: Option<String>,
     content: Content,
 }
@@ -234,6 +235,11 @@ impl FormFile {
     /// The file's name without directories, which the sender chose; see [`Part::file_name`].
     pub fn file_name(&self) -> &str {
         &self.file_name
+    }
+
+    /// As [`FormFile::file_name`], in the bytes that were sent.
+    pub fn file_name_bytes(&self) -> &[u8] {
+        &self.file_name_bytes
     }
 
     /// The type that the sender says it has.
@@ -349,6 +355,7 @@ impl Collector {
     async fn collect(&mut self, part: Part<'_>) -> Result<()> {
         let name = part.name().to_owned();
         let file_name = part.file_name().map(str::to_owned);
+        let file_name_bytes = part.file_name_bytes().unwrap_or_default().to_vec();
         let content_type = part.content_type().map(str::to_owned);
         self.count_field(name.len())?;
         self.count_field(file_name.as_ref().map_or(0, String::len))?;
@@ -362,6 +369,7 @@ impl Collector {
         let file = FormFile {
             name,
             file_name,
+            file_name_bytes,
             content_type,
             content,
         };

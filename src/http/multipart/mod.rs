@@ -159,9 +159,15 @@ impl Part<'_> {
     /// §4.2): what follows the last slash or backslash. Empty where the control was left empty, and
     /// for `.` and `..`. `None` for what is no file. The name is the sender's choice: others may
     /// have used it, and it may be long or strange. Browsers write a quote in it as `%22`, which
-    /// stays, since it may as well have been `%22`.
+    /// stays, since it may as well have been `%22`. U+FFFD stands for what is not UTF-8:
+    /// [`Part::file_name_bytes`] has the bytes.
     pub fn file_name(&self) -> Option<&str> {
         self.head.safe_file_name()
+    }
+
+    /// As [`Part::file_name`], in the bytes that were sent.
+    pub fn file_name_bytes(&self) -> Option<&[u8]> {
+        self.head.safe_file_name_bytes()
     }
 
     /// The type that the sender says the part has; text without one (RFC 7578 §4.4).

@@ -83,8 +83,10 @@ pub struct PartHead {
     pub headers: Headers,
     /// The name of the form's control.
     pub name: String,
-    /// The file's name as it came, for a file.
+    /// The file's name as it came, for a file; U+FFFD stands for what is not UTF-8.
     pub file_name: Option<String>,
+    /// The same in bytes.
+    pub file_name_bytes: Option<Vec<u8>>,
 }
 
 impl PartHead {
@@ -95,6 +97,16 @@ impl PartHead {
         let name = self.file_name.as_deref()?;
         let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
         Some(if matches!(last, "." | "..") { "" } else { last })
+    }
+
+    /// As [`PartHead::safe_file_name`], in bytes.
+    pub fn safe_file_name_bytes(&self) -> Option<&[u8]> {
+        let name = self.file_name_bytes.as_deref()?;
+        let last = name.rsplit(|byte| matches!(byte, b'/' | b'\\')).next();
+        Some(match last.unwrap_or_default() {
+            b"." | b".." => b"",
+            last => last,
+        })
     }
 }
 
@@ -376,16 +388,9 @@ impl Parser {
 
 /// What the fields of a part say (RFC 7578 §4.2, §4.7). `filename*` is ignored, as the RFC wants.
 fn part_head(headers: Headers) -> Result<PartHead, InvalidMultipart> {
-    let disposition = Parameterized::of(&headers, "content-disposition")
-        .ok()
-        .flatten()
-        .filter(|found| found.value.eq_ignore_ascii_case("form-data"))
-        .ok_or(InvalidMultipart::Disposition)?;
-    let name = disposition
-        .get("name")
-        .ok_or(InvalidMultipart::Disposition)?;
-    let (name, file_name) = (name.to_owned(), disposition.get("filename"));
-    let file_name = file_name.map(str::to_owned);
+    let (name, file_name_bytes) = names(&headers).ok_or(InvalidMultipart::Disposition)?;
+    let text_of = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
+    let file_name = file_name_bytes.as_ref().map(text_of);
     for coding in headers.get_all("content-transfer-encoding") {
         let is = |known: &[u8]| coding.eq_ignore_ascii_case(known);
         if !is(b"binary") && !is(b"8bit") && !is(b"7bit") {
@@ -396,7 +401,26 @@ fn part_head(headers: Headers) -> Result<PartHead, InvalidMultipart> {
         headers,
         name,
         file_name,
+        file_name_bytes,
     })
+}
+
+/// The names of the control, which is text, and of the file, which are the bytes that its machine has
+/// for it.
+fn names(headers: &Headers) -> Option<(String, Option<Vec<u8>>)> {
+    let mut values = headers.get_all("content-disposition");
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return None;
+    };
+    // Each byte as the letter of its number: what delimits is ASCII, and the rest comes back as it was.
+    let letters: String = value.iter().copied().map(char::from).collect();
+    let bytes_of = |letters: &str| letters.chars().map(|letter| letter as u8).collect();
+    let disposition = Parameterized::parse(&letters)?;
+    if !disposition.value.eq_ignore_ascii_case("form-data") {
+        return None;
+    }
+    let name = String::from_utf8(bytes_of(disposition.get("name")?)).ok()?;
+    Some((name, disposition.get("filename").map(bytes_of)))
 }
 
 impl InvalidMultipart {

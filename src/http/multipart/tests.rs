@@ -318,6 +318,49 @@ fn names_of_parts() {
     }
 }
 
+/// What a file is called is bytes; what a control is called is text.
+#[test]
+fn names_that_are_no_text() {
+    let head = |disposition: &[u8]| {
+        let form = [
+            b"--b\r\nContent-Disposition: form-data; ",
+            disposition,
+            b"\r\n\r\n",
+        ];
+        let mut parser = Parser::new("b", MultipartLimits::default()).unwrap();
+        match parser.next(&mut Bytes::from(form.concat())) {
+            Ok(Some(Event::Part(head))) => Ok(head),
+            Err(error) => Err(error),
+            other => panic!("{other:?}"),
+        }
+    };
+    type Row = (&'static [u8], &'static str, &'static str, &'static [u8]);
+    let table: [Row; 4] = [
+        (b"name=a; filename=\"\xff\"", "a", "\u{fffd}", b"\xff"),
+        (b"name=a; filename=\"\xfe\"", "a", "\u{fffd}", b"\xfe"),
+        (
+            b"name=\"\xc3\xa4\"; filename=\"\xff/\xc3\xa4\"",
+            "ä",
+            "ä",
+            "ä".as_bytes(),
+        ),
+        (
+            b"name=a; filename=\"d/\xff\\\"\"",
+            "a",
+            "\u{fffd}\"",
+            b"\xff\"",
+        ),
+    ];
+    for (disposition, name, text, bytes) in table {
+        let found = head(disposition).unwrap();
+        assert_eq!(found.name, name);
+        assert_eq!(found.safe_file_name(), Some(text));
+        assert_eq!(found.safe_file_name_bytes(), Some(bytes));
+    }
+    let error = head(b"name=\"\xff\"").unwrap_err();
+    assert_eq!(error, InvalidMultipart::Disposition);
+}
+
 #[test]
 fn fields_of_parts() {
     let found = head(
