@@ -13,6 +13,8 @@ use roundtrip::files;
 use roundtrip::files::Content;
 use tempfile::TempDir;
 
+#[path = "server_files/names.rs"]
+mod names;
 #[path = "server_files/state.rs"]
 mod state;
 

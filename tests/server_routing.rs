@@ -68,6 +68,39 @@ fn check(router: Router, table: &[(&str, &str)]) {
     }
 }
 
+/// Names and values are bytes on the wire, and no two of them look the same.
+#[test]
+fn parameters_are_bytes() {
+    let shown = |request: &Request| {
+        let name = request.param("name");
+        let mut text = format!("{name:?}");
+        for (name, value) in request.params_bytes() {
+            text += &format!(" {name}={}", value.escape_ascii());
+        }
+        if let Some(value) = request.query_value_bytes("q")? {
+            text += &format!(" q={}", value.escape_ascii());
+        }
+        Ok::<_, roundtrip::Error>(text)
+    };
+    let router = Router::new().get("/{name}/{rest...}", shown);
+    let router = router.nest("/below/{outer}", Router::new().get("/{name}", shown));
+    check(
+        router,
+        &[
+            ("GET /%FF/", r#"200 "�" name=\xff rest="#),
+            ("GET /%25FF/", r#"200 "%FF" name=%FF rest="#),
+            ("GET /%FE/a/%ff%2f", r#"200 "�" name=\xfe rest=a/\xff/"#),
+            (
+                "GET /%C3%A4/%e4?q=%E4",
+                r#"200 "ä" name=\xc3\xa4 rest=\xe4 q=\xe4"#,
+            ),
+            ("GET /a/b?p=1&q=%25E4", r#"200 "a" name=a rest=b q=%E4"#),
+            ("GET /a/b?q=%", "400"),
+            ("GET /below/%FD/%FF", r#"200 "�" outer=\xfd name=\xff"#),
+        ],
+    );
+}
+
 #[test]
 fn the_most_specific_route_answers() {
     let router = routes(&[

@@ -14,7 +14,6 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::error::Error;
@@ -110,7 +109,10 @@ impl Root {
     ///
     /// Those of openat2(2): `NotFound`, `PermissionDenied`, `CrossesDevices` for a way out; the
     /// blocking pool is full.
-    pub async fn open_beneath(&self, relative: &str) -> io::Result<(Arc<File>, Metadata)> {
+    pub async fn open_beneath(
+        &self,
+        relative: impl AsRef<Path>,
+    ) -> io::Result<(Arc<File>, Metadata)> {
         self.open_beneath_with(relative, Links::Inside).await
     }
 
@@ -121,11 +123,11 @@ impl Root {
     /// As for [`Root::open_beneath`].
     pub async fn open_beneath_with(
         &self,
-        relative: &str,
+        relative: impl AsRef<Path>,
         links: Links,
     ) -> io::Result<(Arc<File>, Metadata)> {
         let directory = Arc::clone(&self.directory);
-        let relative = PathBuf::from(relative);
+        let relative = relative.as_ref().to_owned();
         let (file, metadata) = patiently(move || directory.open_beneath(&relative, links)).await?;
         Ok((Arc::new(file), metadata))
     }
@@ -136,8 +138,8 @@ impl Root {
     /// # Errors
     ///
     /// As for [`Root::open_beneath`].
-    pub fn refuse_beneath(&self, relative: &str, links: Links) -> io::Result<()> {
-        self.directory.refuse_beneath(Path::new(relative), links)
+    pub fn refuse_beneath(&self, relative: impl AsRef<Path>, links: Links) -> io::Result<()> {
+        self.directory.refuse_beneath(relative.as_ref(), links)
     }
 
     /// What a path beneath this directory names now, if the kernel has it in memory: without waiting.
@@ -145,8 +147,8 @@ impl Root {
     /// # Errors
     ///
     /// As for [`Root::open_beneath`]; `WouldBlock` where a disk would have to be asked.
-    pub fn look_beneath(&self, relative: &str, links: Links) -> io::Result<Metadata> {
-        self.directory.look_beneath(Path::new(relative), links)
+    pub fn look_beneath(&self, relative: impl AsRef<Path>, links: Links) -> io::Result<Metadata> {
+        self.directory.look_beneath(relative.as_ref(), links)
     }
 
     /// As [`Root::open_beneath_with`], and reads a file of up to `bytes_max` bytes. A file is what
@@ -158,13 +160,13 @@ impl Root {
     /// As for [`Root::open_beneath`].
     pub async fn open_and_read(
         &self,
-        relative: &str,
+        relative: impl AsRef<Path>,
         links: Links,
         bytes_max: usize,
         seen: Option<Metadata>,
     ) -> io::Result<Option<Opened>> {
         let directory = Arc::clone(&self.directory);
-        let relative = PathBuf::from(relative);
+        let relative = relative.as_ref().to_owned();
         patiently(move || {
             if seen.is_some_and(|seen| directory.is_same_beneath(&relative, &seen)) {
                 return Ok(None);
@@ -181,7 +183,7 @@ impl Root {
     /// # Errors
     ///
     /// As for [`Root::open_beneath`]; `NotADirectory`.
-    pub async fn list(&self, relative: &str) -> io::Result<Vec<DirEntry>> {
+    pub async fn list(&self, relative: impl AsRef<Path>) -> io::Result<Vec<DirEntry>> {
         self.list_with(relative, Links::Inside).await
     }
 
@@ -190,9 +192,13 @@ impl Root {
     /// # Errors
     ///
     /// As for [`Root::list`].
-    pub async fn list_with(&self, relative: &str, links: Links) -> io::Result<Vec<DirEntry>> {
+    pub async fn list_with(
+        &self,
+        relative: impl AsRef<Path>,
+        links: Links,
+    ) -> io::Result<Vec<DirEntry>> {
         let directory = Arc::clone(&self.directory);
-        let relative = PathBuf::from(relative);
+        let relative = relative.as_ref().to_owned();
         patiently(move || directory.list(&relative, links, DIRECTORY_ENTRIES_MAX)).await
     }
 }

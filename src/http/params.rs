@@ -3,7 +3,10 @@
 //! ```text
 //!   text     i d 7 r e s t a / b
 //!   entries  [ "id", "7" ] [ "rest", "a/b" ]      (lengths, one behind the other)
+//!   raw      values that are not UTF-8, whose text has U+FFFD in their place
 //! ```
+
+use std::borrow::Cow;
 
 /// Names and values that a router found in a path.
 #[derive(Default)]
@@ -11,6 +14,8 @@ pub(super) struct Params {
     text: String,
     /// Lengths of name and value, in order.
     lengths: Vec<(u32, u32)>,
+    /// Values that are not UTF-8, with their places, in order.
+    raw: Vec<(usize, Box<[u8]>)>,
 }
 
 impl Params {
@@ -19,6 +24,34 @@ impl Params {
         self.text.push_str(name);
         self.text.push_str(value);
         self.lengths.push((name.len() as u32, value.len() as u32));
+    }
+
+    /// As [`Params::push`], of bytes that may be no UTF-8.
+    pub(super) fn push_bytes(&mut self, name: &str, value: &[u8]) {
+        let text = String::from_utf8_lossy(value);
+        if let Cow::Owned(_) = text {
+            self.raw.push((self.lengths.len(), value.into()));
+        }
+        self.push(name, &text);
+    }
+
+    /// The value of the first parameter of this name, as bytes.
+    pub(super) fn get_bytes(&self, name: &str) -> Option<&[u8]> {
+        let mut pairs = self.iter_bytes();
+        let found = pairs.find(|(candidate, _)| *candidate == name);
+        found.map(|(_, value)| value)
+    }
+
+    /// All parameters as bytes, in order.
+    pub(super) fn iter_bytes(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        let pairs = self.iter().enumerate();
+        pairs.map(|(at, (name, text))| {
+            let mut raw = self.raw.iter();
+            match raw.find(|(place, _)| *place == at) {
+                Some((_, value)) => (name, &value[..]),
+                None => (name, text.as_bytes()),
+            }
+        })
     }
 
     /// The value of the first parameter of this name.
@@ -47,6 +80,7 @@ impl Params {
         }
         self.text.clear();
         self.lengths.clear();
+        self.raw.clear();
     }
 }
 
@@ -69,5 +103,29 @@ mod tests {
         assert_eq!(params.get("i"), None);
         params.clear();
         assert_eq!(params.iter().count(), 0);
+    }
+
+    #[test]
+    fn bytes_stay_bytes() {
+        let mut params = Params::default();
+        params.push_bytes("a", b"\xff");
+        params.push("b", "%FF");
+        params.push_bytes("c", "\u{e4}".as_bytes());
+        params.push_bytes("d", b"x\xfey");
+        let bytes: Vec<_> = params.iter_bytes().collect();
+        let expected: [(&str, &[u8]); 4] = [
+            ("a", b"\xff"),
+            ("b", b"%FF"),
+            ("c", b"\xc3\xa4"),
+            ("d", b"x\xfey"),
+        ];
+        assert_eq!(bytes, expected);
+        assert_eq!(params.get("a"), Some("\u{fffd}"));
+        assert_eq!(params.get("d"), Some("x\u{fffd}y"));
+        assert_eq!(params.get_bytes("d"), Some(&b"x\xfey"[..]));
+        assert_eq!(params.get_bytes("e"), None);
+        params.clear();
+        params.push("a", "b");
+        assert_eq!(params.get_bytes("a"), Some(&b"b"[..]));
     }
 }

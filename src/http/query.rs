@@ -191,6 +191,32 @@ impl Request {
         Ok(find(text, name))
     }
 
+    /// As [`Request::query_value`], in bytes, which need not be UTF-8: what old programs send for
+    /// letters beyond ASCII.
+    ///
+    /// ```
+    /// use roundtrip::Request;
+    ///
+    /// let request = Request::for_target("GET", "/search?q=caf%E9")?;
+    /// assert!(request.query_value("q").is_err());
+    /// assert_eq!(request.query_value_bytes("q")?.as_deref(), Some(&b"caf\xe9"[..]));
+    /// # Ok::<(), roundtrip::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`Request::query_pairs`], but for what is not UTF-8.
+    pub fn query_value_bytes(&self, name: impl AsRef<[u8]>) -> Result<Option<Cow<'_, [u8]>>> {
+        let text = self.query().unwrap_or_default();
+        check_syntax(text)?;
+        for (own, value) in raw(text) {
+            if *decode_bytes(own)? == *name.as_ref() {
+                return Ok(Some(decode_bytes(value)?));
+            }
+        }
+        Ok(None)
+    }
+
     /// The first value of this name in the query, as a number or anything else that is made of
     /// text: `request.query_as::<u32>("page")?.unwrap_or(1)`.
     ///
@@ -306,15 +332,21 @@ pub(crate) fn parse_as<T: FromStr>(value: Option<&str>, name: &str) -> Result<Op
 }
 
 fn check(text: &str) -> Result<(), InvalidPairs> {
+    check_syntax(text)?;
+    for (name, value) in raw(text) {
+        decode(name)?;
+        decode(value)?;
+    }
+    Ok(())
+}
+
+/// What need not be UTF-8.
+fn check_syntax(text: &str) -> Result<(), InvalidPairs> {
     if memchr::memchr(b';', text.as_bytes()).is_some() {
         return Err(InvalidPairs::Semicolon);
     }
     if raw(text).nth(QUERY_PAIRS_MAX).is_some() {
         return Err(InvalidPairs::TooMany);
-    }
-    for (name, value) in raw(text) {
-        decode(name)?;
-        decode(value)?;
     }
     Ok(())
 }
@@ -339,11 +371,22 @@ fn raw(text: &str) -> impl Iterator<Item = (&str, &str)> {
         .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
 }
 
-/// `%XX` is a byte, `+` a blank.
+/// Text of `%XX` and `+`.
 fn decode(text: &str) -> Result<Cow<'_, str>, InvalidPairs> {
+    Ok(match decode_bytes(text)? {
+        Cow::Borrowed(_) => Cow::Borrowed(text),
+        Cow::Owned(bytes) => {
+            let decoded = String::from_utf8(bytes).map_err(|_| InvalidPairs::NotUtf8)?;
+            Cow::Owned(decoded)
+        }
+    })
+}
+
+/// `%XX` is a byte, `+` a blank.
+fn decode_bytes(text: &str) -> Result<Cow<'_, [u8]>, InvalidPairs> {
     let bytes = text.as_bytes();
     let Some(first) = memchr::memchr2(b'%', b'+', bytes) else {
-        return Ok(Cow::Borrowed(text));
+        return Ok(Cow::Borrowed(bytes));
     };
     let mut decoded = Vec::with_capacity(bytes.len());
     decoded.extend_from_slice(&bytes[..first]);
@@ -363,8 +406,7 @@ fn decode(text: &str) -> Result<Cow<'_, str>, InvalidPairs> {
             other => other,
         });
     }
-    let text = String::from_utf8(decoded).map_err(|_| InvalidPairs::NotUtf8)?;
-    Ok(Cow::Owned(text))
+    Ok(Cow::Owned(decoded))
 }
 
 impl Display for InvalidPairs {

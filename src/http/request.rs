@@ -270,14 +270,36 @@ impl Request {
     }
 
     /// What the router found for `{name}` in the path, percent-decoded; empty when the pattern has
-    /// no such name.
+    /// no such name. U+FFFD stands for what is not UTF-8, of which [`Request::param_bytes`] has the
+    /// bytes.
     pub fn param(&self, name: &str) -> &str {
         self.inner().params.get(name).unwrap_or("")
     }
 
-    /// All that the router found in the path: names and values, in order.
+    /// As [`Request::param`], as the bytes that were sent; `None` when the pattern has no such name.
+    ///
+    /// ```
+    /// use roundtrip::Request;
+    ///
+    /// let mut request = Request::for_target("GET", "/%FF")?;
+    /// request.push_param_bytes("name", b"\xff");
+    /// assert_eq!(request.param("name"), "\u{fffd}");
+    /// assert_eq!(request.param_bytes("name"), Some(&b"\xff"[..]));
+    /// # Ok::<(), roundtrip::Error>(())
+    /// ```
+    pub fn param_bytes(&self, name: &str) -> Option<&[u8]> {
+        self.inner().params.get_bytes(name)
+    }
+
+    /// All that the router found in the path: names and values, in order, as [`Request::param`] has
+    /// them.
     pub fn params(&self) -> impl Iterator<Item = (&str, &str)> {
         self.inner().params.iter()
+    }
+
+    /// As [`Request::params`], with values as the bytes that were sent.
+    pub fn params_bytes(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.inner().params.iter_bytes()
     }
 
     /// The pattern of the route that answers, as it was registered, with the prefixes of the routers
@@ -297,6 +319,11 @@ impl Request {
     /// Adds a path parameter; for routers.
     pub fn push_param(&mut self, name: &str, value: &str) {
         self.inner_mut().params.push(name, value);
+    }
+
+    /// Adds a path parameter that may be no UTF-8; for routers.
+    pub fn push_param_bytes(&mut self, name: &str, value: &[u8]) {
+        self.inner_mut().params.push_bytes(name, value);
     }
 
     /// Adds a path parameter whose value stands in the [path](Request::path), as it came; for
@@ -579,7 +606,7 @@ pub struct Received {
     /// Our address.
     pub local_addr: Option<SocketAddr>,
     /// What the router found in the path: names and values, in order.
-    pub params: Vec<(String, String)>,
+    pub params: Vec<(String, Vec<u8>)>,
 }
 
 impl TryFrom<Request> for ::http::Request<Body> {
@@ -608,7 +635,7 @@ impl TryFrom<Request> for ::http::Request<Body> {
             peer_addr: request.peer_addr(),
             local_addr: request.local_addr(),
             params: request
-                .params()
+                .params_bytes()
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .collect(),
         };
@@ -642,7 +669,7 @@ impl<B: Into<Body>> TryFrom<::http::Request<B>> for Request {
         if let Some(received) = received {
             converted.set_addresses(received.peer_addr, received.local_addr);
             for (name, value) in &received.params {
-                converted.push_param(name, value);
+                converted.push_param_bytes(name, value);
             }
         }
         Ok(converted)

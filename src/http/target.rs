@@ -9,8 +9,10 @@
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
 use percent_encoding::AsciiSet;
@@ -127,6 +129,12 @@ impl RelativePath {
     /// True when the target ended in a slash or a dot segment: it can only mean a directory.
     pub fn is_directory(&self) -> bool {
         self.is_directory
+    }
+}
+
+impl From<RelativePath> for OsString {
+    fn from(path: RelativePath) -> OsString {
+        OsString::from_vec(path.bytes)
     }
 }
 

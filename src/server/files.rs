@@ -13,6 +13,8 @@ mod representation;
 mod target;
 
 use std::borrow::Cow;
+use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::fmt;
 use std::future::ready;
 use std::io;
@@ -96,11 +98,10 @@ pub fn serve(directory: impl AsRef<Path>) -> Files {
 pub fn file(path: impl AsRef<Path>) -> Files {
     let path = path.as_ref();
     let parent = path.parent().filter(|parent| *parent != Path::new(""));
-    let name = path.file_name().and_then(|name| name.to_str());
     let files = serve(parent.unwrap_or(Path::new(".")));
     Files {
         key: new_key(),
-        only: Some(name.unwrap_or_default().to_owned()),
+        only: Some(path.file_name().unwrap_or_default().to_owned()),
         has_listing: false,
         links: Links::Followed,
         ..files
@@ -131,7 +132,7 @@ pub struct Files {
     key: u64,
     directory: PathBuf,
     /// The one file that is served, if it is one.
-    only: Option<String>,
+    only: Option<OsString>,
     has_listing: bool,
     shows_dot_files: bool,
     is_precompressed: bool,
@@ -176,7 +177,7 @@ struct Resource {
 enum Step {
     Done(Response),
     /// What this path names must be known first.
-    Look(String),
+    Look(OsString),
     /// The target's directory is to be listed.
     List,
 }
@@ -260,7 +261,7 @@ impl Files {
     }
 
     /// `Cache-Control` of each file by its path beneath the directory, without a slash in front.
-    /// Asked when a file is opened, not at each request.
+    /// Asked when a file is opened, not at each request. U+FFFD stands for what is not UTF-8.
     ///
     /// ```no_run
     /// let files = roundtrip::files::serve("public").cache_control_by(|path| {
@@ -306,7 +307,7 @@ impl Files {
             Err(error) => return refusal(status_of(&error)),
         };
         // Beside the cache, which may lose in between what this request has found.
-        let mut known: Vec<(String, Found)> = Vec::new();
+        let mut known: Vec<(OsString, Found)> = Vec::new();
         loop {
             let step = self.step(request, &target, |path| {
                 let found = known.iter().find(|(known, _)| known == path);
@@ -347,7 +348,7 @@ impl Files {
     }
 
     /// What is remembered of a path, if that is still so. What cannot be told at once stays remembered.
-    fn recall(&self, cache: &Cache<Found>, path: &str) -> Option<Found> {
+    fn recall(&self, cache: &Cache<Found>, path: &OsStr) -> Option<Found> {
         let known = cache.get(path)?;
         let core = Core::current()?;
         if known.turn == core.turn() {
@@ -369,7 +370,7 @@ impl Files {
 
     /// Whether a look, which neither opens nor waits, finds what was seen before; `None` when it finds
     /// nothing out.
-    fn is_same(&self, cache: &Cache<Found>, path: &str, seen: Option<&Metadata>) -> Option<bool> {
+    fn is_same(&self, cache: &Cache<Found>, path: &OsStr, seen: Option<&Metadata>) -> Option<bool> {
         if path.is_empty() {
             // The directory itself, which is open.
             return Some(true);
@@ -403,7 +404,7 @@ impl Files {
         &self,
         request: &Request,
         target: &Target,
-        known: impl Fn(&str) -> Option<Found>,
+        known: impl Fn(&OsStr) -> Option<Found>,
     ) -> Step {
         match known(&target.path) {
             None => Step::Look(target.path.clone()),
@@ -415,7 +416,7 @@ impl Files {
                 if !request.path().ends_with('/') {
                     return Step::Done(redirect_into(request));
                 }
-                let index = join(&target.path, "index.html");
+                let index = OsString::from(Path::new(&target.path).join("index.html"));
                 match known(&index) {
                     None => Step::Look(index),
                     Some(Found::File(resource)) => {
@@ -436,9 +437,9 @@ impl Files {
     fn serve_file(
         &self,
         request: &Request,
-        path: &str,
+        path: &OsStr,
         resource: &Resource,
-        known: impl Fn(&str) -> Option<Found>,
+        known: impl Fn(&OsStr) -> Option<Found>,
     ) -> Step {
         if !self.is_precompressed {
             return Step::Done(resource.respond(request, None, None));
@@ -451,7 +452,7 @@ impl Files {
             if weight == 0 || weight < own_weight {
                 continue;
             }
-            let sibling = format!("{path}.{extension}");
+            let sibling = [path, OsStr::new(extension)].join(OsStr::new("."));
             let found = match known(&sibling) {
                 None => return Step::Look(sibling),
                 Some(Found::File(found)) if found.source.length().is_some() => found,
@@ -476,7 +477,7 @@ impl Files {
         &self,
         cache: Option<&Cache<Found>>,
         root: &Root,
-        path: &str,
+        path: &OsStr,
         is_guess: bool,
     ) -> Found {
         // The clock before the look: what changes behind it is not missed.
@@ -521,10 +522,13 @@ impl Files {
     async fn open_file(
         &self,
         root: &Root,
-        path: &str,
+        path: &OsStr,
         seen: Option<Metadata>,
     ) -> io::Result<Option<(Found, Metadata, FileSystem)>> {
-        let relative = if path.is_empty() { "." } else { path };
+        let relative = match path.is_empty() {
+            true => OsStr::new("."),
+            false => path,
+        };
         // Whoever asks for what is not there costs no thread.
         root.refuse_beneath(relative, self.links)?;
         let opened = root.open_and_read(relative, self.links, FILE_CONTENT_BYTES_MAX, seen);
@@ -614,11 +618,11 @@ impl Files {
 }
 
 impl CacheControl {
-    fn of(&self, path: &str) -> Option<Cow<'static, str>> {
+    fn of(&self, path: &OsStr) -> Option<Cow<'static, str>> {
         match self {
             CacheControl::Unset => None,
             CacheControl::Same(value) => Some(Cow::Owned(value.to_string())),
-            CacheControl::ByPath(value_of) => value_of(path).map(Cow::Borrowed),
+            CacheControl::ByPath(value_of) => value_of(&path.to_string_lossy()).map(Cow::Borrowed),
         }
     }
 }
@@ -686,13 +690,6 @@ impl fmt::Debug for Files {
 /// A path that means the same when the program has changed its directory.
 fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
-}
-
-fn join(directory: &str, name: &str) -> String {
-    match directory {
-        "" => name.to_owned(),
-        _ => format!("{directory}/{name}"),
-    }
 }
 
 /// To the same path with a slash behind it, since links of a page are relative to the last slash.

@@ -650,7 +650,6 @@ fn describe(request: &mut Request, found: &Match<'_, Route>) {
     }
 }
 
-/// A value that is not UTF-8 once decoded stays as it came, percent-encoded.
 fn fill_params(request: &mut Request, pattern: &Pattern) {
     let mut at = 1;
     for segment in pattern.segments() {
@@ -665,13 +664,8 @@ fn fill_params(request: &mut Request, pattern: &Pattern) {
             request.push_param_span(name, span);
             continue;
         }
-        match percent_decode_str(raw).decode_utf8() {
-            Ok(text) => {
-                let value = text.into_owned();
-                request.push_param(name, &value);
-            }
-            Err(_) => request.push_param_span(name, span),
-        }
+        let value: Vec<u8> = percent_decode_str(raw).collect();
+        request.push_param_bytes(name, &value);
     }
 }
 

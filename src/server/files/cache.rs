@@ -14,6 +14,7 @@
 use std::cell::Cell;
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::rc::Rc;
 use std::rc::Weak;
 use std::sync::atomic::AtomicU64;
@@ -61,14 +62,14 @@ pub(super) enum Trust {
 }
 
 struct Entry<T> {
-    path: Rc<str>,
+    path: Rc<OsStr>,
     known: Known<T>,
     was_used: bool,
 }
 
 /// Paths and what is known of them: a clock with second chances.
 pub(super) struct Table<T> {
-    index: HashMap<Rc<str>, usize>,
+    index: HashMap<Rc<OsStr>, usize>,
     entries: Vec<Entry<T>>,
     hand: usize,
     entries_max: usize,
@@ -85,19 +86,19 @@ impl<T: Clone> Table<T> {
         }
     }
 
-    fn get(&mut self, path: &str) -> Option<&mut Known<T>> {
+    fn get(&mut self, path: &OsStr) -> Option<&mut Known<T>> {
         let entry = &mut self.entries[*self.index.get(path)?];
         entry.was_used = true;
         Some(&mut entry.known)
     }
 
     /// Takes something in. Gives back what had to go for it, to be dropped elsewhere.
-    fn insert(&mut self, path: &str, known: Known<T>) -> Option<Known<T>> {
+    fn insert(&mut self, path: &OsStr, known: Known<T>) -> Option<Known<T>> {
         if let Some(&at) = self.index.get(path) {
             return Some(std::mem::replace(&mut self.entries[at].known, known));
         }
         let evicted = (self.entries.len() == self.entries_max).then(|| self.evict());
-        let path: Rc<str> = Rc::from(path);
+        let path: Rc<OsStr> = Rc::from(path);
         self.index.insert(Rc::clone(&path), self.entries.len());
         self.entries.push(Entry {
             path,
@@ -127,7 +128,7 @@ impl<T: Clone> Table<T> {
         entry.known
     }
 
-    fn remove(&mut self, path: &str) -> Option<Known<T>> {
+    fn remove(&mut self, path: &OsStr) -> Option<Known<T>> {
         let at = *self.index.get(path)?;
         Some(self.remove_at(at))
     }
@@ -203,19 +204,19 @@ impl<T: Clone + 'static> Cache<T> {
         }
     }
 
-    pub(super) fn get(&self, path: &str) -> Option<Known<T>> {
+    pub(super) fn get(&self, path: &OsStr) -> Option<Known<T>> {
         self.table.borrow_mut().get(path).cloned()
     }
 
     /// A look has found it unchanged.
-    pub(super) fn set_turn(&self, path: &str, turn: u64) {
+    pub(super) fn set_turn(&self, path: &OsStr, turn: u64) {
         if let Some(known) = self.table.borrow_mut().get(path) {
             known.turn = turn;
         }
     }
 
     /// Takes something in, unless it is an open file and there is no descriptor left for it.
-    pub(super) fn insert(&self, path: &str, known: Known<T>) {
+    pub(super) fn insert(&self, path: &OsStr, known: Known<T>) {
         self.remove(path);
         if known.has_descriptor {
             let allowed = allowed_descriptors();
@@ -232,7 +233,7 @@ impl<T: Clone + 'static> Cache<T> {
         evicted.into_iter().for_each(|known| self.drop_known(known));
     }
 
-    pub(super) fn remove(&self, path: &str) {
+    pub(super) fn remove(&self, path: &OsStr) {
         let removed = self.table.borrow_mut().remove(path);
         removed.into_iter().for_each(|known| self.drop_known(known));
     }
@@ -352,23 +353,23 @@ mod tests {
         }
     }
 
-    fn value(table: &mut Table<u32>, path: &str) -> Option<u32> {
-        table.get(path).map(|known| known.value)
+    fn value(table: &mut Table<u32>, path: &OsStr) -> Option<u32> {
+        table.get(path.as_ref()).map(|known| known.value)
     }
 
     #[test]
     fn what_is_used_stays() {
         let mut table = Table::new(3);
         for (path, number) in [("a", 1), ("b", 2), ("c", 3)] {
-            assert!(table.insert(path, known(number)).is_none());
+            assert!(table.insert(path.as_ref(), known(number)).is_none());
         }
-        assert_eq!(table.insert("a", known(4)).unwrap().value, 1);
+        assert_eq!(table.insert("a".as_ref(), known(4)).unwrap().value, 1);
         // All were used: the hand goes round once.
-        assert_eq!(table.insert("d", known(5)).unwrap().value, 4);
-        assert_eq!(value(&mut table, "b"), Some(2));
-        let evicted = table.insert("e", known(6)).unwrap().value;
+        assert_eq!(table.insert("d".as_ref(), known(5)).unwrap().value, 4);
+        assert_eq!(value(&mut table, "b".as_ref()), Some(2));
+        let evicted = table.insert("e".as_ref(), known(6)).unwrap().value;
         assert_ne!(evicted, 2);
-        assert_eq!(value(&mut table, "b"), Some(2));
+        assert_eq!(value(&mut table, "b".as_ref()), Some(2));
         assert_eq!(table.entries.len(), 3);
         assert_eq!(table.index.len(), 3);
     }
@@ -377,15 +378,15 @@ mod tests {
     fn what_is_idle_goes() {
         let mut table = Table::new(10);
         for number in 0..10 {
-            table.insert(&number.to_string(), known(number));
+            table.insert(number.to_string().as_ref(), known(number));
         }
         assert!(table.take_idle().is_empty());
-        assert_eq!(value(&mut table, "3"), Some(3));
-        assert_eq!(value(&mut table, "9"), Some(9));
+        assert_eq!(value(&mut table, "3".as_ref()), Some(3));
+        assert_eq!(value(&mut table, "9".as_ref()), Some(9));
         assert_eq!(table.take_idle().len(), 8);
-        assert_eq!(table.remove("9").unwrap().value, 9);
-        assert!(table.remove("9").is_none());
-        assert_eq!(value(&mut table, "3"), Some(3));
+        assert_eq!(table.remove("9".as_ref()).unwrap().value, 9);
+        assert!(table.remove("9".as_ref()).is_none());
+        assert_eq!(value(&mut table, "3".as_ref()), Some(3));
         assert_eq!(table.take_idle().len(), 0);
         assert_eq!(table.take_idle().len(), 1);
         assert!(table.entries.is_empty() && table.index.is_empty());
@@ -402,15 +403,15 @@ mod tests {
             let path = (random >> 16 & 15).to_string();
             match random >> 28 {
                 0..8 => {
-                    table.insert(&path, known(step));
+                    table.insert(path.as_ref(), known(step));
                     model.insert(path, step);
                 }
                 8..12 => {
-                    table.remove(&path);
+                    table.remove(path.as_ref());
                     model.remove(&path);
                 }
                 _ => {
-                    if let Some(found) = value(&mut table, &path) {
+                    if let Some(found) = value(&mut table, path.as_ref()) {
                         assert_eq!(model.get(&path), Some(&found));
                     }
                 }

@@ -166,8 +166,8 @@ fn row(html: &mut String, item: &Item) {
     );
 }
 
-/// One object per entry: `name`, `href` (relative, percent-coded), `type` (`file` or `directory`),
-/// `size` of files in bytes, `modified` (RFC 3339).
+/// One object per entry: `name` (U+FFFD stands for what is not UTF-8), `href` (relative, percent-coded:
+/// the bytes of the name), `type` (`file` or `directory`), `size` of files in bytes, `modified` (RFC 3339).
 pub fn json(items: &[Item]) -> String {
     let mut text = String::with_capacity(128 * items.len() + 4);
     text.push('[');

@@ -4,6 +4,10 @@
 //!   /static/a%20b/../c  ── route /static/{path...} ──► "/a%20b/../c" ──► "c"
 //! ```
 
+use std::ffi::OsStr;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+
 use crate::http::request::Request;
 use crate::http::target::RelativePath;
 use crate::http::target::percent_decode;
@@ -11,7 +15,7 @@ use crate::http::target::percent_decode;
 /// What a request names beneath the root.
 pub(super) struct Target {
     /// Without slashes at its ends; empty for the root itself.
-    pub(super) path: String,
+    pub(super) path: OsString,
     /// True exactly when the request can only mean a directory.
     pub(super) is_directory: bool,
 }
@@ -24,17 +28,16 @@ impl Target {
     /// `None` for what no file can be called.
     pub(super) fn of(path: &str) -> Option<Target> {
         let relative = RelativePath::of_target(path).ok()?;
-        let path = String::from_utf8(relative.as_bytes().to_vec()).ok()?;
         Some(Target {
-            path,
             is_directory: relative.is_directory(),
+            path: relative.into(),
         })
     }
 
     /// For openat2(2).
-    pub(super) fn relative(&self) -> &str {
+    pub(super) fn relative(&self) -> &OsStr {
         if self.path.is_empty() {
-            "."
+            OsStr::new(".")
         } else {
             &self.path
         }
@@ -43,18 +46,20 @@ impl Target {
     /// True when a segment begins with a dot. `.well-known` at the root does not count: what is
     /// there is meant to be found (RFC 8615).
     pub(super) fn is_hidden(&self) -> bool {
-        let path = match self.path.strip_prefix(".well-known") {
-            Some(rest) if rest.is_empty() || rest.starts_with('/') => rest,
-            _ => &self.path,
+        let path = self.path.as_bytes();
+        let path = match path.strip_prefix(b".well-known") {
+            Some(rest) if rest.is_empty() || rest.starts_with(b"/") => rest,
+            _ => path,
         };
-        path.split('/').any(|segment| segment.starts_with('.'))
+        let mut segments = path.split(|&byte| byte == b'/');
+        segments.any(|segment| segment.starts_with(b"."))
     }
 }
 
 /// What a request names beneath the root of its route: the path without slashes at its ends, and
 /// whether it can only be a directory. For tests of the whole way from a target to a file.
 #[doc(hidden)]
-pub fn named_beneath(request: &Request) -> Option<(String, bool)> {
+pub fn named_beneath(request: &Request) -> Option<(OsString, bool)> {
     let target = Target::of_request(request)?;
     Some((target.path, target.is_directory))
 }
@@ -63,11 +68,12 @@ pub fn named_beneath(request: &Request) -> Option<(String, bool)> {
 /// it does not begin behind a slash.
 fn open_path(request: &Request) -> Option<&str> {
     let path = request.path();
-    let Some((_, rest)) = request.params().last() else {
+    let Some((_, rest)) = request.params_bytes().last() else {
         return path.starts_with('/').then_some(path);
     };
-    if path.ends_with(rest) && path[..path.len() - rest.len()].ends_with('/') {
-        return Some(&path[path.len() - rest.len() - 1..]);
+    let start = path.len().saturating_sub(rest.len());
+    if path.as_bytes().ends_with(rest) && path.as_bytes()[..start].ends_with(b"/") {
+        return Some(&path[start - 1..]);
     }
     // The parameter is decoded, which must not happen twice. It ends the path, so that it is the
     // one suffix that decodes to it. Lengths tell which: to decode each would be quadratic.
@@ -77,7 +83,7 @@ fn open_path(request: &Request) -> Option<&str> {
         end = at;
         let coded = &path[at + 1..];
         if coded.len() == rest.len() + 2 * escapes
-            && percent_decode(coded).is_some_and(|decoded| *decoded == *rest.as_bytes())
+            && percent_decode(coded).is_some_and(|decoded| *decoded == *rest)
         {
             return Some(&path[at..]);
         }
@@ -91,7 +97,9 @@ mod tests {
 
     fn open_path_of(target: &str, params: &[(&str, &str)]) -> Option<String> {
         let mut request = Request::for_target("GET", target).unwrap();
-        request.set_params(params.iter().copied());
+        for (name, value) in params {
+            request.push_param_bytes(name, &percent_decode(value).unwrap());
+        }
         open_path(&request).map(str::to_owned)
     }
 
@@ -117,8 +125,14 @@ mod tests {
                 &[("id", "x"), ("", "b/a/b")],
                 Some("/b/a%2Fb"),
             ),
-            ("/f/%25.txt", &[("path", "%.txt")], Some("/%25.txt")),
+            ("/f/%25.txt", &[("path", "%25.txt")], Some("/%25.txt")),
             ("/f/%FF", &[("path", "%FF")], Some("/%FF")),
+            ("/f/%25FF", &[("path", "%25FF")], Some("/%25FF")),
+            (
+                "/%25FF/%FF",
+                &[("", "%25FF"), ("path", "%FF")],
+                Some("/%FF"),
+            ),
             ("*", &[], None),
         ];
         for (target, params, expected) in table {
@@ -133,14 +147,15 @@ mod tests {
     #[test]
     fn targets_stay_inside() {
         let path = |text: &str| Target::of(text).map(|target| target.path);
-        assert_eq!(path("/a/../../../b").as_deref(), Some("b"));
-        assert_eq!(path("/a/../b%20").as_deref(), Some("b "));
+        let some = |name: &[u8]| Some(OsStr::from_bytes(name).to_owned());
+        assert_eq!(path("/a/../../../b"), some(b"b"));
+        assert_eq!(path("/a/../b%20"), some(b"b "));
+        assert_eq!(path("/a/%FF"), some(b"a/\xff"));
         for coded in ["/%2e%2e/b", "/a/%2E./b", "/a/.%2e", "/a/%2e", "/%2e/b"] {
             assert_eq!(path(coded), None, "{coded}");
         }
         assert_eq!(path("/..%2fb"), None);
         assert_eq!(path("/a%00"), None);
-        assert_eq!(path("/%FF"), None);
     }
 
     #[test]
@@ -157,7 +172,7 @@ mod tests {
             ("a/.well-known/x", true),
         ] {
             let target = Target {
-                path: path.to_owned(),
+                path: path.into(),
                 is_directory: false,
             };
             assert_eq!(target.is_hidden(), is_hidden, "{path}");
