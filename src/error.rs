@@ -118,6 +118,11 @@ impl Error {
         }))
     }
 
+    /// Of code of the user that panicked: `text` is what the panic said.
+    pub(crate) fn panicked(who: &str, text: &str) -> Error {
+        Error::new(ErrorKind::Canceled, format!("{who} panicked: {text}"))
+    }
+
     /// Says what was being done.
     #[must_use]
     pub fn in_phase(mut self, phase: Phase) -> Error {

@@ -39,6 +39,7 @@ pub mod architecture {}
 pub mod client;
 pub mod error;
 pub mod fs;
+pub(crate) mod guard;
 pub mod http;
 pub mod limits;
 pub mod net;
@@ -82,6 +83,7 @@ pub mod readme {}
 #[doc(hidden)]
 pub mod internals {
     use crate::runtime::Core;
+    use crate::runtime::Remote;
 
     pub use crate::client::detached::DetachedTransport;
     pub use crate::reactor::OwnerId;
@@ -96,6 +98,11 @@ pub mod internals {
     pub use crate::ring::sys::pin_to;
     pub use crate::ring::sys::raise_soft_limits;
     pub use crate::server::files::named_beneath;
+
+    /// Breaks an invariant of a core, which is its end.
+    pub fn break_core(remote: &Remote, text: &'static str) {
+        remote.post_own(move |_| panic!("{text}"));
+    }
 
     /// Shared receive buffers of a core that are not with the kernel.
     pub fn leased(core: &Core) -> u16 {

@@ -40,6 +40,7 @@ use crate::client::pool::EntryKey;
 use crate::client::transport::Shared;
 use crate::client::tunnel::Tunnel;
 use crate::error::Phase;
+use crate::guard::guarded_drop;
 use crate::http::duplex::duplex;
 use crate::http::fetch::Event;
 use crate::http::fetch::Fetch;
@@ -305,7 +306,9 @@ impl Connection {
     fn close(&mut self, reason: CloseReason) -> Step {
         self.close_reason.get_or_insert(reason);
         self.leave_pool();
-        self.state = State::Closing;
+        if let State::Active(active) = std::mem::replace(&mut self.state, State::Closing) {
+            active.discard();
+        }
         Step::CloseAfterFlush
     }
 
@@ -355,12 +358,14 @@ impl Connection {
                 upload,
                 ..
             } = active;
+            match upload {
+                // What was expected in vain comes along the second time.
+                Upload::Held(body) if is_unexpected => request.set_body(body),
+                upload => guarded_drop(upload),
+            }
             if is_unexpected {
                 // Without it there is no second time.
                 request.headers_mut().remove("expect");
-                if let Upload::Held(body) = upload {
-                    request.set_body(body);
-                }
             }
             exchange.restart(request, options);
             self.shared.retry(exchange);
@@ -688,7 +693,7 @@ impl Active {
             download,
             ..
         } = self;
-        drop((request, upload, download));
+        guarded_drop((request, upload, download));
         exchange::recycle(exchange);
     }
 }

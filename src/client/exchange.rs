@@ -26,6 +26,8 @@ use crate::client::transport::Shared;
 use crate::error::Error;
 use crate::error::Phase;
 use crate::error::Result;
+use crate::guard;
+use crate::guard::guarded_drop;
 use crate::http::request::Request;
 use crate::http::response::Response;
 use crate::limits::FREE_EXCHANGES_MAX;
@@ -136,9 +138,7 @@ impl Exchange {
         };
         drop(state);
         drop(before);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        guard::wake(waker);
         Some((request.expect("a request is started once"), options))
     }
 
@@ -175,7 +175,7 @@ impl Exchange {
     /// Gives a copy of the request back, beside the outcome that comes next.
     pub(super) fn give_back(&self, request: Option<Request>) {
         let replaced = std::mem::replace(&mut self.state.borrow_mut().request, request);
-        drop(replaced);
+        guarded_drop(replaced);
     }
 
     /// Ends the exchange for the caller.
@@ -184,7 +184,7 @@ impl Exchange {
         if matches!(state.place, Place::Canceled) {
             // Nobody wants it. It may hold values of the user: dropped outside the borrow.
             drop(state);
-            drop(outcome);
+            guarded_drop(outcome);
             return;
         }
         assert!(state.outcome.is_none(), "an exchange ends twice");
@@ -193,9 +193,7 @@ impl Exchange {
         let waker = state.waker.take();
         drop(state);
         drop(before);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        guard::wake(waker);
     }
 
     /// Notes what the connection that sends it is doing.
@@ -203,15 +201,12 @@ impl Exchange {
         self.state.borrow_mut().phase = Some(phase);
     }
 
-    /// Ends the exchange with an error, behind those who observe it: also when one of them panics.
+    /// Ends the exchange with an error, behind those who observe it.
     pub(super) fn fail(&self, error: Error, observers: Option<&Observers>) {
-        let failing = Failing {
-            exchange: self,
-            error: Some(error),
-        };
-        if let (Some(observers), Some(error)) = (observers, &failing.error) {
-            observers.tell(&Event::Failed { error });
+        if let Some(observers) = observers {
+            observers.tell(&Event::Failed { error: &error });
         }
+        self.complete(Err(error));
     }
 
     fn phase(&self) -> Phase {
@@ -252,22 +247,8 @@ impl Exchange {
             state.waker.take(),
         );
         drop(state);
-        drop(dropped);
+        guarded_drop(dropped);
         place
-    }
-}
-
-/// An exchange that ends with this error when it is dropped.
-struct Failing<'a> {
-    exchange: &'a Exchange,
-    error: Option<Error>,
-}
-
-impl Drop for Failing<'_> {
-    fn drop(&mut self) {
-        if let Some(error) = self.error.take() {
-            self.exchange.complete(Err(error));
-        }
     }
 }
 
@@ -278,7 +259,7 @@ pub(super) fn recycle(exchange: Rc<Exchange>) {
     }
     let state = exchange.state.take();
     // Values of the user go before the list is touched.
-    drop(state);
+    guarded_drop(state);
     let _ = FREE.try_with(|free| {
         let mut free = free.borrow_mut();
         if free.len() < FREE_EXCHANGES_MAX {

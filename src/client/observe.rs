@@ -9,7 +9,9 @@
 //!   connection                                   Rested ─► Got │ Closed
 //! ```
 //! Observers are called on the core that does the work, between two steps of it: what they do takes
-//! time from every connection of the core. Times are those of the core's turns.
+//! time from every connection of the core. A panic in one is caught and counted
+//! ([`Core::counters`](crate::runtime::Core::counters)); what it observes goes on. Times are those of
+//! the core's turns.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -22,6 +24,8 @@ use crate::client::pool::OriginRef;
 use crate::client::proxy::ProxyUrl;
 use crate::error::Error;
 use crate::error::Result;
+use crate::guard::caught;
+use crate::guard::guarded;
 use crate::http::headers::Headers;
 
 /// Something that happened.
@@ -160,9 +164,9 @@ impl Observer {
         Observer(Arc::new(observe))
     }
 
-    /// Tells it.
+    /// Tells it. A panic in it is caught.
     pub fn tell(&self, event: &Event<'_>) {
-        (self.0)(event);
+        let _ = guarded(|| (self.0)(event));
     }
 }
 
@@ -186,8 +190,10 @@ impl OnInformational {
         OnInformational(Arc::new(hook))
     }
 
+    /// What it says, which a panic says too.
     pub(super) fn call(&self, status: StatusCode, headers: &Headers) -> Result<()> {
-        (self.0)(status, headers)
+        caught(|| (self.0)(status, headers))
+            .unwrap_or_else(|panic| Err(Error::panicked("on_informational", &panic)))
     }
 }
 

@@ -554,12 +554,7 @@ impl Shared {
             Some(url) => error.for_url(url),
             None => error,
         };
-        // Whoever gave a dial up may have panicked: one more panic would end the process.
-        let observers = match error.kind() == ErrorKind::Canceled {
-            true => None,
-            false => self.observers(&exchange),
-        };
-        exchange.fail(error, observers.as_ref());
+        exchange.fail(error, self.observers(&exchange).as_ref());
     }
 }
 

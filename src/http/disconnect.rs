@@ -20,6 +20,7 @@ use ::http::StatusCode;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Result;
+use crate::guard;
 use crate::http::encode;
 use crate::http::headers::Headers;
 use crate::limits::INFORMATIONAL_BYTES_MAX;
@@ -151,7 +152,7 @@ impl Disconnect {
         self.state.fired.set(true);
         let waiting = self.state.waiting.take();
         for (_, waker) in waiting {
-            waker.wake();
+            guard::wake(Some(waker));
         }
     }
 

@@ -26,6 +26,8 @@ use bytes::Bytes;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Result;
+use crate::guard::guarded_drop;
+use crate::guard::wake;
 use crate::http::disconnect::Disconnect;
 use crate::limits::DUPLEX_AHEAD_BYTES_MAX;
 use crate::limits::DUPLEX_BEHIND_BYTES_MAX;
@@ -318,7 +320,7 @@ impl Driver {
             let unsent = std::mem::take(&mut state.outbound);
             (state.reader.take(), state.writer.take(), unsent)
         };
-        drop(unsent);
+        guarded_drop(unsent);
         wake(reader);
         wake(writer);
     }
@@ -386,12 +388,6 @@ impl State {
 
 fn broken() -> Error {
     Error::new(ErrorKind::Closed, "the upgraded connection broke")
-}
-
-fn wake(waker: Option<Waker>) {
-    if let Some(waker) = waker {
-        waker.wake();
-    }
 }
 
 impl fmt::Debug for Duplex {

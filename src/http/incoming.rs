@@ -25,6 +25,8 @@ use bytes::Bytes;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Result;
+use crate::guard;
+use crate::guard::guarded_drop;
 use crate::http::headers::Headers;
 use crate::http::recycle::FreeList;
 use crate::limits::FREE_CHANNELS_MAX;
@@ -168,7 +170,7 @@ impl Sender {
         if state.dropped {
             // What nobody will read is dropped at once, and outside the borrow.
             drop(state);
-            drop(end);
+            guarded_drop(end);
             return;
         }
         state.end = end;
@@ -183,7 +185,7 @@ impl Drop for Sender {
             self.end(End::Abandoned);
         }
         let producer = self.channel.state.borrow_mut().producer.take();
-        drop(producer);
+        guarded_drop(producer);
         self.channel.recycle();
     }
 }
@@ -265,7 +267,7 @@ impl Drop for Receiver {
         let mut queue = std::mem::take(&mut state.queue);
         let consumer = state.consumer.take();
         wake(state.producer.take(), state);
-        drop(consumer);
+        guarded_drop(consumer);
         queue.clear();
         // The emptied queue goes back, so that a recycled channel keeps its memory.
         self.channel.state.borrow_mut().queue = queue;
@@ -284,7 +286,7 @@ impl Channel {
             let queue = std::mem::take(&mut state.queue);
             self.state.borrow_mut().queue = queue;
         }
-        drop(state);
+        guarded_drop(state);
         let _ = FREE.try_with(|free| free.give(Rc::clone(self)));
     }
 }
@@ -295,9 +297,7 @@ const RECYCLED_QUEUE_MAX: usize = 64;
 /// Wakes with the state free again, since a waker may run anything.
 fn wake(waker: Option<Waker>, state: std::cell::RefMut<'_, State>) {
     drop(state);
-    if let Some(waker) = waker {
-        waker.wake();
-    }
+    guard::wake(waker);
 }
 
 impl fmt::Debug for Sender {

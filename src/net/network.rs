@@ -10,9 +10,9 @@ use std::rc::Rc;
 use bytes::Bytes;
 use slab::Slab;
 
+use crate::guard::guarded_drop;
 use crate::net::listener::ListenSocket;
 use crate::net::listener::Listener;
-use crate::net::output::drop_shared;
 use crate::net::protocol::Io;
 use crate::net::protocol::Origin;
 use crate::net::protocol::Protocol;
@@ -331,7 +331,7 @@ impl Net {
             return;
         }
         let mut spent = self.spent.take();
-        spent.drain(..).for_each(drop_shared);
+        spent.drain(..).for_each(guarded_drop);
         let mut place = self.spent.borrow_mut();
         // Its memory serves again, unless something was spent meanwhile.
         if place.is_empty() {
@@ -560,7 +560,9 @@ pub(super) fn end(endpoint: Option<Box<Endpoint>>, cause: Option<Errno>) {
     if let Some(mut endpoint) = endpoint {
         // The descriptor is closed, and may be another connection's.
         endpoint.io.origin = None;
-        endpoint.io.output.clear(&mut Vec::new());
+        let mut spent = Vec::new();
+        endpoint.io.output.clear(&mut spent);
+        spent.into_iter().for_each(guarded_drop);
         endpoint.protocol.on_closing(&endpoint.io);
         endpoint.protocol.on_closed(cause.map(io::Error::from));
     }

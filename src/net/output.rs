@@ -9,12 +9,11 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::panic::AssertUnwindSafe;
-use std::panic::catch_unwind;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::guard::guarded_drop;
 use crate::limits::COPY_BYTES_MAX;
 use crate::limits::FILE_READ_BYTES;
 use crate::limits::FREE_BUFFER_BYTES_MAX;
@@ -71,7 +70,7 @@ impl Output {
     pub fn append_bytes(&mut self, bytes: Bytes) {
         if bytes.len() <= COPY_BYTES_MAX {
             self.append_copy(&bytes);
-            drop_shared(bytes);
+            guarded_drop(bytes);
         } else {
             self.push_back(Segment::Memory(Piece::Shared(bytes)));
         }
@@ -316,17 +315,8 @@ pub(super) fn take_file_buffer() -> Vec<u8> {
         .unwrap_or_else(|| Vec::with_capacity(FILE_READ_BYTES))
 }
 
-/// Drops shared bytes. They may be a value of the user ([`Bytes::from_owner`]), and a panic in its
-/// drop, of which the panic hook has told, must not end the core.
-pub(super) fn drop_shared(bytes: Bytes) {
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(bytes))) {
-        // Its drop may panic too: it stays.
-        std::mem::forget(payload);
-    }
-}
-
 /// Gives the memory of a sent piece back. Shared bytes are put into `spent`, for the caller to drop
-/// when nothing is borrowed: the last drop of them may run code of the user.
+/// when nothing is borrowed: the last drop of them may run code of the user ([`Bytes::from_owner`]).
 pub fn recycle(piece: Piece, spent: &mut Vec<Bytes>) {
     match piece {
         Piece::Owned { buffer, .. } => give_buffer(buffer),

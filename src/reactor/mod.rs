@@ -70,6 +70,9 @@ pub struct Counters {
     pub stale: u64,
     /// Operations in flight now.
     pub in_flight: u64,
+    /// Panics of code of users that were caught on the core's thread: callbacks, tasks, bodies,
+    /// wakers, drops.
+    pub panics: u64,
 }
 
 /// What the upper layers count here, since it belongs beside the rest.

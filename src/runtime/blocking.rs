@@ -12,8 +12,6 @@ mod queue;
 use std::fmt;
 use std::future::Future;
 use std::mem;
-use std::panic::AssertUnwindSafe;
-use std::panic::catch_unwind;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::Condvar;
@@ -30,6 +28,9 @@ use ::http::StatusCode;
 
 use crate::error::Error;
 use crate::error::ErrorKind;
+use crate::guard;
+use crate::guard::caught;
+use crate::guard::guarded;
 use crate::limits::BLOCKING_IDLE_TIMEOUT;
 use crate::limits::BLOCKING_QUEUE_MAX;
 use crate::limits::BLOCKING_THREADS_MAX;
@@ -39,7 +40,6 @@ use crate::limits::LOOKUP_QUEUE_MAX;
 use crate::limits::LOOKUP_THREADS_MAX;
 #[cfg(feature = "simulation")]
 use crate::runtime::deferred;
-use crate::runtime::executor::panic_text;
 use crate::runtime::thread::start_thread;
 
 pub(super) use crate::runtime::blocking::queue::Bounds;
@@ -240,13 +240,10 @@ impl Pool {
     }
 }
 
-/// Runs a job. What panics there (a waker, the drop of a result that nobody waits for) does not
-/// end the thread: it would be missed.
+/// Runs a job. What panics there (the drop of a result that nobody waits for) does not end the
+/// thread: it would be missed.
 pub(super) fn run(job: Job) {
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(job)) {
-        // A payload may panic in its drop as well.
-        mem::forget(catch_unwind(AssertUnwindSafe(|| drop(payload))));
-    }
+    let _ = guarded(job);
 }
 
 /// Drops a job that does not run: what it owns is of users.
@@ -359,18 +356,13 @@ where
     }));
     let theirs = Arc::clone(&shared);
     let submitted = submit(class, move || {
-        let result = catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
-            let text = format!("the blocking work panicked: {}", panic_text(&*panic));
-            Error::new(ErrorKind::Canceled, text)
-        });
+        let result = caught(work).map_err(|panic| Error::panicked("the blocking work", &panic));
         let waker = {
             let mut shared = theirs.lock().unwrap_or_else(PoisonError::into_inner);
             shared.result = Some(result);
             shared.waker.take()
         };
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        guard::wake(waker);
     });
     let ticket = submitted.map_err(|error| {
         shared.lock().unwrap_or_else(PoisonError::into_inner).result = Some(Err(error));

@@ -11,6 +11,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::error::Error;
+use crate::guard;
+use crate::guard::guarded_drop;
 use crate::limits::READY_PER_TURN;
 use crate::reactor::Counters;
 use crate::reactor::OwnerId;
@@ -207,7 +209,10 @@ impl Core {
 
     /// What this core counted.
     pub fn counters(&self) -> Counters {
-        self.reactor.borrow().counters()
+        Counters {
+            panics: guard::count(),
+            ..self.reactor.borrow().counters()
+        }
     }
 
     /// How other threads reach this core.
@@ -343,7 +348,7 @@ impl Core {
                     self.owner(owners, owner).completed(self, key, completion);
                 }
                 // Dropped here, where nothing is borrowed: what it owned may run user code.
-                Routed::Orphan(completion) => drop(completion),
+                Routed::Orphan(completion) => guarded_drop(completion),
                 Routed::Stale | Routed::Cancellation => {}
             }
         }
@@ -382,10 +387,10 @@ impl Core {
             owner.close(self);
         }
         // Taken out before they are dropped: destructors of users may want the core.
-        drop(self.locals.take());
+        self.locals.take().into_iter().for_each(guarded_drop);
         let mut messages = Vec::new();
         self.remote.close(&mut messages);
-        drop(messages);
+        messages.into_iter().for_each(guarded_drop);
         self.ready.borrow_mut().clear();
         let mut ended = Vec::new();
         // A panic may have left some of the last turn.
@@ -401,7 +406,7 @@ impl Core {
             // The kernel may still write into memory of the reactor: it stays for ever.
             mem::forget(Rc::clone(self));
         }
-        drop(ended);
+        ended.into_iter().for_each(guarded_drop);
         drop(owners);
         drop(mem::take(&mut self.scratch.borrow_mut().owners));
         drop(self.owners.take());

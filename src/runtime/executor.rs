@@ -6,14 +6,11 @@
 //!                 └──────── pending ◄─────────┘
 //! ```
 
-use std::any::Any;
 use std::cell::Cell;
 use std::cell::OnceCell;
 use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
-use std::panic::AssertUnwindSafe;
-use std::panic::catch_unwind;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -25,6 +22,10 @@ use slab::Slab;
 
 use crate::error::Error;
 use crate::error::ErrorKind;
+use crate::guard;
+use crate::guard::catching;
+use crate::guard::guarded;
+use crate::guard::guarded_drop;
 use crate::reactor::OwnerId;
 use crate::reactor::operation::Completion;
 use crate::runtime::Core;
@@ -127,20 +128,21 @@ impl Executor {
             };
             (future, task.waker.clone())
         };
-        let poll = future.as_mut().poll(&mut Context::from_waker(&waker));
+        // What panics here is the drop of a result that nobody waits for.
+        let poll = guarded(|| future.as_mut().poll(&mut Context::from_waker(&waker)));
         let mut tasks = self.tasks.borrow_mut();
         let task = tasks
             .get_mut(index)
             .expect("a task stays in its place while it is polled");
-        if poll.is_pending() && !task.aborted {
+        if poll == Some(Poll::Pending) && !task.aborted {
             task.future = Some(future);
             return;
         }
         let task = tasks.remove(index);
         // User code runs when they are dropped: not while the table is borrowed.
         drop(tasks);
-        drop(future);
-        drop(task);
+        guarded_drop(future);
+        guarded_drop(task);
     }
 
     fn abort(&self, key: u64) {
@@ -158,7 +160,7 @@ impl Executor {
         }
         let task = tasks.remove(index);
         drop(tasks);
-        drop(task);
+        guarded_drop(task);
     }
 }
 
@@ -186,7 +188,7 @@ impl Owner for Executor {
             if tasks.is_empty() {
                 return;
             }
-            drop(tasks);
+            tasks.into_iter().for_each(guarded_drop);
         }
     }
 }
@@ -214,10 +216,10 @@ where
         state: Rc::clone(&state),
     };
     let task = async move {
-        let result = CatchUnwind(Box::pin(future)).await;
+        let result = catching(future).await;
         guard.state.finish(match result {
             Ok(value) => Outcome::Done(value),
-            Err(panic) => Outcome::Panicked(panic_text(&*panic)),
+            Err(panic) => Outcome::Panicked(panic),
         });
     };
     let executor = Executor::of(&core);
@@ -272,10 +274,7 @@ impl<T> Future for JoinHandle<T> {
             Outcome::Aborted => {
                 Poll::Ready(Err(Error::new(ErrorKind::Canceled, "the task was aborted")))
             }
-            Outcome::Panicked(text) => Poll::Ready(Err(Error::new(
-                ErrorKind::Canceled,
-                format!("the task panicked: {text}"),
-            ))),
+            Outcome::Panicked(text) => Poll::Ready(Err(Error::panicked("the task", &text))),
             Outcome::Taken => panic!("a JoinHandle is polled after it gave its result"),
         }
     }
@@ -296,8 +295,8 @@ enum Outcome<T> {
 impl<T> JoinState<T> {
     fn finish(&self, outcome: Outcome<T>) {
         let before = self.outcome.replace(outcome);
-        if let Outcome::Running(Some(waker)) = before {
-            waker.wake();
+        if let Outcome::Running(waker) = before {
+            guard::wake(waker);
         }
     }
 }
@@ -312,33 +311,6 @@ impl<T> Drop for TaskGuard<T> {
         if matches!(*self.state.outcome.borrow(), Outcome::Running(_)) {
             self.state.finish(Outcome::Aborted);
         }
-    }
-}
-
-/// A panic of a task is that task's end, not the core's.
-struct CatchUnwind<F>(Pin<Box<F>>);
-
-impl<F: Future> Future for CatchUnwind<F> {
-    type Output = Result<F::Output, Box<dyn Any + Send>>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        // Unwind safe: after a panic the future is only dropped.
-        match catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(context))) {
-            Ok(Poll::Ready(value)) => Poll::Ready(Ok(value)),
-            Ok(Poll::Pending) => Poll::Pending,
-            Err(panic) => Poll::Ready(Err(panic)),
-        }
-    }
-}
-
-/// What a panic said.
-pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
-    if let Some(text) = panic.downcast_ref::<&str>() {
-        (*text).to_owned()
-    } else if let Some(text) = panic.downcast_ref::<String>() {
-        text.clone()
-    } else {
-        "without a message".to_owned()
     }
 }
 

@@ -77,8 +77,6 @@ pub use crate::runtime::core::Core;
 pub(crate) use crate::runtime::core::Owner;
 pub use crate::runtime::current::is_inside;
 pub use crate::runtime::executor::JoinHandle;
-#[cfg(feature = "simulation")]
-pub(crate) use crate::runtime::executor::panic_text;
 pub use crate::runtime::executor::spawn;
 pub use crate::runtime::executor::yield_now;
 pub use crate::runtime::remote::Remote;

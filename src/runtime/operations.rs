@@ -13,6 +13,7 @@ use std::task::Waker;
 
 use slab::Slab;
 
+use crate::guard;
 use crate::reactor::OwnerId;
 use crate::reactor::operation::Completion;
 use crate::reactor::operation::Operation;
@@ -55,9 +56,7 @@ impl Owner for Operations {
         match std::mem::replace(entry, Waiting::Done(completion)) {
             Waiting::Pending(waker) => {
                 drop(waiting);
-                if let Some(waker) = waker {
-                    waker.wake();
-                }
+                guard::wake(waker);
             }
             Waiting::Done(_) => panic!("an operation completed twice"),
         }

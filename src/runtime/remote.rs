@@ -16,6 +16,7 @@ use std::sync::atomic::Ordering;
 use std::task::Wake;
 use std::task::Waker;
 
+use crate::guard::guarded;
 use crate::reactor::OwnerId;
 use crate::ring::sys::Event;
 use crate::runtime::Core;
@@ -58,7 +59,16 @@ impl Remote {
     }
 
     /// Runs `call` on the core's thread, soon. False if the core has ended: then `call` is dropped.
+    /// A panic in it is caught and counted ([`Core::counters`]), and the core goes on.
     pub fn post(&self, call: impl FnOnce(&Rc<Core>) + Send + 'static) -> bool {
+        self.post_own(|core| {
+            let _ = guarded(|| call(core));
+        })
+    }
+
+    /// As [`Remote::post`], for calls of ours: a panic in one is a broken invariant, and ends the
+    /// core.
+    pub(crate) fn post_own(&self, call: impl FnOnce(&Rc<Core>) + Send + 'static) -> bool {
         self.send(Message::Call(Box::new(call)))
     }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::error::ErrorKind;
 use crate::limits::WORKERS_MAX;
+use crate::reactor::operation::Operation;
 use crate::runtime::Core;
 use crate::runtime::RingOptions;
 use crate::runtime::Runtime;
@@ -17,6 +18,7 @@ use crate::runtime::WorkerOptions;
 use crate::runtime::Workers;
 use crate::runtime::block_on;
 use crate::runtime::blocking;
+use crate::runtime::operations;
 use crate::runtime::sleep;
 use crate::runtime::spawn;
 use crate::runtime::timeout;
@@ -350,4 +352,135 @@ fn destructors_may_use_the_core_that_ends() {
         })
         .unwrap();
     drop(runtime);
+}
+
+/// Panics where its table says so: in its drop, or when it is woken.
+struct Bomb {
+    wakes: bool,
+}
+
+impl Bomb {
+    /// Panics in its drop.
+    fn armed() -> Bomb {
+        Bomb { wakes: false }
+    }
+
+    /// A waker that panics when it is woken, and again when it is dropped.
+    fn waker() -> std::task::Waker {
+        std::task::Waker::from(Arc::new(Bomb { wakes: true }))
+    }
+}
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        // A second panic in one unwinding would be the end of the process: that of the user.
+        if !std::thread::panicking() {
+            panic!("a drop on purpose");
+        }
+    }
+}
+
+impl std::task::Wake for Bomb {
+    fn wake(self: Arc<Self>) {
+        assert!(!self.wakes, "a waker on purpose");
+    }
+}
+
+/// Polls once, with a waker that panics.
+fn poll_with_bomb<F: Future + Unpin>(future: &mut F) {
+    let waker = Bomb::waker();
+    let mut context = std::task::Context::from_waker(&waker);
+    assert!(std::pin::Pin::new(future).poll(&mut context).is_pending());
+    std::mem::forget(waker);
+}
+
+#[test]
+fn what_panics_is_the_end_of_its_own_thing() {
+    type Cause = fn(&Rc<Core>);
+    let table: [(&str, Cause); 9] = [
+        ("a posted closure", |core| {
+            core.remote().post(|_| panic!("a closure on purpose"));
+        }),
+        ("what a posted closure owns", |core| {
+            let bomb = Bomb::armed();
+            core.remote().post(move |_| drop(bomb));
+        }),
+        ("a task", |_| {
+            spawn(async { panic!("a task on purpose") });
+        }),
+        ("what a task owns at its end", |_| {
+            let bomb = Bomb::armed();
+            spawn(async move {
+                let _bomb = bomb;
+                yield_now().await;
+            });
+        }),
+        ("a result that nobody waits for", |_| {
+            spawn(async { Bomb::armed() });
+        }),
+        ("what an aborted task owns", |_| {
+            let bomb = Bomb::armed();
+            spawn(async move {
+                let _bomb = bomb;
+                std::future::pending::<()>().await;
+            })
+            .abort();
+        }),
+        ("who waits for a task", |_| {
+            poll_with_bomb(&mut spawn(yield_now()));
+        }),
+        ("who sleeps", |_| {
+            let mut sleep = Box::pin(sleep(Duration::from_millis(1)));
+            poll_with_bomb(&mut sleep);
+            std::mem::forget(sleep);
+        }),
+        ("who waits for an operation", |core| {
+            let event = crate::runtime::Event::new().unwrap();
+            event.notify();
+            let read = Operation::Wake(Box::new(0));
+            let mut read = operations::submit(core, event.raw(), None, read);
+            poll_with_bomb(&mut read);
+            std::mem::forget((event, read));
+        }),
+    ];
+    let runtime = Runtime::small().unwrap();
+    for (what, cause) in table {
+        let before = runtime.core().counters().panics;
+        runtime
+            .block_on(async {
+                cause(&Core::current().unwrap());
+                for _ in 0..1_000 {
+                    if runtime.core().counters().panics > before {
+                        return;
+                    }
+                    sleep(Duration::from_millis(1)).await;
+                }
+                panic!("{what}: nothing has panicked");
+            })
+            .unwrap();
+        assert_eq!(runtime.core().counters().panics, before + 1, "{what}");
+    }
+}
+
+#[test]
+fn a_core_ends_whatever_panics() {
+    let runtime = Runtime::small().unwrap();
+    let before = runtime.core().counters().panics;
+    runtime
+        .block_on(async {
+            let core = Core::current().unwrap();
+            core.local(|_| Rc::new(Bomb::armed()));
+            core.local(|_| Rc::new((Bomb::armed(), 1)));
+            for _ in 0..2 {
+                let (ours, theirs) = (Bomb::armed(), Bomb::armed());
+                spawn(async move {
+                    let _bomb = ours;
+                    std::future::pending::<()>().await;
+                });
+                core.remote().post(move |_| drop(theirs));
+            }
+        })
+        .unwrap();
+    drop(runtime);
+    assert_eq!(crate::guard::count(), before + 6);
 }

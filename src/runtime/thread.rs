@@ -38,7 +38,7 @@ pub fn start_thread<T: Send + 'static>(
 /// the thread with it; nobody waits for that, so that the last owner may live on any thread, the
 /// core's own too.
 ///
-/// A panic ends the core in the same order: its tasks are dropped, and with them what others wait
+/// A panic of ours ends the core in the same order (those of users are caught): its tasks are dropped, and with them what others wait
 /// for. From then on [`Remote::post`] refuses.
 ///
 /// [`Core::stop`]: crate::runtime::Core::stop
@@ -89,7 +89,7 @@ fn run(options: RingOptions, report: &mpsc::SyncSender<Result<Arc<Remote>, Error
 impl Drop for CoreThread {
     fn drop(&mut self) {
         // False where it has ended already.
-        self.remote.post(|core| core.stop());
+        self.remote.post_own(|core| core.stop());
     }
 }
 
@@ -147,7 +147,7 @@ mod tests {
     fn a_panic_drops_what_waits() {
         let thread = started();
         let (told, heard) = mpsc::channel();
-        thread.remote().post(|_| panic!("on purpose"));
+        thread.remote().post_own(|_| panic!("on purpose"));
         let told = Told(told);
         thread.remote().post(move |_| drop(told));
         heard.recv_timeout(LONG).unwrap();

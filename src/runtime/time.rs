@@ -16,6 +16,7 @@ use slab::Slab;
 
 use crate::error::Error;
 use crate::error::ErrorKind;
+use crate::guard;
 use crate::reactor::OwnerId;
 use crate::reactor::heap::HeapId;
 use crate::reactor::operation::Completion;
@@ -55,9 +56,7 @@ impl Owner for Sleepers {
             .borrow_mut()
             .get_mut(key as usize)
             .and_then(Option::take);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        guard::wake(waker);
     }
 
     fn ready(&self, _core: &Rc<Core>, key: u64) {

@@ -13,7 +13,6 @@
 //! code: a panic there costs this connection only.
 
 mod answering;
-pub(super) mod guard;
 mod input;
 pub(super) mod life;
 mod logging;
@@ -32,6 +31,7 @@ use ::http::StatusCode;
 
 use crate::error::Error;
 use crate::error::ErrorKind;
+use crate::guard::guarded_drop;
 use crate::http::body::Body;
 use crate::http::disconnect::Disconnect;
 use crate::http::duplex::Takeover;
@@ -44,7 +44,6 @@ use crate::net::Protocol;
 use crate::net::Received;
 use crate::net::Step;
 use crate::server::access_log::Line;
-use crate::server::connection::guard::guarded_drop;
 use crate::server::connection::input::Input;
 use crate::server::connection::life::Life;
 use crate::server::connection::terms::Terms;

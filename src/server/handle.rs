@@ -6,8 +6,6 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::panic::AssertUnwindSafe;
-use std::panic::catch_unwind;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -16,6 +14,8 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::task::Waker;
 
+use crate::guard;
+use crate::guard::guarded;
 use crate::http::request::Request;
 use crate::http::response::Response;
 use crate::net::Address;
@@ -217,14 +217,12 @@ impl State {
         };
         for call in calls {
             // A shutdown goes on whatever its guests do.
-            let _ = catch_unwind(AssertUnwindSafe(call));
+            let _ = guarded(call);
         }
         if let Some(event) = event {
             event.notify();
         }
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        guard::wake(waker);
     }
 
     pub(super) fn is_shutdown_requested(&self) -> bool {

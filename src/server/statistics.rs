@@ -20,7 +20,8 @@ pub struct Statistics {
     pub requests: u64,
     /// Requests that broke a rule or a limit, or came too slowly.
     pub requests_refused: u64,
-    /// Handlers and bodies that panicked; each cost its connection.
+    /// Handlers and bodies that panicked, each of which cost its connection, and hooks. Of the rest
+    /// of users' code tells [`Core::counters`](crate::runtime::Core::counters).
     pub panics: u64,
     /// Responses of handlers that could not be sent, because of a malformed field or a status that
     /// is no answer; the client got a 500 or 501 instead.

@@ -18,6 +18,8 @@ use std::task::Poll;
 
 use ::http::StatusCode;
 
+use crate::guard::guarded;
+use crate::guard::guarded_drop;
 use crate::http::disconnect::Disconnect;
 use crate::http::duplex::Driver;
 pub use crate::http::duplex::Duplex;
@@ -36,8 +38,6 @@ use crate::net::Protocol;
 use crate::net::Receive;
 use crate::net::Received;
 use crate::net::Step;
-use crate::server::connection::guard::guarded;
-use crate::server::connection::guard::guarded_drop;
 use crate::server::connection::life;
 use crate::server::connection::life::Life;
 use crate::server::worker::Worker;

@@ -12,10 +12,10 @@ use std::sync::Arc;
 
 use ::http::StatusCode;
 
+use crate::guard::guarded;
 use crate::http::date::DateCache;
 use crate::net::Io;
 use crate::server::access_log::WorkerLog;
-use crate::server::connection::guard::guarded;
 use crate::server::hooks::ConnectionEvent;
 use crate::server::hooks::Hooks;
 use crate::server::hooks::ProtocolError;

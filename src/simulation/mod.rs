@@ -71,6 +71,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::guard::panic_text;
 use crate::ring::sim;
 use crate::ring::sim::Installed;
 use crate::runtime;
@@ -79,7 +80,6 @@ use crate::runtime::Core;
 use crate::runtime::Instant;
 use crate::runtime::RingOptions;
 use crate::runtime::Runtime;
-use crate::runtime::panic_text;
 use crate::simulation::checks::Checks;
 use crate::simulation::checks::THOROUGH_EVERY;
 use crate::simulation::checks::TURNS_MAX;

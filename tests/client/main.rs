@@ -14,6 +14,7 @@ mod failures;
 mod hostile;
 mod middleware;
 mod observers;
+mod panics;
 mod peer;
 mod pool;
 mod redirects;

@@ -13,6 +13,7 @@ use roundtrip::Result;
 use roundtrip::client::ClientBuilder;
 use roundtrip::client::RequestOptions;
 use roundtrip::client::Resolver;
+use roundtrip::client::dial::ConnectTarget;
 use roundtrip::client::observe::Event;
 use roundtrip::client::observe::Observer;
 use roundtrip::error::ErrorKind;
@@ -444,7 +445,16 @@ fn look_ups_are_told() {
 fn a_panic_in_a_dial_ends_the_request() {
     let report = exact().run(async {
         let site = Site::at(OURS[0]);
-        let client = Client::builder().per_host_max(1).build();
+        let is_first = std::sync::atomic::AtomicBool::new(true);
+        let client = Client::builder()
+            .per_host_max(1)
+            .on_connect(move |_: &ConnectTarget<'_>| {
+                let is_first = is_first.swap(false, Ordering::SeqCst);
+                assert!(!is_first, "on purpose");
+                Ok(())
+            })
+            .build();
+        // Who merely looks on harms nobody.
         let observer = Observer::new(|event| {
             if let Event::Connecting { .. } = event {
                 panic!("on purpose");
@@ -459,6 +469,9 @@ fn a_panic_in_a_dial_ends_the_request() {
         assert_eq!(error.kind(), ErrorKind::Canceled, "{error}");
         assert_eq!(error.phase(), Some(Phase::Connect));
         assert_eq!(second.await.unwrap().unwrap(), OURS[0]);
+        client.close_idle();
+        let third = observed(&client, &url, &observer);
+        assert_eq!(third.await.unwrap(), OURS[0]);
         site.end().await;
     });
     report.unwrap();

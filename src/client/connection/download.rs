@@ -12,6 +12,7 @@ use crate::client::failure::Failure;
 use crate::client::observe::Event;
 use crate::client::transport::Shared;
 use crate::error::Phase;
+use crate::guard::guarded;
 use crate::http::body::Body;
 use crate::http::fetch::Fetch;
 use crate::http::framing::Framing;
@@ -146,7 +147,9 @@ impl Active {
     fn complete(&mut self, response: Response) {
         if response.status_code().is_redirection() && self.exchange.keeps_request() {
             // A body that cannot be sent again is gone from it; the caller knows.
-            self.exchange.give_back(self.request.try_clone());
+            // Values of users are cloned.
+            let copy = guarded(|| self.request.try_clone());
+            self.exchange.give_back(copy.flatten());
         }
         self.exchange.complete(Ok(response));
     }

@@ -24,7 +24,10 @@ use crate::client::failure::Failure;
 use crate::client::observe::Event;
 use crate::client::options::RequestOptions;
 use crate::client::route::Via;
+use crate::error::Error;
 use crate::error::Phase;
+use crate::guard::caught;
+use crate::guard::guarded_drop;
 use crate::http::body::Body;
 use crate::http::body::Content;
 use crate::http::body::Part;
@@ -75,6 +78,7 @@ impl Connection {
             Ok(upload) => upload,
             Err(error) => {
                 let error = Failure::Request(error).into_error(Phase::Send, request.url());
+                guarded_drop((request, options));
                 exchange.fail(error, observers.as_ref());
                 exchange::recycle(exchange);
                 return false;
@@ -136,8 +140,14 @@ impl Connection {
         let max = options.requests_per_connection_max;
         let is_last = max.is_some_and(|max| self.exchanges_count + 1 >= max);
         let is_kept = !self.shared.is_last_use() && !is_last;
-        self.fetch
-            .start_to(recipient, request, length, is_kept, io.output.tail())?;
+        let head = io.output.tail();
+        let started = self
+            .fetch
+            .start_to(recipient, request, length, is_kept, head);
+        if let Err(error) = started {
+            guarded_drop(body);
+            return Err(error);
+        }
         let waits = options.continue_timeout > Duration::ZERO
             && length != Some(0)
             && request.headers().contains_token("expect", "100-continue");
@@ -156,6 +166,7 @@ fn write_body(
     trailers: Option<&Headers>,
 ) -> Result<Upload, SendError> {
     if fetch.is_sent() {
+        guarded_drop(body);
         return Ok(Upload::Done);
     }
     match body.into_content() {
@@ -212,7 +223,13 @@ impl Active {
             if io.is_full() {
                 return Ok(());
             }
-            let polled = body.poll_chunk(&mut Context::from_waker(io.waker()));
+            let polled = caught(|| body.poll_chunk(&mut Context::from_waker(io.waker())));
+            let polled = polled.unwrap_or_else(|panic| {
+                Poll::Ready(Some(Err(Error::panicked(
+                    "the stream of the request body",
+                    &panic,
+                ))))
+            });
             match polled {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Some(Ok(chunk))) => {
@@ -229,7 +246,7 @@ impl Active {
                     fetch
                         .finish_body(trailers, io.output.tail())
                         .map_err(Failure::Request)?;
-                    self.upload = Upload::Done;
+                    guarded_drop(std::mem::replace(&mut self.upload, Upload::Done));
                     self.tell_progress();
                 }
             }
@@ -249,7 +266,7 @@ impl Active {
     /// unless the connection ends with the response (RFC 9110 §10.1.1).
     pub(super) fn answer_expectation(&mut self, closes: bool) {
         if closes && matches!(self.upload, Upload::Held(_)) {
-            self.upload = Upload::Withheld;
+            guarded_drop(std::mem::replace(&mut self.upload, Upload::Withheld));
         }
         self.release_body();
     }

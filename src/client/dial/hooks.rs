@@ -13,7 +13,10 @@ use std::sync::Arc;
 use crate::client::pool::OriginRef;
 use crate::client::route::Via;
 use crate::client::zone::Zone;
+use crate::error::Error;
 use crate::error::Result;
+use crate::guard::catching;
+use crate::guard::caught;
 use crate::net::Address;
 use crate::net::Socket;
 
@@ -162,13 +165,21 @@ impl Hooks {
     ///
     /// That of the first who refuses.
     pub(in crate::client) fn check(&self, target: &ConnectTarget<'_>) -> Result<()> {
-        self.guards.iter().try_for_each(|guard| guard(target))
+        let check = |guard: &Guard| {
+            caught(|| guard(target))
+                .unwrap_or_else(|panic| Err(Error::panicked("on_connect", &panic)))
+        };
+        self.guards.iter().try_for_each(check)
     }
 
     /// The connection that a connector makes; `None` without one.
     pub(super) fn connect<'a>(&'a self, target: &'a DialTarget<'a>) -> Option<Connecting<'a>> {
         let connector = self.connector.as_ref()?;
-        Some(connector.connect(target))
+        Some(Box::pin(async move {
+            let connecting = catching(async { connector.connect(target).await });
+            let connected = connecting.await;
+            connected.unwrap_or_else(|panic| Err(Error::panicked("the connector", &panic)))
+        }))
     }
 }
 

@@ -32,6 +32,7 @@ use crate::client::round_trip::RoundTrip;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Result;
+use crate::guard;
 use crate::http::authentication;
 use crate::http::headers::Headers;
 use crate::http::request::Request;
@@ -239,7 +240,7 @@ impl Drop for Asking<'_> {
             std::mem::take(&mut state.waiting)
         };
         for waker in waiting {
-            waker.wake();
+            guard::wake(Some(waker));
         }
     }
 }

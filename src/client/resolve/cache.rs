@@ -26,6 +26,7 @@ use slab::Slab;
 
 use crate::error::Error;
 use crate::error::Result;
+use crate::guard;
 use crate::limits::DNS_ADDRESSES_MAX;
 use crate::limits::DNS_CACHE_ENTRIES_MAX;
 use crate::limits::LOOKUP_PATIENCE;
@@ -158,12 +159,8 @@ impl Lookup {
             state.ended.get_or_insert(ended);
             std::mem::take(&mut state.wakers)
         };
-        // Wakers may be of users: nothing is locked.
-        wakers.into_iter().for_each(|(_, waker)| {
-            if let Some(waker) = waker {
-                waker.wake();
-            }
-        });
+        // Nothing is locked.
+        wakers.into_iter().for_each(|(_, waker)| guard::wake(waker));
     }
 }
 

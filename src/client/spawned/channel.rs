@@ -24,6 +24,8 @@ use bytes::Bytes;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Result;
+use crate::guard;
+use crate::guard::guarded_drop;
 use crate::http::headers::Headers;
 use crate::limits::SPAWNED_BODY_BYTES_MAX;
 
@@ -174,9 +176,7 @@ impl<T> Sender<T> {
         }
         let consumer = state.consumer.take();
         drop(state);
-        if let Some(consumer) = consumer {
-            consumer.wake();
-        }
+        guard::wake(consumer);
     }
 
     /// Ends with an error.
@@ -224,10 +224,8 @@ impl<T> Drop for Sender<T> {
             None
         };
         drop(state);
-        drop(producer);
-        if let Some(consumer) = consumer {
-            consumer.wake();
-        }
+        guarded_drop(producer);
+        guard::wake(consumer);
     }
 }
 
@@ -273,9 +271,7 @@ impl<T> Receiver<T> {
         };
         let polled = self.channel.poll(cx, |state| &mut state.consumer, look);
         let (producer, end) = std::task::ready!(polled);
-        if let Some(producer) = producer {
-            producer.wake();
-        }
+        guard::wake(producer);
         self.has_ended = end.is_some();
         Poll::Ready(match end {
             None => self.taken.pop().map(Ok),
@@ -305,10 +301,8 @@ impl<T> Drop for Receiver<T> {
         );
         let producer = state.producer.take();
         drop(state);
-        drop(left);
-        if let Some(producer) = producer {
-            producer.wake();
-        }
+        guarded_drop(left);
+        guard::wake(producer);
     }
 }
 

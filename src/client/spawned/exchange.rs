@@ -24,6 +24,7 @@ use std::task::ready;
 use crate::client;
 use crate::client::RequestOptions;
 use crate::client::RoundTrip;
+use crate::client::request::held::Draft as _;
 use crate::client::spawned::Body;
 use crate::client::spawned::Client;
 use crate::client::spawned::Response;
@@ -144,7 +145,7 @@ fn send(
         permit,
     };
     // Where the thread has ended the job is dropped, and that is what the waker is woken for.
-    shared.thread.remote().post(move |_| {
+    shared.thread.remote().post_own(move |_| {
         runtime::spawn(job.run());
     });
     Ok(receiver)
@@ -202,7 +203,7 @@ impl Job {
             permit,
         } = self;
         let outcome = {
-            let request = draft.into_guarded_request();
+            let request = draft.into_request();
             let mut execute = pin!(client.execute(request, options));
             poll_fn(|cx| match sender.poll_gone(cx) {
                 Poll::Ready(()) => Poll::Ready(None),

@@ -279,7 +279,11 @@ mod tests {
         assert!(poll(&mut waiting).is_pending());
         // It is on its way.
         let _socket = listener.accept().unwrap();
-        client.shared.thread.remote().post(|_| panic!("on purpose"));
+        client
+            .shared
+            .thread
+            .remote()
+            .post_own(|_| panic!("on purpose"));
         let error = wait(waiting).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Shutdown, "{error}");
         let later = wait(client.get(&url).send()).unwrap_err();

@@ -9,13 +9,7 @@
 //! calling thread and is taken apart again, so that there is one builder for all clients; that moves
 //! a few pointers, since the memory of requests is used again.
 
-use std::any::Any;
 use std::mem;
-use std::panic::AssertUnwindSafe;
-use std::panic::catch_unwind;
-use std::pin::Pin;
-use std::task::Context;
-use std::task::Poll;
 
 use bytes::Bytes;
 use futures_core::Stream;
@@ -29,7 +23,6 @@ use crate::client::spawned::Body;
 use crate::client::spawned::Client;
 use crate::client::spawned::InFlight;
 use crate::error::Error;
-use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::http::body;
 use crate::http::request::Parts;
@@ -82,13 +75,6 @@ impl Draft {
     pub(super) fn take_options(&mut self) -> RequestOptions {
         let options = self.parts.extensions_mut().remove::<RequestOptions>();
         options.unwrap_or_default()
-    }
-
-    /// The request on the client's thread, which serves others too.
-    pub(super) fn into_guarded_request(self) -> Request {
-        let body = self.body.into_whole();
-        let body = body.unwrap_or_else(|body| made(body.length(), Guarded(Some(body))));
-        self.parts.into_request(body)
     }
 }
 
@@ -146,47 +132,4 @@ pub(super) fn made(
         Some(length) => body.with_length(length),
         None => body,
     }
-}
-
-/// A body of the user on the client's thread, which serves others too: a panic in it is the end of
-/// its request alone.
-struct Guarded(Option<Body>);
-
-impl Stream for Guarded {
-    type Item = Result<Bytes>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
-        let Some(body) = &mut self.0 else {
-            return Poll::Ready(None);
-        };
-        let polled = catch_unwind(AssertUnwindSafe(|| body.poll_chunk(cx)));
-        polled.unwrap_or_else(|panic| {
-            forget_panic(panic);
-            self.drop_body();
-            Poll::Ready(Some(Err(Error::new(
-                ErrorKind::Canceled,
-                "the stream of the request body panicked",
-            ))))
-        })
-    }
-}
-
-impl Guarded {
-    fn drop_body(&mut self) {
-        let body = self.0.take();
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(body))) {
-            forget_panic(panic);
-        }
-    }
-}
-
-impl Drop for Guarded {
-    fn drop(&mut self) {
-        self.drop_body();
-    }
-}
-
-/// The payload of a panic may panic in its drop as well, and so may that of this one.
-fn forget_panic(panic: Box<dyn Any + Send>) {
-    mem::forget(catch_unwind(AssertUnwindSafe(|| drop(panic))));
 }

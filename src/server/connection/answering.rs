@@ -12,6 +12,8 @@ use std::task::Poll;
 use ::http::Method;
 use ::http::StatusCode;
 
+use crate::guard::guarded;
+use crate::guard::guarded_drop;
 use crate::http::body::Body;
 use crate::http::body::Content;
 use crate::http::body::Part;
@@ -27,9 +29,6 @@ use crate::net::Io;
 use crate::server::connection::Connection;
 use crate::server::connection::Streamed;
 use crate::server::connection::Work;
-use crate::server::connection::guard::drop_request;
-use crate::server::connection::guard::guarded;
-use crate::server::connection::guard::guarded_drop;
 use crate::server::connection::terms::body_bytes_max;
 use crate::server::connection::timing::Credit;
 use crate::server::handler::Endpoint;
@@ -271,6 +270,7 @@ impl Connection {
                 }
                 Some(Poll::Ready(Some(Ok(chunk)))) => {
                     if !self.exchange.begin_chunk(chunk.len(), io.output.tail()) {
+                        guarded_drop(chunk);
                         return self.cut(io, streamed);
                     }
                     self.count_bytes(chunk.len() as u64);
@@ -278,7 +278,10 @@ impl Connection {
                     self.exchange.end_chunk(io.output.tail());
                 }
                 Some(Poll::Ready(None)) => return self.finish(io, streamed),
-                Some(Poll::Ready(Some(Err(_)))) => return self.cut(io, streamed),
+                Some(Poll::Ready(Some(Err(error)))) => {
+                    guarded_drop(error);
+                    return self.cut(io, streamed);
+                }
                 None => {
                     self.worker.counters.count_panic();
                     return self.cut(io, streamed);
@@ -322,4 +325,17 @@ impl Connection {
             Response::new().status(StatusCode::INTERNAL_SERVER_ERROR),
         );
     }
+}
+
+/// Drops a request, which may carry values of the user.
+#[inline]
+fn drop_request(request: Request) {
+    if !request.extensions().is_empty() {
+        drop_guarded(request);
+    }
+}
+
+#[cold]
+fn drop_guarded(request: Request) {
+    guarded_drop(request);
 }
