@@ -20,6 +20,11 @@ pub const SQ_ENTRIES: u32 = 512;
 pub const CQ_ENTRIES: u32 = 8_192;
 /// Smallest completion queue that is tried when memory may not be locked.
 pub const CQ_ENTRIES_MIN: u32 = 1_024;
+/// How often the smallest rings of all workers are tried again where memory may not be locked: a
+/// ring that was given up, by a process that ended too, is charged until the kernel has cleaned up.
+pub const RING_RETRIES_MAX: u32 = 20;
+/// The pause before that, and before smaller rings are tried.
+pub const RING_RETRY_PAUSE: Duration = Duration::from_millis(50);
 /// Receive buffers of one core. A buffer is held for one turn, so this bounds bytes per turn, not
 /// connections.
 pub const RECV_BUFFERS: u16 = 1_024;

@@ -1,6 +1,8 @@
 //! Limits on connections and requests, PROXY headers, hooks; and every time-out, by a clock that
 //! is simulated.
 
+#[path = "server_lifecycle/deaths.rs"]
+mod deaths;
 #[path = "server_support/mod.rs"]
 mod server_support;
 #[cfg(feature = "simulation")]

@@ -73,6 +73,21 @@ impl fmt::Display for Surroundings {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetupError {
     text: String,
+    is_memory: bool,
+}
+
+impl SetupError {
+    /// True when more memory would have been locked than may be (RLIMIT_MEMLOCK).
+    pub fn is_memory(&self) -> bool {
+        self.is_memory
+    }
+}
+
+/// Of a system call beside the ring's own that a core cannot do without.
+impl From<io::Error> for SetupError {
+    fn from(error: io::Error) -> SetupError {
+        setup_error(error)
+    }
 }
 
 impl fmt::Display for SetupError {
@@ -91,7 +106,10 @@ pub(super) fn setup_error(error: io::Error) -> SetupError {
         "cannot set up io_uring: {errno:?}; {surroundings}; {}",
         remedy(errno, &surroundings)
     );
-    SetupError { text }
+    SetupError {
+        text,
+        is_memory: errno == Errno::ENOMEM,
+    }
 }
 
 /// The error of a kernel that lacks operations.
@@ -101,7 +119,10 @@ pub(super) fn missing_operations(names: &[&str]) -> SetupError {
         names.join(", "),
         Surroundings::read()
     );
-    SetupError { text }
+    SetupError {
+        text,
+        is_memory: false,
+    }
 }
 
 const CONTAINER_REMEDY: &str = "a container runtime or sandbox filters the calls: allow io_uring_setup, io_uring_enter and io_uring_register, e.g. \
@@ -122,7 +143,7 @@ fn remedy(errno: Errno, surroundings: &Surroundings) -> String {
         }
         Errno::ENOMEM => "memory may not be locked: raise RLIMIT_MEMLOCK (`ulimit -l`, \
              LimitMEMLOCK= of systemd, `docker run --ulimit memlock=…`); a worker needs about 200 KiB, \
-             charged per user over all processes"
+             32 with the smallest queues, charged per user over all processes"
             .to_owned(),
         Errno::EINVAL => format!("the kernel is too old: run {KERNEL_MIN} or newer"),
         Errno::EMFILE | Errno::ENFILE => {

@@ -74,6 +74,17 @@ impl RingOptions {
         let is_size = (1..=RECV_BUFFER_BYTES_SETTABLE_MAX).contains(&self.buffer_bytes);
         (!is_size).then_some("RingOptions::buffer_bytes is 1 to RECV_BUFFER_BYTES_SETTABLE_MAX")
     }
+
+    /// A ring of half the size, for where memory may not be locked; `None` when it would be too
+    /// small.
+    pub(crate) fn halved(self) -> Option<RingOptions> {
+        (self.cq_entries > CQ_ENTRIES_MIN).then_some(RingOptions {
+            sq_entries: self.sq_entries / 2,
+            cq_entries: self.cq_entries / 2,
+            buffers: self.buffers / 2,
+            ..self
+        })
+    }
 }
 
 /// What this kernel was found to do.

@@ -10,7 +10,6 @@ use std::mem;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::error::Error;
 use crate::guard;
 use crate::guard::guarded_drop;
 use crate::limits::READY_PER_TURN;
@@ -22,6 +21,7 @@ use crate::reactor::operation::Operation;
 use crate::reactor::slots::Routed;
 use crate::ring::Instant;
 use crate::ring::clock;
+use crate::ring::diagnosis::SetupError;
 use crate::ring::queue::Cqe;
 use crate::ring::setup::RingOptions;
 use crate::runtime::remote::Message;
@@ -114,7 +114,7 @@ impl Core {
     /// # Errors
     ///
     /// io_uring cannot be had; the text holds the remedy.
-    pub(super) fn new(options: RingOptions) -> Result<Rc<Core>, Error> {
+    pub(super) fn new(options: RingOptions) -> Result<Rc<Core>, SetupError> {
         let now = clock::now();
         let core = Rc::new(Core {
             reactor: RefCell::new(Reactor::new(options, now)?),

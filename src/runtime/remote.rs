@@ -72,6 +72,14 @@ impl Remote {
         self.send(Message::Call(Box::new(call)))
     }
 
+    /// True when the core has ended, and nothing that is posted is run.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.mailbox
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .closed
+    }
+
     /// A waker that leads to `ready` of an owner.
     pub fn waker_target(self: &Arc<Self>, owner: OwnerId, key: u64) -> Arc<WakeTarget> {
         Arc::new(WakeTarget {

@@ -152,7 +152,53 @@ fn workers_start_take_messages_and_stop() {
     workers.stop();
     workers.event().wait();
     assert_eq!(workers.running(), 0);
-    workers.join();
+    workers.join().unwrap();
+}
+
+#[test]
+fn a_worker_that_ends_unasked_is_an_error() {
+    type End = fn(&Core);
+    let table: [(End, &str); 2] = [
+        (
+            |core| assert!(core.remote().post_own(|_| panic!("an invariant"))),
+            "panicked: an invariant",
+        ),
+        (|core| core.stop(), "ended unasked: its core was stopped"),
+    ];
+    for (end, text) in table {
+        let told = Arc::new(AtomicUsize::new(0));
+        let failed = Arc::clone(&told);
+        let (sender, cores) = std::sync::mpsc::channel();
+        let options = WorkerOptions {
+            count: Some(3),
+            ..WorkerOptions::default()
+        };
+        let workers = Workers::start_with(
+            &options,
+            Arc::new(crate::runtime::Event::new().unwrap()),
+            Arc::new(move || assert_eq!(failed.fetch_add(1, Ordering::SeqCst), 0)),
+            Arc::new(move |core, index| {
+                sender.send((index, Arc::clone(core.remote()))).unwrap();
+                Ok(())
+            }),
+        )
+        .unwrap();
+        let (_, second) = cores.iter().find(|(index, _)| *index == 1).unwrap();
+        second.post_own(move |core| end(core));
+        while workers.running() != 2 {
+            std::thread::yield_now();
+        }
+        assert_eq!(told.load(Ordering::SeqCst), 1);
+        assert!(!second.post(|_| ()), "it has ended");
+        let (sender, others) = std::sync::mpsc::channel();
+        workers.post_all(Arc::new(move |_core| sender.send(()).unwrap()));
+        assert_eq!(others.iter().count(), 2);
+        workers.stop();
+        let error = workers.join().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Shutdown);
+        assert_eq!(error.text(), format!("worker roundtrip-1 {text}"));
+        assert_eq!(told.load(Ordering::SeqCst), 1);
+    }
 }
 
 #[test]

@@ -130,7 +130,10 @@ impl Server {
     ///
     /// io_uring cannot be had (the text holds the remedy), no address was bound, or another server
     /// of this process waits for signals already. This thread already runs a core, as in a handler;
-    /// with the feature `tokio`: it runs asynchronous code of tokio.
+    /// with the feature `tokio`: it runs asynchronous code of tokio. A worker ended unasked: it
+    /// panicked outside of the code of users, whose panics are caught, or somebody stopped its core;
+    /// the text names it, and what the panic said. The server is not ready from then on, and the other
+    /// workers end as for a shutdown before this returns.
     pub fn run(self) -> Result<()> {
         check_blocking("Server::run")?;
         // Before anything is accepted: a crowd that waits already could take the last descriptor.
@@ -146,15 +149,12 @@ impl Server {
         let running = self.start(event)?;
         let event = Arc::clone(running.workers.event());
         running.state.set_event(Some(event));
-        while signals.received().is_none()
-            && !running.state.is_shutdown_requested()
-            && running.workers.running() > 0
-        {
+        while signals.received().is_none() && !running.state.is_shutdown_requested() {
             running.workers.event().wait();
         }
-        running.finish();
+        let ended = running.finish();
         drop(signals);
-        Ok(())
+        ended
     }
 
     /// Serves until the future is done, or
@@ -182,8 +182,7 @@ impl Server {
                 .await;
             })
         });
-        running.finish();
-        waited
+        running.finish().and(waited)
     }
 
     /// Serves on the core of the calling thread, beside whatever else runs there, without other
@@ -289,7 +288,10 @@ impl Server {
             Site::start(core, worker, sockets, &own_sites);
             Ok(())
         };
-        let workers = Workers::start_with(&workers, event, Arc::new(start))?;
+        let watcher = Arc::clone(&self.state);
+        // Not ready any more, and whoever waits in `run` or `run_until` goes on to shut down.
+        let failed = move || watcher.request_shutdown();
+        let workers = Workers::start_with(&workers, event, Arc::new(failed), Arc::new(start))?;
         sites.set_remotes(workers.remotes().to_vec());
         self.state.set_serving(true);
         Ok(Running {
@@ -335,16 +337,17 @@ struct Running {
 
 impl Running {
     /// Shuts down and waits for the end.
-    fn finish(self) {
+    fn finish(self) -> Result<()> {
         self.state.set_event(None);
         self.state.request_shutdown();
-        self.workers.post_all(Arc::new(Site::shut_down));
-        self.workers.join();
+        self.workers.end_by(Arc::new(Site::shut_down));
+        let ended = self.workers.join();
         self.companion.end();
         self.state.set_serving(false);
         if let Some(log) = self.access_log {
             log.stop();
         }
+        ended
     }
 }
 

@@ -88,8 +88,24 @@ struct Acceptor {
 /// Accepts for all cores in turn: of a socket that only one core can listen on.
 struct HandingRound {
     worker: Rc<Worker>,
-    sites: Arc<Sites>,
+    round: Round,
     next: Cell<usize>,
+}
+
+/// A listener that hands round, until it has ended, with its core if need be.
+struct Round(Arc<Sites>);
+
+impl Round {
+    fn begin(sites: &Arc<Sites>) -> Round {
+        sites.rounds_begun.fetch_add(1, Ordering::SeqCst);
+        Round(Arc::clone(sites))
+    }
+}
+
+impl Drop for Round {
+    fn drop(&mut self) {
+        self.0.rounds_ended.fetch_add(1, Ordering::SeqCst);
+    }
 }
 
 impl Site {
@@ -122,10 +138,9 @@ impl Site {
         let mut listeners = Vec::with_capacity(sockets.len());
         for socket in sockets {
             let accept = if socket.is_single() {
-                sites.rounds_begun.fetch_add(1, Ordering::SeqCst);
                 Rc::new(HandingRound {
                     worker: Rc::clone(&worker),
-                    sites: Arc::clone(sites),
+                    round: Round::begin(sites),
                     next: Cell::new(0),
                 })
             } else {
@@ -239,16 +254,17 @@ impl Accept for HandingRound {
     }
 
     fn route(&self, core: &Rc<Core>, socket: Socket) -> Option<Socket> {
-        let remotes = self.sites.remotes.get().map_or(&[][..], Vec::as_slice);
+        let remotes = self.round.0.remotes.get().map_or(&[][..], Vec::as_slice);
         let index = self.next.get();
         self.next.set(index.wrapping_add(1));
         let Some(remote) = remotes.get(index % remotes.len().max(1)) else {
             return Some(socket);
         };
-        if Arc::ptr_eq(remote, core.remote()) {
+        // Those of a core that has ended are ours.
+        if Arc::ptr_eq(remote, core.remote()) || remote.has_ended() {
             return Some(socket);
         }
-        remote.post(move |core| {
+        remote.post_own(move |core| {
             if let Some(site) = core.find_local::<Site>() {
                 Net::of(core).accept_routed(core, socket, &site.accept);
             }
@@ -259,6 +275,5 @@ impl Accept for HandingRound {
     fn ended(&self, error: Option<io::Error>) {
         drop(error);
         self.worker.listener_ended();
-        self.sites.rounds_ended.fetch_add(1, Ordering::SeqCst);
     }
 }

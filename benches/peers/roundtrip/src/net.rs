@@ -44,8 +44,7 @@ fn main() -> roundtrip::Result<()> {
         }),
     )?;
     println!("listening on http://{bound}");
-    workers.join();
-    Ok(())
+    workers.join()
 }
 
 struct Connections;
