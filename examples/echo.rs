@@ -46,8 +46,11 @@ fn serve() -> roundtrip::Result<()> {
             .write_timeout(timeout)
             .idle_timeout(timeout);
     }
-    for address in server.addresses() {
-        println!("listening on http://{address}");
-    }
-    server.run()
+    server
+        .on_listening(|addresses| {
+            for address in addresses {
+                println!("listening on http://{address}");
+            }
+        })
+        .run()
 }

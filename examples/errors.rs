@@ -97,8 +97,11 @@ fn main() -> roundtrip::Result<()> {
             response
         });
     let server = Server::new(router).bind(address.as_deref().unwrap_or("127.0.0.1:8080"))?;
-    for address in server.addresses() {
-        println!("listening on http://{address}");
-    }
-    server.run()
+    server
+        .on_listening(|addresses| {
+            for address in addresses {
+                println!("listening on http://{address}");
+            }
+        })
+        .run()
 }

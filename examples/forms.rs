@@ -65,8 +65,11 @@ fn main() -> roundtrip::Result<()> {
     let address = std::env::args().nth(1);
     let router = Router::new().get("/{$}", page).post("/{$}", upload);
     let server = Server::new(router).bind(address.as_deref().unwrap_or("127.0.0.1:8080"))?;
-    for address in server.addresses() {
-        println!("listening on http://{address}");
-    }
-    server.run()
+    server
+        .on_listening(|addresses| {
+            for address in addresses {
+                println!("listening on http://{address}");
+            }
+        })
+        .run()
 }

@@ -22,8 +22,11 @@ fn serve() -> roundtrip::Result<()> {
     if let Some(workers) = arguments.next().and_then(|count| count.parse().ok()) {
         server = server.workers(workers);
     }
-    for address in server.addresses() {
-        println!("listening on http://{address}");
-    }
-    server.run()
+    server
+        .on_listening(|addresses| {
+            for address in addresses {
+                println!("listening on http://{address}");
+            }
+        })
+        .run()
 }

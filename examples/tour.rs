@@ -26,7 +26,10 @@ fn main() -> roundtrip::Result<()> {
             "GET example.com/files/{path...}",
             roundtrip::files::serve("public"),
         );
-    Server::new(router).bind("127.0.0.1:8080")?.run() // a worker per core; SIGTERM drains
+    Server::new(router)
+        .bind("127.0.0.1:8080")?
+        .on_listening(|addresses| println!("listening on http://{}", addresses[0]))
+        .run() // a worker per core; SIGTERM drains
 }
 
 fn fetch(url: &str) -> roundtrip::Result<()> {

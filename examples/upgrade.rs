@@ -41,10 +41,13 @@ fn serve() -> Result<()> {
         .bind(address.unwrap_or_else(|| "127.0.0.1:8080".into()))?
         // Open tunnels may go on for so long when the server is asked to end.
         .shutdown_timeout(Duration::from_secs(10));
-    for address in server.addresses() {
-        println!("listening on http://{address}");
-    }
-    server.run()
+    server
+        .on_listening(|addresses| {
+            for address in addresses {
+                println!("listening on http://{address}");
+            }
+        })
+        .run()
 }
 
 /// Connects first: a tunnel that cannot be made is a 502, and the client is not told why.

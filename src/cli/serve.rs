@@ -17,7 +17,6 @@ use roundtrip::Server;
 use roundtrip::files::Files;
 use roundtrip::limits::WORKERS_MAX;
 use roundtrip::net::UnixOptions;
-use roundtrip::runtime::Runtime;
 use roundtrip::runtime::start_thread;
 use roundtrip::server::readiness;
 
@@ -114,13 +113,14 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         let stdout = io::stdout().as_fd().try_clone_to_owned()?;
         server = server.access_log(fs::File::from(stdout));
     }
-    // Before anything listens: nobody must wait in the queue of a server that cannot start.
-    drop(Runtime::new()?);
-    let server = bind(server, arguments)?;
-    let addresses = server.addresses().into_iter();
-    let lines = addresses.map(|address| format!("listening on http://{address}\n"));
-    say(lines.collect());
-    server.run()?;
+    bind(server, arguments)?
+        .on_listening(|addresses| {
+            let lines = addresses
+                .iter()
+                .map(|address| format!("listening on http://{address}\n"));
+            say(lines.collect());
+        })
+        .run()?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -28,6 +28,8 @@ use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Phase;
 use crate::error::Result;
+use crate::guard::guarded;
+use crate::net::Address;
 use crate::net::ListenSocket;
 use crate::runtime;
 use crate::runtime::Class;
@@ -70,10 +72,13 @@ pub struct Server {
     workers: WorkerOptions,
     sockets: Vec<ListenSocket>,
     access_log: Option<Box<dyn Write + Send>>,
+    on_listening: Option<Box<OnListening>>,
     lifecycle: Lifecycle,
     tokio: companion::Setting,
     state: Arc<State>,
 }
+
+type OnListening = dyn FnOnce(&[Address]) + Send;
 
 type MakeRouter = dyn Fn(&Rc<Core>) -> Router + Send + Sync;
 
@@ -113,6 +118,7 @@ impl Server {
             workers: WorkerOptions::default(),
             sockets: Vec::new(),
             access_log: None,
+            on_listening: None,
             lifecycle: Lifecycle::default(),
             tokio: companion::Setting::default(),
             state: Arc::default(),
@@ -231,6 +237,7 @@ impl Server {
         let site = Site::listen(&core, worker, self.sockets, &Sites::new(&state));
         let here = Here { core, site };
         state.set_serving(true);
+        tell_listening(self.on_listening, &state);
         poll_fn(|cx| {
             state.set_waker(cx.waker().clone());
             match state.is_shutdown_requested() {
@@ -294,6 +301,7 @@ impl Server {
         let workers = Workers::start_with(&workers, event, Arc::new(failed), Arc::new(start))?;
         sites.set_remotes(workers.remotes().to_vec());
         self.state.set_serving(true);
+        tell_listening(self.on_listening, &self.state);
         Ok(Running {
             workers,
             state: self.state,
@@ -312,6 +320,13 @@ fn check_blocking(call: &str) -> Result<()> {
         return Err(Error::new(ErrorKind::Invalid, text).in_phase(Phase::Setup));
     }
     companion::check_blocking(call)
+}
+
+/// Tells that the server listens. A panic of who is told is no reason not to serve.
+fn tell_listening(told: Option<Box<OnListening>>, state: &State) {
+    if let Some(told) = told {
+        let _ = guarded(|| told(&state.addresses()));
+    }
 }
 
 /// A server on the calling thread's core.

@@ -1,5 +1,7 @@
 //! io_uring refused and diagnosed, and what else a system may lack.
 
+use std::io::BufRead as _;
+use std::io::BufReader;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 use std::process::Stdio;
@@ -33,6 +35,58 @@ fn refused_by_seccomp() {
         said.contains("EPERM") && said.contains("io_uring_setup"),
         "{said}"
     );
+}
+
+/// Locked memory that does not suffice for all workers: smaller rings, and then an error that says
+/// how many would fit.
+#[test]
+fn refused_locked_memory() {
+    const LIMIT_KIB: usize = 256;
+    let folder = folder();
+    let binary = folder.path().join("roundtrip");
+    std::fs::copy(env!("CARGO_BIN_EXE_roundtrip"), &binary).expect("a copy");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(folder.path(), mode).expect("our folder");
+    let serve = |workers: usize| {
+        let mut command = Command::new("sh");
+        command
+            .arg("-c")
+            .arg(format!("ulimit -l {LIMIT_KIB} && exec \"$0\" \"$@\""))
+            .arg(&binary)
+            .args(["serve", "--quiet", "--addr", "127.0.0.1:0", "--workers"])
+            .arg(workers.to_string())
+            .arg(folder.path());
+        if nix::unistd::geteuid().is_root() {
+            // Root is not charged; and others of this test's user would be charged with us.
+            let user = 1_000_000 + std::process::id();
+            command.uid(user).gid(user);
+        }
+        command
+    };
+    let mut command = serve(64);
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = command.stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut line = String::new();
+    let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+    stdout.read_line(&mut line).expect("UTF-8");
+    if !line.is_empty() {
+        // Between 5.12 and 6.13 kernels charge no rings.
+        child.kill().expect("it runs");
+        child.wait().expect("it ends");
+        return;
+    }
+    let output = child.wait_with_output().expect("it ends");
+    assert_one_line(&output, &["ENOMEM", "RLIMIT_MEMLOCK", "of 64 workers"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let (_, fitting) = said.split_once("of 64 workers ").expect("seen above");
+    let (fitting, _) = fitting.split_once(" fit").expect("a number");
+    let fitting: usize = fitting.parse().expect("a number");
+    assert!((2..64).contains(&fitting), "{said}");
+    // As many as it says, also right after others that have left the rings to be cleaned up; and
+    // one worker, whose ring no probe has taken the room of.
+    for workers in [fitting, fitting, 1] {
+        Server::start(&mut serve(workers)).end("TERM");
+    }
 }
 
 #[test]

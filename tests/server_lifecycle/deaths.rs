@@ -1,8 +1,9 @@
-//! Workers that end although nobody asked them to.
+//! Workers that end although nobody asked them to, and when a server says that it listens.
 
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -127,4 +128,37 @@ fn the_others_do_not_wait_for_a_listener_that_died() {
     }
     let error = running.join().unwrap().unwrap_err();
     assert!(error.text().ends_with("panicked: an invariant"), "{error}");
+}
+
+#[test]
+fn listening_is_said_when_it_is_true() {
+    let told = Arc::new(AtomicUsize::new(0));
+    let server = |addresses: usize| {
+        let mut server = Server::new(router(&Arc::default())).workers(2);
+        for _ in 0..addresses {
+            server = server.bind("127.0.0.1:0").unwrap();
+        }
+        let (expected, told) = (server.addresses(), Arc::clone(&told));
+        let handle = server.handle();
+        server.on_listening(move |addresses| {
+            told.fetch_add(1, Ordering::SeqCst);
+            assert_eq!(addresses, expected);
+            assert!(handle.is_ready());
+            handle.shutdown();
+            panic!("on purpose");
+        })
+    };
+    server(1).run_until(std::future::pending()).unwrap();
+    assert_eq!(told.load(Ordering::SeqCst), 1);
+    runtime::block_on(server(2).run_here()).unwrap();
+    assert_eq!(told.load(Ordering::SeqCst), 2);
+    // One that cannot start does not say so.
+    assert!(server(0).run_until(std::future::pending()).is_err());
+    let failing = Server::per_worker(|_| panic!("on purpose"));
+    let told_of = Arc::clone(&told);
+    let failing = failing.bind("127.0.0.1:0").unwrap().workers(2);
+    let failing = failing.on_listening(move |_| panic!("told {told_of:?}"));
+    let error = failing.run_until(std::future::pending()).unwrap_err();
+    assert!(error.text().ends_with("panicked: on purpose"), "{error}");
+    assert_eq!(told.load(Ordering::SeqCst), 2);
 }

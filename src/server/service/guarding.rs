@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::Result;
+use crate::net::Address;
 use crate::server::hooks::ConnectionEvent;
 use crate::server::hooks::Hooks;
 use crate::server::hooks::ProtocolError;
@@ -181,6 +182,28 @@ impl Server {
         hook: impl Fn(&ProtocolError<'_>) + Send + Sync + 'static,
     ) -> Server {
         self.hooks_mut().set_on_error(hook);
+        self
+    }
+
+    /// Is told once that the server listens, with all its addresses: when the rings and listeners of
+    /// all workers stand, so that a start that fails is never told as one. On the thread that waits
+    /// in [`Server::run`] or [`Server::run_until`], or on the core of [`Server::run_here`]; what it
+    /// does delays nobody else. A panic in it is caught, and the server serves.
+    ///
+    /// ```no_run
+    /// use roundtrip::Request;
+    /// use roundtrip::Router;
+    /// use roundtrip::Server;
+    ///
+    /// Server::new(Router::new().get("/{$}", |_: &Request| "Hello, World!"))
+    ///     .bind("127.0.0.1:8080")?
+    ///     .on_listening(|addresses| println!("listening on http://{}", addresses[0]))
+    ///     .run()?;
+    /// # Ok::<(), roundtrip::Error>(())
+    /// ```
+    #[must_use]
+    pub fn on_listening(mut self, told: impl FnOnce(&[Address]) + Send + 'static) -> Server {
+        self.on_listening = Some(Box::new(told));
         self
     }
 
