@@ -1,12 +1,12 @@
 //! `roundtrip doctor`: what this system's io_uring offers.
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Args;
 use roundtrip::runtime::Diagnosis;
 
 use crate::cli::Failure;
+use crate::cli::console::Console;
 
 /// Docker's default profile and the three calls of io_uring: who has the binary alone needs it too.
 const SECCOMP_PROFILE: &str = include_str!("../../examples/seccomp.json");
@@ -35,8 +35,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
 }
 
 fn print(text: &str) -> Result<(), Failure> {
-    let mut stdout = std::io::stdout();
-    let written = stdout.write_all(text.as_bytes());
-    let written = written.and_then(|()| stdout.flush());
+    let stdout = Console::stdout();
+    let written = stdout.write_as_is(text.as_bytes());
+    let written = written.and_then(|()| stdout.close());
     written.map_err(|error| Failure::new(1, format!("cannot write standard output: {error}")))
 }

@@ -1,9 +1,12 @@
 //! The commands, and what they share: one clear line for an error, an exit code other than 0.
 
+mod console;
 mod doctor;
 mod get;
 mod serve;
+mod standard;
 
+use std::fmt::Display;
 use std::io;
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -45,22 +48,22 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure of this exit code, which is not 0.
-    pub fn new(code: u8, text: impl Into<String>) -> Failure {
+    /// A failure of this exit code, which is not 0. Of an error the text has all causes.
+    pub fn new(code: u8, text: impl Display) -> Failure {
         assert!(code != 0, "0 is success");
-        let text = text.into();
+        let text = format!("{text:#}");
         Failure { code, text }
     }
 
     /// A value of the command line that cannot work; the text begins with the option's name.
-    pub fn usage(text: impl Into<String>) -> Failure {
+    pub fn usage(text: impl Display) -> Failure {
         Failure::new(USAGE, text)
     }
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
-        Failure::new(1, format!("{error:#}"))
+        Failure::new(1, error)
     }
 }
 
@@ -93,7 +96,10 @@ pub fn main() -> ExitCode {
 fn misuse(error: &clap::Error) -> Result<ExitCode, Failure> {
     match error.kind() {
         Misuse::DisplayHelp | Misuse::DisplayVersion => {
-            let printed = error.print().and_then(|()| io::stdout().flush());
+            let printed = match standard::output_was_closed() {
+                true => Err(console::not_open()),
+                false => error.print().and_then(|()| io::stdout().flush()),
+            };
             match printed {
                 Ok(()) => Ok(ExitCode::SUCCESS),
                 Err(error) => Err(Failure::new(1, format!("cannot write the help: {error}"))),

@@ -136,6 +136,13 @@ fn what_cannot_be_written_is_an_error() {
         let child = command.args(arguments).stdout(full).stderr(Stdio::piped());
         let output = child.spawn().and_then(|child| child.wait_with_output());
         assert_one_line(&output.expect("it runs"), &["No space left"]);
+        // The standard library writes what is said to nobody to /dev/null.
+        let program = env!("CARGO_BIN_EXE_roundtrip");
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", "\"$0\" \"$@\" >&-", program])
+            .args(arguments);
+        assert_one_line(&process::run(&mut shell), &["Bad file descriptor"]);
     }
 }
 
