@@ -15,8 +15,6 @@
 
 use ::http::Method;
 use ::http::StatusCode;
-use percent_encoding::CONTROLS;
-use percent_encoding::percent_encode;
 use url::Url;
 
 use crate::client::credentials;
@@ -33,6 +31,7 @@ use crate::http::body::Body;
 use crate::http::request::Request;
 use crate::http::response::Hop;
 use crate::http::response::Response;
+use crate::http::target::url_text;
 use crate::limits::REDIRECT_BODY_BYTES_MAX;
 use crate::limits::RESPONSE_DRAIN_TIMEOUT;
 use crate::runtime;
@@ -82,11 +81,7 @@ fn decide(method: &Method, url: &Url, response: &Response) -> Result<Option<Redi
     let Some(location) = location.filter(|location| !location.is_empty()) else {
         return Ok(None);
     };
-    // What is no UTF-8 is sent as the bytes that it is.
-    let location = match std::str::from_utf8(location) {
-        Ok(text) => text.into(),
-        Err(_) => percent_encode(location, CONTROLS).to_string(),
-    };
+    let location = url_text(location);
     let mut target = url.join(&location).map_err(|error| {
         Error::new(
             ErrorKind::Protocol,

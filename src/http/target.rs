@@ -16,6 +16,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
 use percent_encoding::AsciiSet;
+use percent_encoding::CONTROLS;
 use percent_encoding::NON_ALPHANUMERIC;
 use percent_encoding::percent_encode;
 
@@ -183,6 +184,15 @@ pub fn percent_encode_segment(name: &[u8]) -> String {
     percent_encode(name, SEGMENT).to_string()
 }
 
+/// The text of a URL that came as bytes: as it is, and where it is not UTF-8 with `%XX` for each byte
+/// beyond ASCII, so that it names the same.
+pub fn url_text(bytes: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.into(),
+        Err(_) => percent_encode(bytes, CONTROLS).into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -257,6 +267,17 @@ mod tests {
         );
         assert_eq!(percent_encode_segment(b"x-1_~.html"), "x-1_~.html");
         assert_eq!(percent_encode_segment(b"c:d"), "c%3Ad");
+    }
+
+    #[test]
+    fn texts_of_urls() {
+        for (bytes, text) in [
+            (&b"/a%"[..], "/a%"),
+            ("/ä b".as_bytes(), "/ä b"),
+            (b"http://u:\xff@h/%41?\xc3\xa4", "http://u:%FF@h/%41?%C3%A4"),
+        ] {
+            assert_eq!(url_text(bytes), text);
+        }
     }
 
     proptest! {

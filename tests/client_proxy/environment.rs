@@ -1,6 +1,8 @@
 //! The environment of the process itself, which only another process can have: this test starts
 //! itself again.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::process::Command;
 
 use roundtrip::blocking;
@@ -15,7 +17,7 @@ use crate::peer::run;
 const PART: &str = "ROUNDTRIP_PROXY_TEST_PART";
 
 /// Runs `test` of this file in a process with these variables.
-fn start(test: &str, part: &str, vars: &[(&str, &str)]) {
+fn start(test: &str, part: &str, vars: &[(&str, impl AsRef<OsStr>)]) {
     let this = std::env::current_exe().unwrap();
     let mut command = Command::new(this);
     command.args(["--exact", &format!("environment::{test}"), "--nocapture"]);
@@ -31,7 +33,7 @@ fn start(test: &str, part: &str, vars: &[(&str, &str)]) {
     }
     let output = command
         .env_remove("REQUEST_METHOD")
-        .envs(vars.iter().copied())
+        .envs(vars.iter().map(|(name, value)| (name, value)))
         .env(PART, part)
         .output()
         .unwrap();
@@ -56,6 +58,21 @@ fn counts_by_default() {
     assert_eq!(proxy.accepted(), 4);
 }
 
+/// A password is bytes, and need not be UTF-8.
+#[test]
+fn values_are_bytes() {
+    if let Ok(part) = std::env::var(PART) {
+        return act(&part);
+    }
+    let proxy = Peer::answering(|seen| ok(&seen.fields["proxy-authorization"]));
+    let url = proxy.url("").replace("//", "//u:@");
+    let (before, behind) = url.split_at("http://u:".len());
+    let value = [before.as_bytes(), b"\xff", behind.as_bytes()].concat();
+    let value = OsStr::from_bytes(&value);
+    start("values_are_bytes", "bytes", &[("HTTP_PROXY", value)]);
+    assert_eq!(proxy.accepted(), 1);
+}
+
 fn act(part: &str) {
     let url = "http://a.example/x";
     match part {
@@ -77,6 +94,10 @@ fn act(part: &str) {
             });
             assert_eq!(text, "GET / HTTP/1.1");
             simulated();
+        }
+        "bytes" => {
+            let text = run(async { Client::new().get(url).send().await?.text().await });
+            assert_eq!(text, "Basic dTr/");
         }
         "cgi" => {
             let error = run(async { Ok(Client::new().get(url).send().await.unwrap_err()) });

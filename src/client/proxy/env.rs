@@ -11,6 +11,8 @@
 //! Unlike net/http, which ignores it, a value that is no proxy fails the requests that would use it:
 //! who set it does not want them to go past it.
 
+use std::os::unix::ffi::OsStrExt;
+
 use url::Url;
 
 use crate::client::proxy::Hop;
@@ -21,6 +23,7 @@ use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Phase;
 use crate::error::Result;
+use crate::http::target::url_text;
 
 /// All that is looked at, what counts first before what counts second.
 const NAMES: [&str; 9] = [
@@ -57,9 +60,8 @@ impl Environment {
     /// Of this process; `None` where it sets no proxy.
     pub(super) fn of_process() -> Option<Environment> {
         let set = NAMES.iter().filter_map(|name| {
-            // What is not UTF-8 is none in the checks that follow, either.
             let value = std::env::var_os(name)?;
-            Some((*name, value.to_string_lossy().into_owned()))
+            Some((*name, url_text(value.as_bytes()).into_owned()))
         });
         Environment::from_vars(set)
     }
