@@ -45,7 +45,7 @@ impl<'a> ChainCookies<'a> {
             if !line.is_empty() {
                 line.extend_from_slice(b"; ");
             }
-            line.extend_from_slice(found.as_bytes());
+            line.extend_from_slice(&found);
         }
         if !line.is_empty() {
             let added = headers.append("Cookie", line);

@@ -489,7 +489,6 @@ pub(crate) async fn collect(
     }
 }
 
-/// Bytes as text.
 /// Bytes without the byte order mark of UTF-8 in front of them, which is no part of the text (WHATWG
 /// Encoding §6, `UTF-8 decode`) and which JSON may be read without (RFC 8259 §8.1).
 pub(crate) fn without_mark(bytes: &[u8]) -> &[u8] {
@@ -503,6 +502,7 @@ pub(crate) fn utf8_text(mut bytes: Bytes) -> std::result::Result<String, FromUtf
     String::from_utf8(bytes.into())
 }
 
+/// Bytes as text.
 pub(crate) fn text_of(bytes: Bytes) -> Result<String> {
     utf8_text(bytes).map_err(|error| {
         Error::new(ErrorKind::Protocol, "the body is not UTF-8 text").because(error)

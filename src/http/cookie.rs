@@ -204,29 +204,31 @@ impl Cookie {
     }
 
     /// Reads the value of a `Set-Cookie` field as a client keeps it (RFC 6265bis §5.6); `None` when it
-    /// is no cookie. Other than [`Cookie::parse`] it takes names that are no tokens, and values with
-    /// any character, and keeps their quotes: a server gets back what it has set. The domain is in
-    /// lower case and else as it came: whoever looks for matches must see what is wrong with it.
+    /// is no cookie: its name, its value, and a cookie with the attributes alone. Other than
+    /// [`Cookie::parse`] it takes names that are no tokens, and values with any byte, and keeps their
+    /// quotes: a server gets back what it has set. The domain is in lower case and else as it came:
+    /// whoever looks for matches must see what is wrong with it.
     ///
     /// Refused are a control character, which no file of cookies could hold either (the RFC would
     /// take a tab), a cookie without a name (it could pass for any other), and one that is too long.
     #[cfg(feature = "cookies")]
-    pub(crate) fn received(text: &str) -> Option<Cookie> {
-        let (pair, attributes) = text.split_once(';').unwrap_or((text, ""));
-        let (name, value) = pair.split_once('=')?;
-        let (name, value) = (trim(name), trim(value));
+    pub(crate) fn received(line: &[u8]) -> Option<(&[u8], &[u8], Cookie)> {
+        let pair_end = memchr::memchr(b';', line).unwrap_or(line.len());
+        let (pair, attributes) = line.split_at(pair_end);
+        let (name, value) = pair.split_at(memchr::memchr(b'=', pair)?);
+        let (name, value) = (token::trim(name), token::trim(&value[1..]));
+        let is_refused = |byte: &u8| byte.is_ascii_control() && *byte != b'\t';
         let is_cookie = !name.is_empty()
-            && !name.contains('\t')
-            && !value.contains('\t')
-            && !text
-                .chars()
-                .any(|char| char.is_ascii_control() && char != '\t')
+            && !name.contains(&b'\t')
+            && !value.contains(&b'\t')
+            && !line.iter().any(is_refused)
             && name.len() + value.len() <= COOKIE_BYTES_MAX;
         if !is_cookie {
             return None;
         }
-        let mut cookie = Cookie::new(name, value);
-        for attribute in attributes.split(';') {
+        let mut cookie = Cookie::new("", "");
+        // What is not UTF-8 is no attribute, and is part of no domain.
+        for attribute in String::from_utf8_lossy(attributes).split(';') {
             let (name, value) = attribute.split_once('=').unwrap_or((attribute, ""));
             let (name, value) = (trim(name), trim(value));
             if value.len() > COOKIE_ATTRIBUTE_BYTES_MAX {
@@ -238,7 +240,7 @@ impl Cookie {
                 cookie.set_attribute(name, value);
             }
         }
-        Some(cookie)
+        Some((name, value, cookie))
     }
 
     fn set_attribute(&mut self, name: &str, value: &str) {
@@ -803,11 +805,13 @@ mod tests {
             ("\ta\t=\t1\t;\tPath=/", "a", "1"),
             ("a=b=c", "a", "b=c"),
         ] {
-            let cookie = Cookie::received(text).unwrap();
-            assert_eq!((&cookie.name[..], &cookie.value[..]), (name, value));
+            let (own, found, _) = Cookie::received(text.as_bytes()).unwrap();
+            assert_eq!((own, found), (name.as_bytes(), value.as_bytes()));
         }
+        let (name, value, _) = Cookie::received(b"\xff=\xe9; Path=/\xe9").unwrap();
+        assert_eq!((name, value), (&b"\xff"[..], &b"\xe9"[..]));
         let longest = format!("a={}", "v".repeat(COOKIE_BYTES_MAX - 1));
-        assert!(Cookie::received(&longest).is_some());
+        assert!(Cookie::received(longest.as_bytes()).is_some());
         let too_long = format!("{longest}v");
         for text in [
             "",
@@ -820,14 +824,15 @@ mod tests {
             "a=1; Path=/\n",
             &too_long,
         ] {
-            assert_eq!(Cookie::received(text), None, "{text}");
+            assert_eq!(Cookie::received(text.as_bytes()), None, "{text}");
         }
     }
 
     #[test]
     #[cfg(feature = "cookies")]
     fn a_client_sees_the_domain_as_it_came() {
-        let domain = |attributes: &str| Cookie::received(attributes).unwrap().domain;
+        let received = |line: &str| Cookie::received(line.as_bytes()).unwrap().2;
+        let domain = |line: &str| received(line).domain;
         assert_eq!(domain("a=1"), None);
         assert_eq!(domain("a=1; Domain="), None);
         assert_eq!(domain("a=1; Domain=b; domain="), None);
@@ -836,9 +841,8 @@ mod tests {
         let long = "a".repeat(COOKIE_ATTRIBUTE_BYTES_MAX + 1);
         assert_eq!(domain(&format!("a=1; Domain={long}")), None);
         let long = format!("a=1; Path=/b; Path=/{long}; max-age=5");
-        let cookie = Cookie::received(&long).unwrap();
-        let expected = Cookie::new("a", "1").path("/b");
-        assert_eq!(cookie, expected.max_age(Duration::from_secs(5)));
+        let expected = Cookie::new("", "").path("/b");
+        assert_eq!(received(&long), expected.max_age(Duration::from_secs(5)));
     }
 
     #[test]

@@ -1,5 +1,9 @@
 //! Clients with a jar.
 
+use std::io::BufRead;
+use std::io::BufReader;
+use std::io::Write;
+
 use roundtrip::Client;
 use roundtrip::blocking;
 use roundtrip::client::jar::Jar;
@@ -133,6 +137,33 @@ fn the_host_field_counts() {
         assert_eq!(get("/x", "other.test").await?, "none");
         let plain = client.get(peer.url("/x")).send().await?.text().await?;
         assert_eq!(plain, "none");
+        Ok(())
+    });
+}
+
+/// Latin-1 comes back as it was set.
+#[test]
+fn a_cookie_need_not_be_text() {
+    let peer = Peer::start(|_, socket| {
+        let mut reader = BufReader::new(&socket);
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            if reader.read_until(b'\n', &mut head).unwrap() == 0 {
+                return;
+            }
+        }
+        let fields = b"HTTP/1.1 200 OK\r\nSet-Cookie: name=caf\xe9\r\nConnection: close\r\n\r\n";
+        (&socket).write_all(&[&fields[..], &head].concat()).unwrap();
+    });
+    run(async {
+        let client = Client::builder().cookies(Jar::new()).build();
+        let mut seen = Vec::new();
+        for _ in 0..2 {
+            let head = client.get(peer.url("/")).send().await?.bytes().await?;
+            let mut lines = head.split(|byte| *byte == b'\n');
+            seen.push(lines.any(|line| line == b"Cookie: name=caf\xe9\r"));
+        }
+        assert_eq!(seen, [false, true]);
         Ok(())
     });
 }

@@ -242,7 +242,7 @@ fn files_of_cookies() {
         std::fs::read_to_string(&theirs).unwrap()
     );
     let url = url::Url::parse(&address).unwrap();
-    let line = jar.get(&url, now).unwrap();
+    let line = String::from_utf8(jar.get(&url, now).unwrap()).unwrap();
     let mut pairs: Vec<&str> = line.split("; ").collect();
     pairs.sort_unstable();
     assert_eq!(pairs, ["below=\"2 3\"", "empty=", "here=1", "hidden=3"]);
@@ -250,7 +250,7 @@ fn files_of_cookies() {
         .cookies(now)
         .into_iter()
         .find(|cookie| cookie.is_http_only);
-    assert_eq!(hidden.unwrap().name, "hidden");
+    assert_eq!(hidden.unwrap().name, b"hidden");
     jar.save_all(std::fs::File::create(&ours).unwrap(), now)
         .unwrap();
     let shown = ask("--cookie", &ours);

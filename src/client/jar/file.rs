@@ -12,7 +12,6 @@
 //! files are written by browsers' extensions and by hand.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::io::Read;
 use std::io::Write;
 
@@ -67,26 +66,24 @@ pub(super) fn read(reader: impl Read, loaded: &mut Loaded) -> Result<Vec<StoredC
 /// The cookie of a line, `None` for an empty line and a comment, or why it is none. The line is not
 /// repeated there: it is a secret.
 fn cookie_of(line: &[u8]) -> std::result::Result<Option<StoredCookie>, Cow<'static, str>> {
-    let line = std::str::from_utf8(line).map_err(|_| "it is not UTF-8")?;
-    let line = line.strip_suffix('\r').unwrap_or(line);
-    let (line, is_http_only) = match line.strip_prefix(HTTP_ONLY) {
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let (line, is_http_only) = match line.strip_prefix(HTTP_ONLY.as_bytes()) {
         Some(rest) => (rest, true),
         None => (line, false),
     };
-    if !is_http_only && (line.starts_with('#') || line.trim().is_empty()) {
+    if !is_http_only && (line.starts_with(b"#") || line.trim_ascii().is_empty()) {
         return Ok(None);
     }
-    let fields: Vec<&str> = line.split('\t').collect();
-    let (host, below, path, secure, expires, name, value) = match fields[..] {
-        [host, below, path, secure, expires, name, value] => {
-            (host, below, path, secure, expires, name, value)
-        }
+    let fields: Vec<&[u8]> = line.split(|&byte| byte == b'\t').collect();
+    let (name, value) = match fields[..] {
+        [_, _, _, _, _, name, value] => (name, value),
         // An editor took the tab in front of the empty value.
-        [host, below, path, secure, expires, name] => {
-            (host, below, path, secure, expires, name, "")
-        }
+        [_, _, _, _, _, name] => (name, &b""[..]),
         _ => return Err("it does not have seven fields with tabs in between".into()),
     };
+    let text = |at: usize| std::str::from_utf8(fields[at]).map_err(|_| "a field is not UTF-8");
+    let (host, below, path) = (text(0)?, text(1)?, text(2)?);
+    let (secure, expires) = (text(3)?, text(4)?);
     let is_yes = |text: &str, field: u32| match text {
         _ if text.eq_ignore_ascii_case("TRUE") => Ok(true),
         _ if text.eq_ignore_ascii_case("FALSE") => Ok(false),
@@ -95,12 +92,15 @@ fn cookie_of(line: &[u8]) -> std::result::Result<Option<StoredCookie>, Cow<'stat
     let domain = domain_of(host).ok_or("the host is no name and no address")?;
     // Nothing lies below these, whatever the file says.
     let is_alone = rules::is_address(&domain) || rules::is_public_suffix(&domain);
-    if !path.starts_with('/') || !is_clean(path) || path.len() > COOKIE_ATTRIBUTE_BYTES_MAX {
+    if !path.starts_with('/')
+        || !is_clean(path.as_bytes())
+        || path.len() > COOKIE_ATTRIBUTE_BYTES_MAX
+    {
         return Err(
             format!("the path is no path of at most {COOKIE_ATTRIBUTE_BYTES_MAX} bytes").into(),
         );
     }
-    if name.is_empty() || name.contains('=') || !is_clean(name) || !is_clean(value) {
+    if name.is_empty() || name.contains(&b'=') || !is_clean(name) || !is_clean(value) {
         return Err("name or value is not that of a cookie".into());
     }
     if name.len() + value.len() > COOKIE_BYTES_MAX {
@@ -135,31 +135,29 @@ fn domain_of(host: &str) -> Option<String> {
     (is_name || rules::is_address(&host)).then_some(host)
 }
 
-fn is_clean(text: &str) -> bool {
-    !text.contains(|char: char| char.is_ascii_control() || char == ';')
+fn is_clean(field: &[u8]) -> bool {
+    let is_refused = |byte: &u8| byte.is_ascii_control() || *byte == b';';
+    !field.iter().any(is_refused)
 }
 
 /// Writes cookies, a line each.
 pub(super) fn write(mut writer: impl Write, cookies: &[StoredCookie]) -> Result<()> {
-    let mut text = String::from("# Netscape HTTP Cookie File\n\n");
+    let mut text = b"# Netscape HTTP Cookie File\n\n".to_vec();
     for cookie in cookies {
         if cookie.is_http_only {
-            text.push_str(HTTP_ONLY);
+            text.extend_from_slice(HTTP_ONLY.as_bytes());
         }
         if !cookie.is_host_only {
-            text.push('.');
+            text.push(b'.');
         }
         let yes = |is: bool| if is { "TRUE" } else { "FALSE" };
         let (below, secure) = (yes(!cookie.is_host_only), yes(cookie.is_secure));
         let (domain, path, expires) = (&cookie.domain, &cookie.path, cookie.expires.unwrap_or(0));
-        let (name, value) = (&cookie.name, &cookie.value);
-        let written = writeln!(
-            text,
-            "{domain}\t{below}\t{path}\t{secure}\t{expires}\t{name}\t{value}"
-        );
-        written.expect("a string takes all");
+        let written = write!(text, "{domain}\t{below}\t{path}\t{secure}\t{expires}\t");
+        written.expect("memory takes all that is written");
+        text.extend_from_slice(&[&cookie.name, &b"\t"[..], &cookie.value, b"\n"].concat());
     }
-    let written = writer.write_all(text.as_bytes());
+    let written = writer.write_all(&text);
     written.and_then(|()| writer.flush()).map_err(|error| {
         Error::new(ErrorKind::Io, "the cookies cannot be written")
             .in_phase(Phase::File)

@@ -21,7 +21,7 @@
 //! let url = url::Url::parse("https://www.example.com/")?;
 //! let now = 1_790_000_000;
 //! jar.set(&url, ["sid=7; Path=/; Secure; HttpOnly"], now);
-//! assert_eq!(jar.get(&url, now).as_deref(), Some("sid=7"));
+//! assert_eq!(jar.get(&url, now).as_deref(), Some(&b"sid=7"[..]));
 //! # drop(client);
 //! # Ok::<(), url::ParseError>(())
 //! ```
@@ -33,7 +33,7 @@
 //! | `Secure` is taken from anywhere, and can be overwritten | taken over TLS and from this machine; one that came without TLS neither hides nor removes it | RFC 6265bis §5.7: else anybody on the way sets the cookies of the TLS site |
 //! | names with a prefix are names | `__Secure-` and `__Host-` have to keep what they promise | RFC 6265bis §4.1.3 |
 //! | one per name, domain and path | a cookie of the host alone and one of the same domain are two | RFC 6265bis §5.7, step 23 |
-//! | a name that is no token, a quote in the value: dropped | kept, and sent back as it came | RFC 6265bis §5.6; `a[b]=1` and `{"a":1}` are in use |
+//! | a name that is no token, a quote or a byte beyond ASCII in the value: dropped | kept, and sent back as it came | RFC 6265bis §5.6; `a[b]=1`, `{"a":1}` and Latin-1 are in use |
 //! | dates in three forms | any date of RFC 6265bis §5.1.1 | `01-Jan-70` deletes |
 //! | no end to its age | 400 days | RFC 6265bis §5.6.1, as browsers |
 //! | no bounds | 4,096 bytes each, 180 of a site, 3,000 altogether; what was used longest ago goes | input from outside has a bound |
@@ -79,10 +79,10 @@ pub struct Jar {
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StoredCookie {
-    /// As it was set.
-    pub name: String,
+    /// As it was set: bytes, which need not be UTF-8.
+    pub name: Vec<u8>,
     /// As it was set, with quotes if it had any.
-    pub value: String,
+    pub value: Vec<u8>,
     /// The host that it goes to, in lower case and ASCII; an address without brackets.
     pub domain: String,
     /// True when it goes to this host alone, and not to those below.
@@ -131,7 +131,7 @@ impl fmt::Debug for StoredCookie {
     /// Without its value, which is a secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StoredCookie")
-            .field("name", &self.name)
+            .field("name", &String::from_utf8_lossy(&self.name))
             .field("domain", &self.domain)
             .field("path", &self.path)
             .field("expires", &self.expires)
@@ -154,10 +154,7 @@ impl Jar {
         let Some(place) = Place::of(url) else {
             return;
         };
-        let arrival_of = |line: L| {
-            let line = std::str::from_utf8(line.as_ref()).ok()?;
-            Arrival::of(&place, line, now)
-        };
+        let arrival_of = |line: L| Arrival::of(&place, line.as_ref(), now);
         // Before the lock: the lines are the caller's.
         let arrivals: Vec<Arrival> = lines.into_iter().filter_map(arrival_of).collect();
         if arrivals.is_empty() {
@@ -171,7 +168,7 @@ impl Jar {
 
     /// The value of the `Cookie` field of a request to `url`: the longest path first, then what was
     /// set first. `None` when there are none.
-    pub fn get(&self, url: &Url, now: u64) -> Option<String> {
+    pub fn get(&self, url: &Url, now: u64) -> Option<Vec<u8>> {
         let place = Place::of(url)?;
         self.lock().find(&place, now)
     }

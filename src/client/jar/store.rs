@@ -42,12 +42,12 @@ pub(super) struct Arrival {
 impl Arrival {
     /// What a response from `place` sets, by the rules that need no other cookies (RFC 6265bis §5.7);
     /// `None` when it is ignored.
-    pub(super) fn of(place: &Place<'_>, line: &str, now: u64) -> Option<Arrival> {
-        let received = Cookie::received(line)?;
+    pub(super) fn of(place: &Place<'_>, line: &[u8], now: u64) -> Option<Arrival> {
+        let (name, value, received) = Cookie::received(line)?;
         if received.secure && !place.is_trusted {
             return None;
         }
-        if !keeps_promises(&received) {
+        if !keeps_promises(name, &received) {
             return None;
         }
         let (domain, is_host_only) = place.domain(received.domain.as_deref())?;
@@ -67,8 +67,8 @@ impl Arrival {
             is_expired: expires.is_some_and(|at| at <= now),
             is_trusted: place.is_trusted,
             cookie: StoredCookie {
-                name: received.name,
-                value: received.value,
+                name: name.to_vec(),
+                value: value.to_vec(),
                 domain,
                 is_host_only,
                 path,
@@ -90,9 +90,9 @@ impl Arrival {
 }
 
 /// What the prefix of a name promises (RFC 6265bis §4.1.3), in any case.
-fn keeps_promises(cookie: &Cookie) -> bool {
+fn keeps_promises(name: &[u8], cookie: &Cookie) -> bool {
     let begins = |prefix: &str| {
-        let own = cookie.name.as_bytes().get(..prefix.len());
+        let own = name.get(..prefix.len());
         own.is_some_and(|own| own.eq_ignore_ascii_case(prefix.as_bytes()))
     };
     if begins("__Host-") {
@@ -184,7 +184,7 @@ impl Store {
 
     /// Names and values for a request, in the order in which they are sent (§5.8.3): the longest
     /// path first, then the oldest.
-    pub(super) fn find(&mut self, place: &Place<'_>, now: u64) -> Option<String> {
+    pub(super) fn find(&mut self, place: &Place<'_>, now: u64) -> Option<Vec<u8>> {
         self.drop_expired_of(place.site(), now);
         let held = self.sites.get_mut(place.site())?;
         self.moment += 1;
@@ -196,14 +196,14 @@ impl Store {
             }
         }
         found.sort_by_key(|held| (Reverse(held.cookie.path.len()), held.created));
-        let mut line = String::new();
+        let mut line = Vec::new();
         for held in found {
             if !line.is_empty() {
-                line.push_str("; ");
+                line.extend_from_slice(b"; ");
             }
-            line.push_str(&held.cookie.name);
-            line.push('=');
-            line.push_str(&held.cookie.value);
+            line.extend_from_slice(&held.cookie.name);
+            line.push(b'=');
+            line.extend_from_slice(&held.cookie.value);
         }
         (!line.is_empty()).then_some(line)
     }

@@ -23,6 +23,12 @@ fn url(text: &str) -> Url {
     Url::parse(text).unwrap()
 }
 
+/// The value of the field of a request, which is text in these tests.
+fn sent(jar: &Jar, url: &Url, now: u64) -> Option<String> {
+    let line = jar.get(url, now)?;
+    Some(String::from_utf8(line).unwrap())
+}
+
 fn expires(at: u64) -> String {
     let date = date::format(at);
     format!("expires={}", std::str::from_utf8(&date).unwrap())
@@ -46,13 +52,14 @@ impl Step<'_> {
         let held = jar.cookies(now);
         let mut held: Vec<String> = held
             .iter()
-            .map(|cookie| format!("{}={}", cookie.name, cookie.value))
+            .map(|cookie| [&cookie.name[..], b"=", &cookie.value].concat())
+            .map(|pair| String::from_utf8(pair).unwrap())
             .collect();
         held.sort();
         assert_eq!(held.join(" "), self.holds, "{}", self.what);
         for (to, expected) in self.requests {
             now += 1;
-            let found = jar.get(&url(to), now).unwrap_or_default();
+            let found = sent(jar, &url(to), now).unwrap_or_default();
             assert_eq!(found.replace("; ", " "), *expected, "{}: {to}", self.what);
         }
     }

@@ -5,6 +5,7 @@ use crate::client::jar::tests::NOW;
 use crate::client::jar::tests::Step;
 use crate::client::jar::tests::each;
 use crate::client::jar::tests::in_order;
+use crate::client::jar::tests::sent;
 use crate::client::jar::tests::url;
 
 #[test]
@@ -367,7 +368,7 @@ fn domains_of_other_scripts() {
         jar.set(&from, ["a=1", "b=2; domain=xn--bcher-kva.test"], NOW);
         jar.set(&from, ["c=3; domain=b\u{fc}cher.test"], NOW);
         for to in HOSTS {
-            let get = |host: String| jar.get(&url(&host), NOW).unwrap_or_default();
+            let get = |host: String| sent(&jar, &url(&host), NOW).unwrap_or_default();
             assert_eq!(get(format!("http://www.{to}")), "a=1; b=2");
             assert_eq!(get(format!("http://{to}")), "b=2");
             assert_eq!(get(format!("http://foo.www.{to}")), "b=2");
