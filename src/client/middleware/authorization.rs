@@ -15,13 +15,9 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
-use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Context;
-use std::task::Poll;
-use std::task::Waker;
 
 use ::http::StatusCode;
 use url::Origin;
@@ -32,11 +28,11 @@ use crate::client::round_trip::RoundTrip;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Result;
-use crate::guard;
 use crate::http::authentication;
 use crate::http::headers::Headers;
 use crate::http::request::Request;
 use crate::http::response::Response;
+use crate::runtime::Gate;
 
 /// Middleware that gives requests to the origin of `url` (scheme, host and port; its path does not
 /// matter) the `Authorization` that `source` returns: `"Bearer …"`. Requests that have one of their
@@ -79,7 +75,8 @@ where
         next,
         origin: origin.clone(),
         source: Some(Arc::clone(&source)),
-        state: RefCell::default(),
+        value: RefCell::default(),
+        gate: Gate::default(),
     })
 }
 
@@ -115,17 +112,12 @@ fn fixed(
 ) -> Result<impl Fn(Next) -> Authorization + Clone + Send + Sync + 'static> {
     Headers::new().append("Authorization", &value)?;
     let origin = origin(url)?;
-    Ok(move |next| {
-        let known = State {
-            value: Some(value.as_str().into()),
-            ..State::default()
-        };
-        Authorization {
-            next,
-            origin: origin.clone(),
-            source: None,
-            state: RefCell::new(known),
-        }
+    Ok(move |next| Authorization {
+        next,
+        origin: origin.clone(),
+        source: None,
+        value: RefCell::new(Some(value.as_str().into())),
+        gate: Gate::default(),
     })
 }
 
@@ -144,15 +136,9 @@ pub struct Authorization {
     origin: Origin,
     /// `None` for a value that stays the same.
     source: Option<Arc<dyn Source + Send + Sync>>,
-    state: RefCell<State>,
-}
-
-#[derive(Default)]
-struct State {
-    value: Option<Rc<str>>,
-    /// True exactly when a request asks the source, and others wait for it.
-    is_asking: bool,
-    waiting: Vec<Waker>,
+    value: RefCell<Option<Rc<str>>>,
+    /// One request asks the source, others wait for it.
+    gate: Gate,
 }
 
 /// An asynchronous closure, in a form that a pointer can have.
@@ -198,50 +184,27 @@ const UNAUTHORIZED: StatusCode = StatusCode::UNAUTHORIZED;
 impl Authorization {
     /// The value that is known, unless it is the one that was refused; else what the source says.
     async fn value(&self, refused: Option<&Rc<str>>) -> Result<Rc<str>> {
-        if let Some(known) = poll_fn(|cx| self.poll_value(cx, refused)).await {
+        if let Some(known) = self.known(refused) {
             return Ok(known);
         }
-        // From here on others wait, until this is dropped.
-        let _asking = Asking(self);
+        let _inside = self.gate.enter().await;
+        if let Some(known) = self.known(refused) {
+            return Ok(known);
+        }
         let source = self.source.as_ref().expect("a fixed value is known");
         let value: Rc<str> = source.ask().await?.into();
         Headers::new().append("Authorization", &*value)?;
-        let replaced = self.state.borrow_mut().value.replace(Rc::clone(&value));
+        let replaced = self.value.replace(Some(Rc::clone(&value)));
         drop(replaced);
         Ok(value)
     }
 
-    /// A value; or nothing, where the caller has to ask for one now.
-    fn poll_value(&self, cx: &mut Context<'_>, refused: Option<&Rc<str>>) -> Poll<Option<Rc<str>>> {
-        let waker = cx.waker().clone();
-        let mut state = self.state.borrow_mut();
-        if let Some(value) = state.value.as_ref().filter(|value| Some(*value) != refused) {
-            return Poll::Ready(Some(Rc::clone(value)));
-        }
-        if !state.is_asking {
-            state.is_asking = true;
-            return Poll::Ready(None);
-        }
-        if !state.waiting.iter().any(|other| other.will_wake(&waker)) {
-            state.waiting.push(waker);
-        }
-        Poll::Pending
-    }
-}
-
-/// The request that asks the source. When it is done, or dropped, those who wait look again.
-struct Asking<'a>(&'a Authorization);
-
-impl Drop for Asking<'_> {
-    fn drop(&mut self) {
-        let waiting = {
-            let mut state = self.0.state.borrow_mut();
-            state.is_asking = false;
-            std::mem::take(&mut state.waiting)
-        };
-        for waker in waiting {
-            guard::wake(Some(waker));
-        }
+    fn known(&self, refused: Option<&Rc<str>>) -> Option<Rc<str>> {
+        let value = self.value.borrow();
+        value
+            .as_ref()
+            .filter(|value| Some(*value) != refused)
+            .cloned()
     }
 }
 
