@@ -73,10 +73,14 @@ pub const LOOKUP_THREADS_MAX: usize = 32;
 /// Look-ups that may wait for a thread: a client looks each name up once for all, and gives it up when
 /// nobody waits for it any more.
 pub const LOOKUP_QUEUE_MAX: usize = 4_096;
-/// Threads that open, list and write files: enough to keep a disk busy, or a network file system.
+/// Threads that open and write files: enough to keep a disk busy, or a network file system.
 pub const FILE_THREADS_MAX: usize = 16;
 /// Operations on files that may wait for a thread. Requests that are given up leave the queue.
 pub const FILE_QUEUE_MAX: usize = 4_096;
+/// Threads that list directories: many of those may be large, and opening files does not wait for them.
+pub const LISTING_THREADS_MAX: usize = 4;
+/// Listings that may wait for a thread: a worker makes one of a directory at a time, in each form.
+pub const LISTING_QUEUE_MAX: usize = 1_024;
 /// How long an idle blocking thread stays.
 pub const BLOCKING_IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often other cores are asked to give up descriptors, and how long who opens or connects waits for
@@ -178,8 +182,11 @@ pub const FILE_CACHE_IDLE_TIME: Duration = Duration::from_millis(900);
 /// Files up to this size are kept in memory: with [`FILE_CACHE_ENTRIES_MAX`], 8 MiB for a handler on a
 /// worker at most.
 pub const FILE_CONTENT_BYTES_MAX: usize = 16 * 1024;
-/// Entries of one directory that are listed.
+/// Names of one directory that are read for a listing, which says so where there are more.
 pub const DIRECTORY_ENTRIES_MAX: usize = 10_000;
+/// Bytes of listings that one worker keeps for those who ask within the same second. One of ten thousand
+/// short names has about 2 MiB.
+pub const LISTINGS_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 // ---- http ------------------------------------------------------------------------------------
 

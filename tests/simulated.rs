@@ -231,3 +231,53 @@ fn a_connection_is_idle_from_the_last_byte_that_was_sent() {
         "{rested:?}"
     );
 }
+
+/// Each request made a page of its own, also for those who had left.
+#[test]
+fn a_listing_is_made_once_for_all_who_ask() {
+    // What is old by the time when it is done is for those alone who waited for it.
+    for (takes, second_size) in [
+        (Duration::from_millis(300), "1 B"),
+        (Duration::from_secs(5), "4 B"),
+    ] {
+        let simulation = Simulation::new(5)
+            .file_time(takes, takes)
+            .file("/srv/f", b"a");
+        let report = simulation.run(async move {
+            let router = Router::new().route("GET /{path...}", files::serve("/srv"));
+            let (handle, serving) = serve(router)?;
+            let client = Client::new();
+            let ask = || {
+                let request = client.get(URL);
+                runtime::spawn(async move { request.send().await?.text().await })
+            };
+            // Where the directory is known, all that takes time is to list it.
+            client.head(URL).send().await?;
+            let began = simulation::now();
+            assert_eq!(client.head(URL).send().await?.status_code(), 200);
+            assert!(simulation::now() - began < takes, "HEAD lists");
+            // The first, whose listing it is, leaves, and so do half of the others.
+            let mut asking: Vec<_> = (0..200).map(|_| ask()).collect();
+            runtime::sleep(takes / 4).await;
+            asking.drain(..100).for_each(|task| task.abort());
+            for (wait, size) in [(0, "1 B"), (0, second_size), (1, "4 B"), (0, "4 B")] {
+                runtime::sleep(Duration::from_secs(wait)).await;
+                client.head(URL).send().await?;
+                let began = simulation::now();
+                for _ in 0..10 {
+                    asking.extend((0..10).map(|_| ask()));
+                    runtime::sleep(takes / 20).await;
+                }
+                for task in asking.drain(..) {
+                    let text = task.await??;
+                    assert!(text.contains(size), "{size}: {text}");
+                }
+                assert!(simulation::now() - began < takes * 3, "{size}");
+                simulation::write_file("/srv/f", b"four");
+            }
+            handle.shutdown();
+            serving.await?
+        });
+        report.unwrap().unwrap();
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   Root ─ open_beneath("a/b.txt") ─► blocking pool: openat2(RESOLVE_BENEATH) + fstat ─► (file, metadata)
-//!        ─ list("a") ──────────────► blocking pool: readdir + stat ─► entries
+//!        ─ list("a") ──────────────► blocking pool: readdir + stat ─► entries, and whether they are all
 //! ```
 //!
 //! What is too large for memory goes to a [`temporary`] file.
@@ -39,6 +39,7 @@ pub use crate::reactor::sys::DirEntry;
 pub use crate::reactor::sys::FileContent;
 pub use crate::reactor::sys::FileSystem;
 pub use crate::reactor::sys::Links;
+pub use crate::reactor::sys::Listed;
 pub use crate::reactor::sys::Metadata;
 pub use crate::reactor::sys::Opened;
 
@@ -177,13 +178,13 @@ impl Root {
         .await
     }
 
-    /// The entries of a directory beneath this one, in no order, at most
-    /// [`DIRECTORY_ENTRIES_MAX`]. Links that lead nowhere or out are left out.
+    /// The files and directories in a directory beneath this one, as far as they are among the first
+    /// [`DIRECTORY_ENTRIES_MAX`] names. Links that lead nowhere or out are left out.
     ///
     /// # Errors
     ///
     /// As for [`Root::open_beneath`]; `NotADirectory`.
-    pub async fn list(&self, relative: impl AsRef<Path>) -> io::Result<Vec<DirEntry>> {
+    pub async fn list(&self, relative: impl AsRef<Path>) -> io::Result<Listed> {
         self.list_with(relative, Links::Inside).await
     }
 
@@ -192,14 +193,27 @@ impl Root {
     /// # Errors
     ///
     /// As for [`Root::list`].
-    pub async fn list_with(
+    pub async fn list_with(&self, relative: impl AsRef<Path>, links: Links) -> io::Result<Listed> {
+        self.list_into(relative, links, |listed| listed).await
+    }
+
+    /// As [`Root::list_with`], and makes something of it on the same thread. When this is dropped, that
+    /// thread goes no further than the next name.
+    pub(crate) async fn list_into<T: Send + 'static>(
         &self,
         relative: impl AsRef<Path>,
         links: Links,
-    ) -> io::Result<Vec<DirEntry>> {
+        make: impl Fn(Listed) -> T + Send + Sync + 'static,
+    ) -> io::Result<T> {
         let directory = Arc::clone(&self.directory);
         let relative = relative.as_ref().to_owned();
-        patiently(move || directory.list(&relative, links, DIRECTORY_ENTRIES_MAX)).await
+        let asker = Arc::new(());
+        let asks = Arc::downgrade(&asker);
+        let is_wanted = move || asks.strong_count() > 0;
+        let list = move || directory.list(&relative, links, DIRECTORY_ENTRIES_MAX, &is_wanted);
+        let made = patiently_in(Class::Listing, move || list().map(&make)).await;
+        drop(asker);
+        made
     }
 }
 
@@ -231,12 +245,19 @@ pub async fn open(path: impl AsRef<Path>) -> Result<(Arc<File>, Metadata), Error
 async fn patiently<T: Send + 'static>(
     work: impl Fn() -> io::Result<T> + Send + Sync + 'static,
 ) -> io::Result<T> {
+    patiently_in(Class::File, work).await
+}
+
+async fn patiently_in<T: Send + 'static>(
+    class: Class,
+    work: impl Fn() -> io::Result<T> + Send + Sync + 'static,
+) -> io::Result<T> {
     let work = Arc::new(work);
     let mut pause = FILE_OPEN_PAUSE;
     let mut attempts = 1;
     loop {
         let work = Arc::clone(&work);
-        let error = match blocking_in(Class::File, move || work()).await? {
+        let error = match blocking_in(class, move || work()).await? {
             Ok(done) => return Ok(done),
             Err(error) => error,
         };
@@ -401,13 +422,10 @@ mod tests {
                 ] {
                     assert!(root.open_beneath(path).await.is_err(), "{path}");
                 }
-                let mut names: Vec<_> = root
-                    .list("")
-                    .await
-                    .unwrap()
-                    .into_iter()
-                    .map(|entry| entry.name)
-                    .collect();
+                let listed = root.list("").await.unwrap();
+                assert!(!listed.is_cut);
+                let mut names: Vec<_> =
+                    listed.entries.into_iter().map(|entry| entry.name).collect();
                 names.sort();
                 assert_eq!(names, ["sub", "within"]);
                 assert!(root.list("sub/file").await.is_err());

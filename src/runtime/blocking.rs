@@ -1,7 +1,7 @@
 //! Work that blocks, on threads that all cores share: a pool for each kind of work.
 //!
 //! ```text
-//!   Class ─ LookUp, File, User ─► queue, with bounds of its own ─► a thread ─► result ─► waker
+//!   Class ─ LookUp, File, Listing, User ─► queue, with bounds of its own ─► a thread ─► result ─► waker
 //!                                   └─ its asker went away: dropped, not run
 //! ```
 //! What is slow holds up its own kind alone: a name server that does not answer keeps no file from
@@ -36,6 +36,8 @@ use crate::limits::BLOCKING_QUEUE_MAX;
 use crate::limits::BLOCKING_THREADS_MAX;
 use crate::limits::FILE_QUEUE_MAX;
 use crate::limits::FILE_THREADS_MAX;
+use crate::limits::LISTING_QUEUE_MAX;
+use crate::limits::LISTING_THREADS_MAX;
 use crate::limits::LOOKUP_QUEUE_MAX;
 use crate::limits::LOOKUP_THREADS_MAX;
 #[cfg(feature = "simulation")]
@@ -51,14 +53,16 @@ pub(super) use crate::runtime::blocking::queue::Queue;
 pub enum Class {
     /// Looking names up (getaddrinfo(3)).
     LookUp,
-    /// Opening, listing and writing files.
+    /// Opening, reading and writing files.
     File,
+    /// Listing directories, each of which may be thousands of calls.
+    Listing,
     /// What users give to [`blocking`].
     User,
 }
 
 /// How many classes there are.
-pub(super) const CLASSES: usize = 3;
+pub(super) const CLASSES: usize = 4;
 
 /// What [`set_blocking_limits`] was told.
 static USER_THREADS_MAX: AtomicUsize = AtomicUsize::new(BLOCKING_THREADS_MAX);
@@ -69,6 +73,7 @@ impl Class {
         let (threads_max, waiting_max) = match self {
             Class::LookUp => (LOOKUP_THREADS_MAX, LOOKUP_QUEUE_MAX),
             Class::File => (FILE_THREADS_MAX, FILE_QUEUE_MAX),
+            Class::Listing => (LISTING_THREADS_MAX, LISTING_QUEUE_MAX),
             Class::User => (
                 USER_THREADS_MAX.load(Ordering::Relaxed),
                 USER_QUEUE_MAX.load(Ordering::Relaxed),
@@ -85,6 +90,7 @@ impl Class {
         match self {
             Class::LookUp => "roundtrip-names",
             Class::File => "roundtrip-files",
+            Class::Listing => "roundtrip-lists",
             Class::User => "roundtrip-block",
         }
     }
@@ -93,6 +99,7 @@ impl Class {
         match self {
             Class::LookUp => "look-ups of names",
             Class::File => "operations on files",
+            Class::Listing => "listings of directories",
             Class::User => "pieces of blocking work",
         }
     }
@@ -159,6 +166,7 @@ struct Pool {
 static POOLS: [Pool; CLASSES] = [
     Pool::new(Class::LookUp),
     Pool::new(Class::File),
+    Pool::new(Class::Listing),
     Pool::new(Class::User),
 ];
 
@@ -272,7 +280,7 @@ impl fmt::Display for Full {
         write!(f, "{waiting} wait for {threads} threads")?;
         match self.0 {
             Class::User => f.write_str(" (runtime::set_blocking_limits)"),
-            Class::LookUp | Class::File => Ok(()),
+            Class::LookUp | Class::File | Class::Listing => Ok(()),
         }
     }
 }
@@ -474,7 +482,7 @@ mod tests {
         });
         let wanted = blocking_in(Class::LookUp, move || wanted.send("wanted"));
         let runtime = Runtime::small().unwrap();
-        for class in [Class::File, Class::User] {
+        for class in [Class::File, Class::Listing, Class::User] {
             let work = blocking_in(class, move || class);
             assert_eq!(runtime.block_on(work).unwrap().unwrap(), class);
         }

@@ -8,7 +8,8 @@
 
 mod cache;
 mod content;
-pub mod listing;
+mod listing;
+mod pages;
 mod representation;
 mod target;
 
@@ -39,14 +40,14 @@ use crate::http::media_type;
 use crate::http::negotiate;
 use crate::http::request::Request;
 use crate::http::response::Response;
-use crate::http::target::percent_decode;
 use crate::limits::FILE_CONTENT_BYTES_MAX;
 use crate::limits::FILE_FRESH_TIME;
 use crate::runtime::Core;
 use crate::server::files::cache::Cache;
 use crate::server::files::cache::Known;
 use crate::server::files::cache::Trust;
-use crate::server::files::listing::Item;
+use crate::server::files::cache::Value;
+use crate::server::files::pages::Pages;
 use crate::server::files::representation::Representation;
 use crate::server::files::representation::Source;
 use crate::server::files::target::Target;
@@ -112,12 +113,12 @@ pub fn file(path: impl AsRef<Path>) -> Files {
 ///
 /// Each worker remembers up to 512 paths: their open files, as far as an eighth of RLIMIT_NOFILE goes
 /// for all workers, and the content of those up to 16 KiB. Each request looks at the name again, so
-/// that a file that was changed, replaced or deleted is so for the next request. Three things count for
+/// that a file that was changed, replaced or deleted is so for the next request. Four things count for
 /// up to a second: where the directory's own path leads, which may be a link to a release, and later to
 /// the next (while it leads nowhere, the last one is served); a second change within the same tick of the
-/// file system's clock that leaves the length as it was; files on network file systems and FUSE, which
-/// promise no more themselves. What is not asked for is closed within 2 s, the directory too; when
-/// descriptors are short, at once.
+/// file system's clock that leaves the length as it was; sizes and times in a listing, which is made once
+/// for all who ask; files on network file systems and FUSE, which promise no more themselves. What is not
+/// asked for is closed within 2 s, the directory too; when descriptors are short, at once.
 ///
 /// A file is what read(2) gives: one that has no size, or says a wrong one (`/proc`, `/sys`), is sent up
 /// to its end, without validators and ranges. A file that gets shorter while it is sent ends the
@@ -158,9 +159,15 @@ enum CacheControl {
 #[derive(Clone, Debug)]
 enum Found {
     File(Rc<Resource>),
-    Directory,
+    Directory(Rc<Pages>),
     /// Nothing that is served: the status says why.
     Nothing(StatusCode),
+}
+
+impl Value for Found {
+    fn is_busy(&self) -> bool {
+        matches!(self, Found::Directory(pages) if Rc::strong_count(pages) > 1)
+    }
 }
 
 /// A file, and what is said of it.
@@ -179,7 +186,7 @@ enum Step {
     /// What this path names must be known first.
     Look(OsString),
     /// The target's directory is to be listed.
-    List,
+    List(Rc<Pages>),
 }
 
 /// Codings of siblings: extension, name of the coding.
@@ -213,7 +220,9 @@ impl Files {
 
     // ---- options ---------------------------------------------------------------------------
 
-    /// Whether a directory without `index.html` is listed (it is), or answered 404.
+    /// Whether a directory without `index.html` is listed (it is), or answered 404. A listing shows what is
+    /// among the first 10,000 names, and says so where there are more: JSON ends with an object of type
+    /// `truncated` then.
     #[must_use]
     pub fn listing(mut self, has_listing: bool) -> Files {
         self.has_listing = has_listing;
@@ -317,7 +326,7 @@ impl Files {
             });
             match step {
                 Step::Done(response) => return response,
-                Step::List => return self.list(request, &root, &target).await,
+                Step::List(pages) => return self.list(request, &root, &target, &pages).await,
                 Step::Look(path) => {
                     let is_guess = path != target.path;
                     let found = self.look(cache.as_deref(), &root, &path, is_guess).await;
@@ -339,7 +348,7 @@ impl Files {
         };
         match self.step(request, &target, |path| self.recall(&cache, path)) {
             Step::Done(response) => Some(response),
-            Step::Look(_) | Step::List => None,
+            Step::Look(_) | Step::List(_) => None,
         }
     }
 
@@ -412,7 +421,7 @@ impl Files {
             Some(Found::File(resource)) if !target.is_directory => {
                 self.serve_file(request, &target.path, &resource, known)
             }
-            Some(Found::Directory) if self.only.is_none() => {
+            Some(Found::Directory(pages)) if self.only.is_none() => {
                 if !request.path().ends_with('/') {
                     return Step::Done(redirect_into(request));
                 }
@@ -425,7 +434,7 @@ impl Files {
                     Some(Found::Nothing(status)) if status != StatusCode::NOT_FOUND => {
                         Step::Done(refusal(status))
                     }
-                    Some(_) if self.has_listing => Step::List,
+                    Some(_) if self.has_listing => Step::List(pages),
                     Some(_) => Step::Done(status_text(StatusCode::NOT_FOUND)),
                 }
             }
@@ -494,9 +503,20 @@ impl Files {
                 (value, None, FileSystem::Local)
             }
         };
+        // Of many who found the same directory at once, one lists it.
+        let value = match (value, cache.and_then(|cache| cache.get(path))) {
+            (
+                Found::Directory(_),
+                Some(Known {
+                    value: Found::Directory(pages),
+                    ..
+                }),
+            ) => Found::Directory(pages),
+            (value, _) => value,
+        };
         let is_kept = match &value {
             Found::File(resource) => resource.source.length().is_some(),
-            Found::Directory => true,
+            Found::Directory(_) => true,
             Found::Nothing(status) => is_guess && *status == StatusCode::NOT_FOUND,
         };
         if let (Some(cache), Some((opened, wall_seconds)), true) = (cache, clocks, is_kept) {
@@ -537,7 +557,8 @@ impl Files {
         };
         let (metadata, file_system) = (opened.metadata, opened.file_system);
         if metadata.is_dir {
-            return Ok(Some((Found::Directory, metadata, file_system)));
+            let found = Found::Directory(Rc::default());
+            return Ok(Some((found, metadata, file_system)));
         }
         let resource = Resource {
             source: match opened.content {
@@ -598,22 +619,6 @@ impl Files {
             cache.set_root(opened.clone(), now);
         }
         Ok(opened)
-    }
-
-    async fn list(&self, request: &Request, root: &Root, target: &Target) -> Response {
-        let entries = root.list_with(target.relative(), self.links).await;
-        let entries = match entries {
-            Ok(entries) => entries,
-            Err(error) => return refusal(status_of(&error)),
-        };
-        let mut items: Vec<Item> = entries
-            .iter()
-            .map(Item::from)
-            .filter(|item| self.shows_dot_files || !item.name.starts_with(b"."))
-            .collect();
-        let shown = percent_decode(request.path()).unwrap_or_default();
-        let shown = String::from_utf8_lossy(&shown);
-        listing::respond(request, &shown, !target.path.is_empty(), &mut items)
     }
 }
 

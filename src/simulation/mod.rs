@@ -241,7 +241,7 @@ impl Simulation {
         self.work_time(Class::LookUp, least, most)
     }
 
-    /// As [`Simulation::lookup_time`], for opening, listing and writing files.
+    /// As [`Simulation::lookup_time`], for opening and writing files, and for each listing of a directory.
     ///
     /// # Panics
     ///
@@ -249,6 +249,7 @@ impl Simulation {
     #[must_use]
     pub fn file_time(self, least: Duration, most: Duration) -> Simulation {
         self.work_time(Class::File, least, most)
+            .work_time(Class::Listing, least, most)
     }
 
     fn work_time(mut self, class: Class, least: Duration, most: Duration) -> Simulation {

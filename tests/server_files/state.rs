@@ -41,7 +41,7 @@ fn open_beneath(directory: &Path) -> usize {
 }
 
 /// Waits for something that is about to happen.
-fn eventually(what: &str, is_so: impl Fn() -> bool) {
+pub fn eventually(what: &str, is_so: impl Fn() -> bool) {
     let began = Instant::now();
     while !is_so() {
         assert!(began.elapsed() < Duration::from_secs(5), "{what}");

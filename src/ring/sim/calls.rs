@@ -18,8 +18,8 @@ use crate::ring::sim::network::Owner;
 use crate::ring::sim::world::World;
 use crate::ring::sim::world::name_of;
 use crate::ring::sys::Address;
-use crate::ring::sys::DirEntry;
 use crate::ring::sys::File;
+use crate::ring::sys::Listed;
 use crate::ring::sys::Metadata;
 use crate::ring::sys::Shutdown;
 
@@ -407,7 +407,7 @@ pub fn look_beneath(directory: &Path, relative: &Path) -> io::Result<Metadata> {
 }
 
 /// The entries of a simulated directory.
-pub fn list(directory: &Path, relative: &Path, count_max: usize) -> io::Result<Vec<DirEntry>> {
+pub fn list(directory: &Path, relative: &Path, count_max: usize) -> io::Result<Listed> {
     in_files(|world| world.files.list(directory, relative, count_max))
 }
 

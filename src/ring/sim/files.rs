@@ -18,6 +18,8 @@ use nix::sys::memfd::memfd_create;
 
 use crate::ring::sys::DirEntry;
 use crate::ring::sys::File;
+use crate::ring::sys::FileSystem;
+use crate::ring::sys::Listed;
 use crate::ring::sys::Metadata;
 
 /// When all files were last modified: seconds since 1970.
@@ -141,11 +143,12 @@ impl Files {
         directory: &Path,
         relative: &Path,
         count_max: usize,
-    ) -> io::Result<Vec<DirEntry>> {
+    ) -> io::Result<Listed> {
         let path = beneath(directory, relative)?;
         if !self.is_directory(&path) {
             return Err(io::Error::from_raw_os_error(libc::ENOTDIR));
         }
+        let directory = self.look(directory, relative)?;
         let children = self
             .entries
             .iter()
@@ -154,7 +157,15 @@ impl Files {
             name: name.file_name().map(OsString::from).unwrap_or_default(),
             metadata: metadata(entry),
         });
-        Ok(entries.take(count_max).collect())
+        let mut entries: Vec<_> = entries.take(count_max.saturating_add(1)).collect();
+        let is_cut = entries.len() > count_max;
+        entries.truncate(count_max);
+        Ok(Listed {
+            entries,
+            is_cut,
+            directory,
+            file_system: FileSystem::Local,
+        })
     }
 }
 

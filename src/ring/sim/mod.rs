@@ -59,7 +59,7 @@ thread_local! {
 }
 
 /// Kinds of blocking work, each with threads of its own.
-pub const WORK_CLASSES: usize = 3;
+pub const WORK_CLASSES: usize = 4;
 
 /// What a simulated kernel is like.
 #[derive(Clone, Debug)]

@@ -166,6 +166,20 @@ pub struct DirEntry {
     pub metadata: Metadata,
 }
 
+/// What was read of a directory.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// Files and directories, in no order.
+    pub entries: Vec<DirEntry>,
+    /// True exactly when it has more names than were to be read: `entries` are a part then, and which
+    /// one is a matter of the file system.
+    pub is_cut: bool,
+    /// The directory, before its names were read.
+    pub directory: Metadata,
+    /// Where it is.
+    pub file_system: FileSystem,
+}
+
 /// Where symbolic links may lead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Links {
@@ -337,16 +351,22 @@ impl Directory {
         })
     }
 
-    /// Lists a directory beneath this one, without `.` and `..`, in no order. Entries that vanish
-    /// meanwhile, and links that lead nowhere or outside, are left out. At most `count_max`.
+    /// Lists a directory beneath this one, of at most `count_max` names besides `.` and `..`. Left out is
+    /// what vanishes meanwhile, links that lead nowhere or outside, and what is neither file nor directory.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Directory::open_beneath`], and those of getdents(2); ECANCELED once `is_wanted` says no,
+    /// which is asked for each name.
     pub fn list(
         &self,
         relative: &Path,
         links: Links,
         count_max: usize,
-    ) -> io::Result<Vec<DirEntry>> {
+        is_wanted: &dyn Fn() -> bool,
+    ) -> io::Result<Listed> {
         match &self.place {
-            Place::Kernel(directory) => list(directory, relative, links, count_max),
+            Place::Kernel(directory) => list(directory, relative, links, count_max, is_wanted),
             #[cfg(feature = "simulation")]
             Place::Simulated(directory) => calls::list(directory, relative, count_max),
         }
@@ -472,26 +492,42 @@ fn list(
     relative: &Path,
     links: Links,
     count_max: usize,
-) -> io::Result<Vec<DirEntry>> {
-    let (file, _) = open_beneath(directory, relative, links)?;
+    is_wanted: &dyn Fn() -> bool,
+) -> io::Result<Listed> {
+    let (file, metadata) = open_beneath(directory, relative, links)?;
+    let file_system = FileSystem::of(&file, &metadata);
     let mut dir = Dir::from_fd(OwnedFd::from(file))?;
-    let names: Vec<OsString> = dir
-        .iter()
-        .take(count_max)
-        .filter_map(Result::ok)
-        .map(|entry| entry.file_name().to_bytes().to_vec())
-        .filter(|name| name != b"." && name != b"..")
-        .map(OsString::from_vec)
-        .collect();
+    let mut names: Vec<OsString> = Vec::new();
+    let mut is_cut = false;
+    for entry in dir.iter() {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name == b"." || name == b".." {
+            continue;
+        }
+        is_cut = names.len() == count_max;
+        if is_cut || !is_wanted() {
+            break;
+        }
+        names.push(OsString::from_vec(name.to_vec()));
+    }
     let mut entries = Vec::with_capacity(names.len());
     for name in names {
+        if !is_wanted() {
+            return Err(Errno::ECANCELED.into());
+        }
         if let Some(metadata) = entry_metadata(directory, &dir, &relative.join(&name), links)
             && (metadata.is_file || metadata.is_dir)
         {
             entries.push(DirEntry { name, metadata });
         }
     }
-    Ok(entries)
+    Ok(Listed {
+        entries,
+        is_cut,
+        directory: metadata,
+        file_system,
+    })
 }
 
 fn entry_metadata(directory: &OwnedFd, dir: &Dir, path: &Path, links: Links) -> Option<Metadata> {
@@ -507,10 +543,32 @@ fn entry_metadata(directory: &OwnedFd, dir: &Dir, path: &Path, links: Links) -> 
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::fs;
     use std::os::fd::AsRawFd;
 
     use super::*;
+
+    #[test]
+    fn a_listing_that_nobody_wants_goes_no_further() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a", "b", "c", "d"] {
+            fs::write(folder.path().join(name), name).unwrap();
+        }
+        let directory = Directory::open(folder.path()).unwrap();
+        let list = |count_max, patience: usize| {
+            let left = Cell::new(patience);
+            let is_wanted = || left.replace(left.get().saturating_sub(1)) > 0;
+            let listed = directory.list(Path::new(""), Links::Inside, count_max, &is_wanted);
+            listed.map(|listed| (listed.entries.len(), listed.is_cut))
+        };
+        assert_eq!(list(4, usize::MAX).unwrap(), (4, false));
+        assert_eq!(list(3, usize::MAX).unwrap(), (3, true));
+        for patience in [1, 3, 6, 7] {
+            let error = list(4, patience).unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(libc::ECANCELED), "{patience}");
+        }
+    }
 
     /// Who holds the lease would have to give it back first: the kernel says "not now", and it was
     /// asked again and again.

@@ -21,6 +21,7 @@ pub use file::Directory;
 pub use file::FileContent;
 pub use file::FileSystem;
 pub use file::Links;
+pub use file::Listed;
 pub use file::Metadata;
 pub use file::Opened;
 pub use file::open_file;

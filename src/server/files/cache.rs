@@ -61,6 +61,12 @@ pub(super) enum Trust {
     Remote,
 }
 
+/// What a cache may hold.
+pub(super) trait Value: Clone + 'static {
+    /// True while a request is at work with it, for which others may wait.
+    fn is_busy(&self) -> bool;
+}
+
 struct Entry<T> {
     path: Rc<OsStr>,
     known: Known<T>,
@@ -75,7 +81,7 @@ pub(super) struct Table<T> {
     entries_max: usize,
 }
 
-impl<T: Clone> Table<T> {
+impl<T: Value> Table<T> {
     fn new(entries_max: usize) -> Table<T> {
         assert!(entries_max > 0, "a cache has room");
         Table {
@@ -135,7 +141,7 @@ impl<T: Clone> Table<T> {
 
     /// Takes out what was not used since the last time.
     fn take_idle(&mut self) -> Vec<Known<T>> {
-        self.take_out(|entry| !std::mem::take(&mut entry.was_used))
+        self.take_out(|entry| !std::mem::take(&mut entry.was_used) && !entry.known.value.is_busy())
     }
 
     /// Takes out what is open.
@@ -167,7 +173,7 @@ pub(super) struct Cache<T> {
     descriptors: Rc<Cell<u64>>,
 }
 
-impl<T: Clone + 'static> Cache<T> {
+impl<T: Value> Cache<T> {
     /// The cache for a key on this core, made on first use.
     pub(super) fn of(core: &Rc<Core>, key: u64) -> Rc<Cache<T>> {
         let all = core.local(Caches::new);
@@ -288,7 +294,7 @@ fn allowed_descriptors() -> u64 {
     fs::descriptors_max() / FILE_CACHE_DESCRIPTORS_DIVISOR / cores
 }
 
-impl<T: Clone + 'static> Caches<T> {
+impl<T: Value> Caches<T> {
     fn new(core: &Rc<Core>) -> Rc<Caches<T>> {
         CORES.fetch_add(1, Ordering::Relaxed);
         let caches = Rc::new(Caches {
@@ -307,7 +313,7 @@ impl<T> Drop for Caches<T> {
     }
 }
 
-impl<T: Clone + 'static> Holder for Caches<T> {
+impl<T: Value> Holder for Caches<T> {
     fn give_up(&self, _need: Need) -> bool {
         let before = self.descriptors.get();
         let caches = self.list.borrow().clone();
@@ -317,7 +323,7 @@ impl<T: Clone + 'static> Holder for Caches<T> {
 }
 
 /// Closes what nobody asks for, until nobody asked for anything; then the cache is forgotten.
-async fn close_idle<T: Clone + 'static>(caches: Weak<Caches<T>>, key: u64) {
+async fn close_idle<T: Value>(caches: Weak<Caches<T>>, key: u64) {
     loop {
         runtime::sleep(FILE_CACHE_IDLE_TIME).await;
         let Some(caches) = caches.upgrade() else {
@@ -330,8 +336,9 @@ async fn close_idle<T: Clone + 'static>(caches: Weak<Caches<T>>, key: u64) {
         };
         let Some(cache) = found else { return };
         cache.close_idle();
-        if !cache.was_used.take() {
-            // What a request took in meanwhile is its own.
+        // Its own and the list's: no request is at work with it.
+        let is_idle = Rc::strong_count(&cache) == 2;
+        if !cache.was_used.take() && is_idle {
             caches.list.borrow_mut().retain(|(own, _)| *own != key);
             return;
         }
@@ -341,6 +348,14 @@ async fn close_idle<T: Clone + 'static>(caches: Weak<Caches<T>>, key: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl Value for u32 {
+        fn is_busy(&self) -> bool {
+            *self >= BUSY
+        }
+    }
+
+    const BUSY: u32 = 1_000_000;
 
     fn known(value: u32) -> Known<u32> {
         Known {
@@ -390,6 +405,9 @@ mod tests {
         assert_eq!(table.take_idle().len(), 0);
         assert_eq!(table.take_idle().len(), 1);
         assert!(table.entries.is_empty() && table.index.is_empty());
+        table.insert(OsStr::new("busy"), known(BUSY));
+        assert!(table.take_idle().is_empty() && table.take_idle().is_empty());
+        assert_eq!(table.entries.len(), 1);
     }
 
     /// Against a map without bounds: what is found is what was put in last.

@@ -8,9 +8,10 @@
 //! ```
 
 use std::fmt::Write;
-use std::hash::DefaultHasher;
-use std::hash::Hasher;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::OsStringExt;
+use std::sync::Arc;
+
+use bytes::Bytes;
 
 use crate::fs::DirEntry;
 use crate::http::conditional::EntityTag;
@@ -18,27 +19,28 @@ use crate::http::negotiate;
 use crate::http::request::Request;
 use crate::http::response::Response;
 use crate::http::target::percent_encode_segment;
+use crate::limits::DIRECTORY_ENTRIES_MAX;
 use crate::server::calendar::Moment;
+use crate::server::files::pages::Page;
 use crate::server::files::representation::Representation;
 use crate::server::files::representation::Source;
 
 /// One line of a listing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Item {
+pub(super) struct Item {
     /// The name in its directory, without `/`; any bytes.
-    pub name: Vec<u8>,
+    pub(super) name: Vec<u8>,
     /// True for a directory, and for a link to one.
-    pub is_dir: bool,
+    is_dir: bool,
     /// Size of a file.
-    pub bytes: u64,
+    bytes: u64,
     /// Last change, seconds since 1970.
-    pub modified_seconds: u64,
+    modified_seconds: u64,
 }
 
-impl From<&DirEntry> for Item {
-    fn from(entry: &DirEntry) -> Item {
+impl From<DirEntry> for Item {
+    fn from(entry: DirEntry) -> Item {
         Item {
-            name: entry.name.as_bytes().to_vec(),
+            name: entry.name.into_vec(),
             is_dir: entry.metadata.is_dir,
             bytes: entry.metadata.len,
             modified_seconds: entry.metadata.modified_seconds,
@@ -46,46 +48,84 @@ impl From<&DirEntry> for Item {
     }
 }
 
-/// The response that lists a directory: JSON where the client prefers it to HTML, else the page. A
+/// How a directory is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    Html,
+    Json,
+}
+
+impl Format {
+    pub(super) const COUNT: usize = 2;
+
+    /// JSON where the client prefers it to HTML.
+    pub(super) fn of(request: &Request) -> Format {
+        let weight = |media_type| negotiate::type_weight(request.headers(), media_type);
+        match weight("application/json") > weight("text/html") {
+            true => Format::Json,
+            false => Format::Html,
+        }
+    }
+
+    fn content_type(self) -> &'static str {
+        match self {
+            Format::Html => "text/html; charset=utf-8",
+            Format::Json => "application/json",
+        }
+    }
+}
+
+/// The response that lists a directory which stands at `path` (percent-decoded, with a final `/`). A
 /// directory's own time says nothing about sizes and times of its files, so the tag is a hash of
 /// what is shown.
 pub(super) fn respond(
     request: &Request,
     path: &str,
     has_parent: bool,
-    items: &mut [Item],
+    format: Format,
+    page: &Page,
 ) -> Response {
-    sort(items);
-    let weight = |media_type| negotiate::type_weight(request.headers(), media_type);
-    let is_json = weight("application/json") > weight("text/html");
-    let text = match is_json {
-        true => json(items),
-        false => page(path, has_parent, items),
-    };
-    let mut hasher = DefaultHasher::new();
-    hasher.write(text.as_bytes());
-    let tag = format!("{:016x}", hasher.finish());
+    let text = Bytes::from_owner(Arc::clone(&page.text));
+    let source = Source::Listing(match format {
+        Format::Html => vec![html_head(path, has_parent).into(), text, HTML_END.into()],
+        Format::Json => vec![text],
+    });
     let representation = Representation {
-        source: &Source::Memory(text.into()),
-        content_type: match is_json {
-            true => "application/json",
-            false => "text/html; charset=utf-8",
-        },
+        source: &source,
+        content_type: format.content_type(),
         coding: None,
-        etag: EntityTag::strong(&tag).map(|etag| EntityTag {
+        etag: EntityTag::strong(&page.tag).map(|etag| EntityTag {
             is_weak: true,
             ..etag
         }),
         modified_seconds: None,
         cache_control: None,
-        vary: Some("Accept"),
+        vary: Some(VARY),
         is_typed: true,
     };
     let response = representation.respond(request);
-    if is_json || !response.status_code().is_success() {
-        return response;
+    match format {
+        Format::Html if response.status_code().is_success() => guarded(response),
+        _ => response,
     }
-    // A page of ours runs nothing, whatever its names are.
+}
+
+/// The response to HEAD, for which no directory is read: without a length and a tag.
+pub(super) fn respond_to_head(format: Format) -> Response {
+    let response = Response::new()
+        .content_type(format.content_type())
+        .header("Vary", VARY)
+        .header("X-Content-Type-Options", "nosniff");
+    match format {
+        Format::Html => guarded(response),
+        Format::Json => response,
+    }
+}
+
+const VARY: &str = "Accept";
+
+/// A page of ours runs nothing, whatever its names are.
+fn guarded(response: Response) -> Response {
     let policy = "default-src 'none'; style-src 'unsafe-inline'";
     response.header("Content-Security-Policy", policy)
 }
@@ -103,7 +143,7 @@ td+td,th+th{text-align:right;white-space:nowrap;font-variant-numeric:tabular-num
 a{text-decoration:none}a:hover{text-decoration:underline}";
 
 /// Directories first, each group by name.
-pub fn sort(items: &mut [Item]) {
+pub(super) fn sort(items: &mut [Item]) {
     items.sort_by(|a, b| {
         let kind = b.is_dir.cmp(&a.is_dir);
         // Without memory for each comparison: there are many.
@@ -116,10 +156,18 @@ pub fn sort(items: &mut [Item]) {
     });
 }
 
-/// The page for the directory that stands at `path` (percent-decoded, with a final `/`).
-/// `has_parent` tells whether there is something above it to go to.
-pub fn page(path: &str, has_parent: bool, items: &[Item]) -> String {
-    let mut html = String::with_capacity(1_024 + 192 * items.len());
+/// What is in a directory, in a form. `is_cut` tells that it has more names than were read.
+pub(super) fn write(format: Format, items: &[Item], is_cut: bool) -> String {
+    match format {
+        Format::Html => html_rows(items, is_cut),
+        Format::Json => json(items, is_cut),
+    }
+}
+
+/// What stands above the rows of a directory at `path`. `has_parent` tells whether there is something
+/// above it to go to.
+fn html_head(path: &str, has_parent: bool) -> String {
+    let mut html = String::with_capacity(2_048);
     html.push_str("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
     html.push_str(
         "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>Index of ",
@@ -134,13 +182,28 @@ pub fn page(path: &str, has_parent: bool, items: &[Item]) -> String {
     if has_parent {
         html.push_str("<tr><td><a href=\"../\">../</a></td><td></td><td></td></tr>\n");
     }
+    html
+}
+
+const HTML_END: &str = "</tbody>\n</table>\n</body>\n</html>\n";
+
+fn html_rows(items: &[Item], is_cut: bool) -> String {
+    let mut html = String::with_capacity(1_024 + 192 * items.len());
+    if is_cut {
+        put(
+            &mut html,
+            format_args!(
+                "<tr><td colspan=\"3\">There are more names than are shown: these are of the first \
+                 {DIRECTORY_ENTRIES_MAX} that were read.</td></tr>\n"
+            ),
+        );
+    }
     for item in items {
         row(&mut html, item);
     }
     if items.is_empty() {
         html.push_str("<tr><td colspan=\"3\">Nothing here.</td></tr>\n");
     }
-    html.push_str("</tbody>\n</table>\n</body>\n</html>\n");
     html
 }
 
@@ -168,7 +231,8 @@ fn row(html: &mut String, item: &Item) {
 
 /// One object per entry: `name` (U+FFFD stands for what is not UTF-8), `href` (relative, percent-coded:
 /// the bytes of the name), `type` (`file` or `directory`), `size` of files in bytes, `modified` (RFC 3339).
-pub fn json(items: &[Item]) -> String {
+/// One of type `truncated` behind them says how many names were read, where there are more.
+fn json(items: &[Item], is_cut: bool) -> String {
     let mut text = String::with_capacity(128 * items.len() + 4);
     text.push('[');
     for (index, item) in items.iter().enumerate() {
@@ -195,6 +259,14 @@ pub fn json(items: &[Item]) -> String {
                 ",\"modified\":\"{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z\"}}",
                 m.year, m.month, m.day, m.hour, m.minute, m.second
             ),
+        );
+    }
+    if is_cut {
+        let comma = if items.is_empty() { "" } else { "," };
+        let read = DIRECTORY_ENTRIES_MAX;
+        put(
+            &mut text,
+            format_args!("{comma}\n{{\"type\":\"truncated\",\"read\":{read}}}"),
         );
     }
     text.push_str("\n]\n");
@@ -276,21 +348,21 @@ mod tests {
             item("C", true),
         ];
         sort(&mut items);
-        let html = page("/x/", true, &items);
+        let html = html_head("/x/", true) + &html_rows(&items, false);
         let order: Vec<_> = ["../", "./C/", "./z/", "./A", "./b"]
             .iter()
             .map(|link| html.find(&format!("href=\"{link}\"")).unwrap())
             .collect();
         assert!(order.is_sorted(), "{order:?}\n{html}");
         assert!(html.contains("1994-11-06 08:49"));
-        assert!(!page("/", false, &items).contains("../"));
-        assert!(page("/", false, &[]).contains("Nothing here."));
+        assert!(!html_head("/", false).contains("../"));
+        assert!(html_rows(&[], false).contains("Nothing here."));
     }
 
     #[test]
     fn names_are_escaped() {
         let name = "<script>\"&' ü:a?#%.txt";
-        let html = page("/<b>/", false, &[item(name, false)]);
+        let html = html_head("/<b>/", false) + &html_rows(&[item(name, false)], false);
         assert!(!html.contains("<script>"));
         assert!(!html.contains("<b>"));
         assert!(
@@ -304,13 +376,15 @@ mod tests {
     fn lists_as_json() {
         let items = [item("a b", true), item("q\"\\\n<é>", false)];
         assert_eq!(
-            json(&items),
+            json(&items, false),
             "[\n{\"name\":\"a b\",\"href\":\"./a%20b/\",\"type\":\"directory\",\
              \"modified\":\"1994-11-06T08:49:37Z\"},\n\
              {\"name\":\"q\\\"\\\\\\u000a<é>\",\"href\":\"./q%22%5C%0A%3C%C3%A9%3E\",\
              \"type\":\"file\",\"size\":1,\"modified\":\"1994-11-06T08:49:37Z\"}\n]\n"
         );
-        assert_eq!(json(&[]), "[\n]\n");
+        assert_eq!(json(&[], false), "[\n]\n");
+        let cut = json(&[], true);
+        assert_eq!(cut, "[\n{\"type\":\"truncated\",\"read\":10000}\n]\n");
     }
 
     #[test]

@@ -41,6 +41,8 @@ pub(super) enum Source {
     Passing(Bytes),
     /// In such a file, up to its end.
     Stream(Arc<File>),
+    /// In pieces of memory, one behind the other: a listing.
+    Listing(Vec<Bytes>),
 }
 
 impl Source {
@@ -49,7 +51,7 @@ impl Source {
         match self {
             Source::Memory(bytes) => Some(bytes.len() as u64),
             Source::File(_, length) => Some(*length),
-            Source::Passing(_) | Source::Stream(_) => None,
+            Source::Passing(_) | Source::Stream(_) | Source::Listing(_) => None,
         }
     }
 
@@ -62,13 +64,14 @@ impl Source {
     fn part(&self, range: Range<u64>) -> Part {
         match self {
             // What is in memory has a length that fits.
-            Source::Memory(bytes) | Source::Passing(bytes) => {
+            Source::Memory(bytes) => {
                 Part::Bytes(bytes.slice(range.start as usize..range.end as usize))
             }
-            Source::File(file, _) | Source::Stream(file) => Part::File {
+            Source::File(file, _) => Part::File {
                 file: Arc::clone(file),
                 range,
             },
+            _ => panic!("a part of something without a length"),
         }
     }
 
@@ -84,6 +87,7 @@ impl Source {
             Source::Memory(bytes) | Source::Passing(bytes) => Body::from(bytes.clone()),
             Source::File(_, length) => self.body(0..*length),
             Source::Stream(file) => stream_of(Arc::clone(file)),
+            Source::Listing(pieces) => Body::parts(pieces.iter().cloned().map(Part::Bytes)),
         }
     }
 }
