@@ -2,10 +2,11 @@
 #![cfg(feature = "cli")]
 #![allow(
     unsafe_code,
-    reason = "a system call filter is set between fork and exec"
+    reason = "a system call filter is set between fork and exec, and a terminal is made"
 )]
 
 mod cli {
+    mod exit;
     mod get;
     mod refused;
     mod serve;

@@ -35,6 +35,7 @@ enum Command {
     /// Serve the files of a directory.
     Serve(serve::Arguments),
     /// Fetch URLs through one client.
+    #[command(after_help = get::exit::HELP, args_override_self = true)]
     Get(Box<get::Arguments>),
     /// Say what this system's io_uring offers, or why there is none and what to do.
     Doctor(doctor::Arguments),
@@ -53,6 +54,16 @@ impl Failure {
         assert!(code != 0, "0 is success");
         let text = format!("{text:#}");
         Failure { code, text }
+    }
+
+    /// The exit code.
+    pub fn code(&self) -> u8 {
+        self.code
+    }
+
+    /// The line.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// A value of the command line that cannot work; the text begins with the option's name.
@@ -78,7 +89,7 @@ pub fn main() -> ExitCode {
     let done = match Cli::try_parse() {
         Ok(cli) => match cli.command {
             Command::Serve(arguments) => serve::run(&arguments),
-            Command::Get(arguments) => get::run(&arguments).map_err(Failure::from),
+            Command::Get(arguments) => get::run(&arguments),
             Command::Doctor(arguments) => doctor::run(&arguments),
         },
         Err(error) => misuse(&error),

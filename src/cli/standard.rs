@@ -31,6 +31,11 @@ extern "C" fn look() {
     }
 }
 
+/// True when standard input was closed.
+pub fn input_was_closed() -> bool {
+    WAS_CLOSED[0].load(Ordering::Relaxed)
+}
+
 /// True when standard output was closed.
 pub fn output_was_closed() -> bool {
     WAS_CLOSED[1].load(Ordering::Relaxed)

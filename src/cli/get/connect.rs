@@ -2,14 +2,15 @@
 
 use std::net::IpAddr;
 use std::net::SocketAddr;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use roundtrip::Result;
 use roundtrip::client::ClientBuilder;
 use roundtrip::client::proxy::Proxy;
 
+use crate::cli::Failure;
 use crate::cli::get::invalid;
 use crate::cli::seconds;
 
@@ -34,17 +35,23 @@ pub struct Way {
     #[arg(long = "resolve", value_name = "HOST:PORT:ADDRESS")]
     resolve: Vec<String>,
     /// Give up connecting after so many seconds.
-    #[arg(long = "connect-timeout", value_name = "SECONDS", value_parser = seconds)]
+    #[arg(
+        long = "connect-timeout",
+        value_name = "SECONDS",
+        allow_negative_numbers = true,
+        value_parser = seconds
+    )]
     connect_timeout: Option<Duration>,
 }
 
 impl Way {
     /// Tells the client.
-    pub fn apply(&self, mut builder: ClientBuilder) -> Result<ClientBuilder> {
+    pub fn apply(&self, mut builder: ClientBuilder) -> Result<ClientBuilder, Failure> {
         builder = match self.proxy.as_deref() {
             Some("") => builder.no_proxy(),
             Some(url) => {
-                let mut proxy = Proxy::all(url)?;
+                let refused = |error| invalid(format!("-x: {error:#}"));
+                let mut proxy = Proxy::all(url).map_err(refused)?;
                 if let Some(list) = &self.no_proxy {
                     proxy = proxy.no_proxy(list);
                 }
@@ -57,6 +64,13 @@ impl Way {
             None => builder,
         };
         if let Some(path) = &self.unix_socket {
+            if path
+                .metadata()
+                .is_ok_and(|found| !found.file_type().is_socket())
+            {
+                let path = path.display();
+                return Err(invalid(format!("--unix-socket: {path} is no socket")));
+            }
             builder = builder.unix_socket(path);
         }
         for text in &self.resolve {
@@ -65,9 +79,12 @@ impl Way {
                     "--resolve: `{text}` is not HOST:PORT:ADDRESS[,ADDRESS]"
                 ))
             })?;
-            builder = builder.resolve_to(host, Some(port), addresses)?;
+            builder = builder
+                .resolve_to(host, Some(port), addresses)
+                .map_err(|error| invalid(format!("--resolve: {error:#}")))?;
         }
-        if let Some(timeout) = self.connect_timeout {
+        // As in curl, none is the usual one.
+        if let Some(timeout) = self.connect_timeout.filter(|timeout| !timeout.is_zero()) {
             builder = builder.connect_timeout(timeout);
         }
         Ok(builder)

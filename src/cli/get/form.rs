@@ -4,65 +4,64 @@
 //!   NAME=VALUE │ NAME=@FILE[;type=TYPE][;filename=NAME] │ NAME=<FILE   (the content, as a field)
 //! ```
 
-use std::fs::File;
 use std::path::Path;
-use std::sync::Arc;
 
-use roundtrip::Body;
-use roundtrip::Result;
+use roundtrip::Headers;
 use roundtrip::client::multipart::Form;
 use roundtrip::client::multipart::Part;
+use roundtrip::http::media_type;
 
+use crate::cli::Failure;
 use crate::cli::get::invalid;
+use crate::cli::get::plan::Source;
 use crate::cli::get::plan::read;
-use crate::cli::get::unreadable;
 
 /// One `-F`, with its file opened.
 pub struct Field {
     name: String,
-    content: Content,
+    content: Source,
     file_name: Option<String>,
     media_type: Option<String>,
 }
 
-enum Content {
-    Bytes(Vec<u8>),
-    File(Arc<File>, u64),
-}
-
 impl Field {
     /// Reads the argument.
-    pub fn new(text: &str) -> Result<Field> {
+    pub fn new(text: &str) -> Result<Field, Failure> {
         let (name, value) = text
             .split_once('=')
             .ok_or_else(|| invalid(format!("-F: `{text}` is not NAME=VALUE")))?;
         let (value, media_type, file_name) = options(value);
+        let mut media_type = media_type.map(str::to_owned);
         let (content, file_name) = match (value.strip_prefix('@'), value.strip_prefix('<')) {
             (Some(path), _) => {
                 let own = Path::new(path).file_name().and_then(|name| name.to_str());
                 let file_name = file_name.or(own).unwrap_or("-");
-                (Content::of_file(path)?, Some(file_name.to_owned()))
+                // By the name that is sent, as the receiver might guess it.
+                let guess = || media_type::of_path(Path::new(file_name)).into_owned();
+                media_type.get_or_insert_with(guess);
+                (Source::open(path)?, Some(file_name))
             }
-            (None, Some(path)) => (Content::Bytes(read(path)?), file_name.map(str::to_owned)),
-            (None, None) => {
-                let bytes = value.as_bytes().to_vec();
-                (Content::Bytes(bytes), file_name.map(str::to_owned))
-            }
+            (None, Some(path)) => (Source::Bytes(read(path)?), file_name),
+            (None, None) => (Source::Bytes(value.as_bytes().to_vec()), file_name),
         };
+        if let Some(value) = &media_type
+            && Headers::from_pairs([("Content-Type", value)]).is_err()
+        {
+            return Err(invalid(format!(
+                "-F: `{text}`: the type holds a control character"
+            )));
+        }
         Ok(Field {
             name: name.to_owned(),
             content,
-            file_name,
-            media_type: media_type.map(str::to_owned),
+            file_name: file_name.map(str::to_owned),
+            media_type,
         })
     }
 
     /// Puts it into a form.
     pub fn add_to(&self, form: Form) -> Form {
-        let mut part = Part::new(match &self.content {
-            Content::Bytes(bytes) => Body::from(bytes.clone()),
-            Content::File(file, length) => Body::file(Arc::clone(file), 0..*length),
-        });
+        let mut part = Part::new(self.content.body());
         if let Some(name) = &self.file_name {
             part = part.file_name(name);
         }
@@ -70,20 +69,6 @@ impl Field {
             part = part.media_type(media_type);
         }
         form.part(&self.name, part)
-    }
-}
-
-impl Content {
-    fn of_file(name: &str) -> Result<Content> {
-        if name == "-" {
-            return Ok(Content::Bytes(read(name)?));
-        }
-        let file = File::open(name).map_err(|error| unreadable(name, error))?;
-        let metadata = file.metadata().map_err(|error| unreadable(name, error))?;
-        match metadata.is_file() {
-            true => Ok(Content::File(Arc::new(file), metadata.len())),
-            false => Ok(Content::Bytes(read(name)?)),
-        }
     }
 }
 

@@ -3,20 +3,27 @@
 //! ```text
 //!   arguments ─┬─► client ──────────────┐
 //!              └─► plan: what is sent ──┴─► transfer, one URL after the other or side by side (-Z)
-//!                                             └─► head? ─► body ─► Output ─► -w
+//!                                             └─► turn ─► head? ─► body ─► Output ─► -w
 //! ```
+//! Success means that every byte that was asked for went where it was to go, and that all that was to
+//! be sent was sent.
 
 mod connect;
+pub mod exit;
 mod form;
 mod output;
 mod plan;
 mod trace;
 mod transfer;
+mod turns;
 mod write_out;
 
 use std::cell::Cell;
+use std::fmt::Display;
 use std::fs::File;
+use std::io;
 use std::io::ErrorKind::NotFound;
+use std::path::Path;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
@@ -24,18 +31,19 @@ use std::time::SystemTime;
 
 use clap::Args;
 use roundtrip::Client;
-use roundtrip::Error;
-use roundtrip::Result;
 use roundtrip::client::jar::Jar;
 use roundtrip::client::middleware::RetryPolicy;
-use roundtrip::error::ErrorKind;
 use roundtrip::runtime;
 
+use crate::cli::Failure;
 use crate::cli::complain;
+use crate::cli::console;
+use crate::cli::console::Console;
 use crate::cli::get::output::Progress;
 use crate::cli::get::plan::Plan;
 use crate::cli::get::trace::Trace;
 use crate::cli::get::transfer::Transfer;
+use crate::cli::get::turns::Turns;
 use crate::cli::get::write_out::Format;
 use crate::cli::seconds;
 
@@ -44,6 +52,8 @@ const RETRY_DELAY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_DELAY_MAX: Duration = Duration::from_secs(600);
 /// Who types the command says how often: no budget beyond that is kept.
 const RETRIES_PER_SECOND: u32 = 1_000;
+/// With -L, redirects of one URL that are followed: as many as curl follows.
+const REDIRECTS_MAX: usize = 50;
 
 /// Fetches URLs.
 #[derive(Args)]
@@ -70,10 +80,11 @@ pub struct Arguments {
     /// Ask for compressed bodies (gzip, deflate, br; zstd where it was built in), and write them decompressed.
     #[arg(long = "compressed")]
     compressed: bool,
-    /// Write the body to a file; the first is for the first URL, and so on. `-`: standard output.
+    /// Write the body to a file; the first is for the first URL, and so on. `-`: standard output, as it
+    /// is even on a terminal.
     #[arg(short = 'o', long = "output", value_name = "FILE")]
     outputs: Vec<String>,
-    /// Print the response's head before its body.
+    /// Print the heads of responses before the body.
     #[arg(short = 'i', long = "include")]
     include: bool,
     /// Tell on standard error what is sent and received.
@@ -89,7 +100,7 @@ pub struct Arguments {
     /// Follow redirects.
     #[arg(short = 'L', long = "location")]
     follow: bool,
-    /// Fetch all URLs at once.
+    /// Fetch all URLs at once. What goes to one output comes in the order of the URLs.
     #[arg(short = 'Z', long = "parallel")]
     parallel: bool,
     /// With -Z, so many at a time.
@@ -97,15 +108,22 @@ pub struct Arguments {
         long = "parallel-max",
         value_name = "COUNT",
         default_value_t = 50,
+        allow_negative_numbers = true,
         value_parser = clap::value_parser!(u16).range(1..=1_000)
     )]
     parallel_max: u16,
     /// Try again so many times where that may help and does no harm: no connection, one that was lost,
     /// 429, 502, 503, 504. Waits up to 1 s, then up to 2 s, 4 s …, or as long as the server says.
-    #[arg(long = "retry", value_name = "COUNT")]
+    #[arg(long = "retry", value_name = "COUNT", allow_negative_numbers = true)]
     retries: Option<u32>,
-    /// Give up on a URL after so many seconds.
-    #[arg(short = 'm', long = "max-time", value_name = "SECONDS", value_parser = seconds)]
+    /// Give up on a URL after so many seconds; 0: never.
+    #[arg(
+        short = 'm',
+        long = "max-time",
+        value_name = "SECONDS",
+        allow_negative_numbers = true,
+        value_parser = seconds
+    )]
     timeout: Option<Duration>,
     /// Send these cookies, `NAME=VALUE; …`, or those of a file in Netscape's format; `-b ''` keeps what
     /// servers set for the URLs that follow.
@@ -114,52 +132,92 @@ pub struct Arguments {
     /// Keep cookies, and write them to a file at the end; `-`: standard output.
     #[arg(short = 'c', long = "cookie-jar", value_name = "FILE")]
     cookie_jar: Option<String>,
+    /// A status of 400 or above is a failure, and its body is not written.
+    #[arg(short = 'f', long = "fail")]
+    fail: bool,
     /// No progress bar, and no error text.
     #[arg(short = 's', long = "silent")]
     silent: bool,
+    /// With -s, error texts all the same.
+    #[arg(short = 'S', long = "show-error")]
+    show_error: bool,
 }
 
-/// Fetches the URLs. The exit code is 0 only if every one was answered with a status below 400, and
-/// its body arrived whole.
-pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+/// Fetches the URLs: all of them, also when one fails. The exit code is that of the last URL that
+/// failed, or else of what is written at the end.
+pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    check_outputs(arguments)?;
     let jar = jar(arguments)?;
-    let job = Rc::new(Job {
-        plan: Plan::new(arguments)?,
-        client: client(arguments, jar.clone())?,
-        outputs: arguments.outputs.clone(),
-        format: arguments
-            .write_out
-            .as_deref()
-            .map(Format::new)
-            .transpose()?,
-        trace: arguments.trace.as_deref().map(Trace::open).transpose()?,
-        progress: Progress::new(arguments.silent),
-        prints_head: arguments.include || arguments.head,
-        is_verbose: arguments.verbose,
-        is_silent: arguments.silent,
-        urls: arguments.urls.clone(),
-        next: Cell::new(0),
-        has_failed: Cell::new(false),
-    });
+    let job = Rc::new(Job::new(arguments, jar.clone())?);
     let side_by_side = match arguments.parallel {
         true => usize::from(arguments.parallel_max).min(arguments.urls.len()),
         false => 1,
     };
-    roundtrip::block_on(async {
+    let done: roundtrip::Result<()> = roundtrip::block_on(async {
         let workers: Vec<_> = (0..side_by_side)
             .map(|_| runtime::spawn(Rc::clone(&job).work()))
             .collect();
         for worker in workers {
             worker.await?;
         }
-        if let (Some(jar), Some(name)) = (&jar, &arguments.cookie_jar) {
-            save(jar, name)?;
+        Ok(())
+    });
+    done.map_err(|error| Failure::new(exit::code(&error, exit::Progress::NoHead), error))?;
+    let job = Rc::into_inner(job).expect("the workers have ended");
+    let mut code = job.failed.get().map(|(_, code)| code);
+    for finished in job.finish(jar.as_ref(), arguments) {
+        if let Err(failure) = finished {
+            code.get_or_insert(failure.code());
+            if tells_errors(arguments) {
+                complain(failure.text());
+            }
         }
-        Ok(match job.has_failed.get() {
-            true => ExitCode::FAILURE,
-            false => ExitCode::SUCCESS,
-        })
-    })
+    }
+    Ok(code.map_or(ExitCode::SUCCESS, ExitCode::from))
+}
+
+fn tells_errors(arguments: &Arguments) -> bool {
+    !arguments.silent || arguments.show_error
+}
+
+/// Nothing is asked for whose answer has no place.
+fn check_outputs(arguments: &Arguments) -> Result<(), Failure> {
+    let (files, urls) = (arguments.outputs.len(), arguments.urls.len());
+    if files > urls {
+        return Err(invalid(format!(
+            "-o: {files} files for the bodies of {urls} URLs"
+        )));
+    }
+    for name in &arguments.outputs {
+        check_place("-o", name)?;
+    }
+    arguments
+        .cookie_jar
+        .as_deref()
+        .map_or(Ok(()), |name| check_place("-c", name))
+}
+
+/// A file of this name can be made, as far as its directory tells.
+fn check_place(option: &str, name: &str) -> Result<(), Failure> {
+    if name == "-" {
+        return Ok(());
+    }
+    if name.is_empty() {
+        return Err(invalid(format!("{option}: the name of a file is expected")));
+    }
+    let path = Path::new(name);
+    let parent = match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => path,
+    };
+    let found = parent.metadata();
+    let place = format!("{option} {name}");
+    match found.map_err(|error| unwritable(&place, error))? {
+        found if !found.is_dir() => Err(unwritable(&place, io::ErrorKind::NotADirectory.into())),
+        _ if path.is_dir() => Err(unwritable(&place, io::ErrorKind::IsADirectory.into())),
+        _ => Ok(()),
+    }
 }
 
 /// All URLs, and what they have in common.
@@ -167,19 +225,47 @@ struct Job {
     plan: Plan,
     client: Client,
     outputs: Vec<String>,
+    turns: Turns,
+    stdout: Console,
     format: Option<Format>,
     trace: Option<Trace>,
     progress: Progress,
-    prints_head: bool,
+    prints_heads: bool,
     is_verbose: bool,
-    is_silent: bool,
+    tells_errors: bool,
+    /// True exactly when a status of 400 or above is a failure.
+    fails: bool,
     urls: Vec<String>,
     /// The URL that nobody fetches yet.
     next: Cell<usize>,
-    has_failed: Cell<bool>,
+    /// The last URL that failed, and its exit code.
+    failed: Cell<Option<(usize, u8)>>,
 }
 
 impl Job {
+    fn new(arguments: &Arguments, jar: Option<Jar>) -> Result<Job, Failure> {
+        let format = arguments.write_out.as_deref();
+        let outputs = &arguments.outputs;
+        let names = (0..arguments.urls.len()).map(|index| file_of(outputs, index));
+        Ok(Job {
+            plan: Plan::new(arguments)?,
+            client: client(arguments, jar)?,
+            outputs: outputs.clone(),
+            turns: Turns::new(names, format.is_some()),
+            stdout: Console::stdout(),
+            format: format.map(Format::new).transpose()?,
+            trace: arguments.trace.as_deref().map(Trace::open).transpose()?,
+            progress: Progress::new(arguments.silent),
+            prints_heads: arguments.include || arguments.head,
+            is_verbose: arguments.verbose,
+            tells_errors: tells_errors(arguments),
+            fails: arguments.fail,
+            urls: arguments.urls.clone(),
+            next: Cell::new(0),
+            failed: Cell::new(None),
+        })
+    }
+
     /// Fetches one URL after the other, until there is none.
     async fn work(self: Rc<Job>) {
         loop {
@@ -188,19 +274,39 @@ impl Job {
                 return;
             };
             self.next.set(index + 1);
-            if let Err(error) = Transfer::new(&self, index, url).run().await {
-                self.has_failed.set(true);
-                if !self.is_silent {
-                    self.progress.suspend(|| complain(&format!("{error:#}")));
+            if let Err(failure) = Transfer::new(&self, index, url).run().await {
+                self.failed
+                    .set(self.failed.get().max(Some((index, failure.code()))));
+                if self.tells_errors {
+                    self.progress.suspend(|| complain(failure.text()));
                 }
             }
+            self.turns.end(index);
         }
     }
+
+    /// What is written when all URLs are done.
+    fn finish(self, jar: Option<&Jar>, arguments: &Arguments) -> [Result<(), Failure>; 3] {
+        let saved = match (jar, &arguments.cookie_jar) {
+            (Some(jar), Some(name)) => save(jar, name),
+            _ => Ok(()),
+        };
+        let traced = self.trace.map_or(Ok(()), |trace| trace.finish());
+        let closed = self.stdout.close();
+        let closed = closed.map_err(|error| unwritable("standard output", error));
+        [saved, traced, closed]
+    }
+}
+
+/// The file for the body of a URL; `None` for standard output.
+fn file_of(outputs: &[String], index: usize) -> Option<&str> {
+    let name = outputs.get(index).map(String::as_str);
+    name.filter(|name| *name != "-")
 }
 
 /// The jar, where cookies are read or kept. `-b ''` reads none, and keeps what servers set from one URL
 /// to the next; a file that `-c` is to write need not be there yet.
-fn jar(arguments: &Arguments) -> Result<Option<Jar>> {
+fn jar(arguments: &Arguments) -> Result<Option<Jar>, Failure> {
     let file = arguments
         .cookie
         .as_deref()
@@ -218,7 +324,9 @@ fn jar(arguments: &Arguments) -> Result<Option<Jar>> {
         }
         opened => opened.map_err(|error| unreadable(name, error))?,
     };
-    let loaded = jar.load(file, wall_seconds())?;
+    let loaded = jar.load(file, wall_seconds());
+    let loaded =
+        loaded.map_err(|error| Failure::new(exit::READ, format!("-b: {name}: {error:#}")))?;
     if !arguments.silent {
         for line in &loaded.skipped {
             complain(&format!("{name}: {line}"));
@@ -231,12 +339,17 @@ fn jar(arguments: &Arguments) -> Result<Option<Jar>> {
     Ok(Some(jar))
 }
 
-fn save(jar: &Jar, name: &str) -> Result<()> {
-    if name == "-" {
-        return jar.save_all(std::io::stdout(), wall_seconds());
-    }
-    let file = File::create(name).map_err(|error| unwritable(name, error))?;
-    jar.save_all(file, wall_seconds())
+fn save(jar: &Jar, name: &str) -> Result<(), Failure> {
+    let saved = match name {
+        "-" => jar.save_all(Console::stdout(), wall_seconds()),
+        name => File::create(name)
+            .map_err(roundtrip::Error::from)
+            .and_then(|file| {
+                jar.save_all(&file, wall_seconds())?;
+                Ok(console::close(file)?)
+            }),
+    };
+    saved.map_err(|error| Failure::new(exit::WRITE, format!("-c: {name}: {error:#}")))
 }
 
 fn wall_seconds() -> u64 {
@@ -244,9 +357,9 @@ fn wall_seconds() -> u64 {
     since.map_or(0, |since| since.as_secs())
 }
 
-fn client(arguments: &Arguments, jar: Option<Jar>) -> Result<Client> {
+fn client(arguments: &Arguments, jar: Option<Jar>) -> Result<Client, Failure> {
     let redirects_max = match arguments.follow {
-        true => roundtrip::limits::REDIRECTS_MAX,
+        true => REDIRECTS_MAX,
         false => 0,
     };
     let mut builder = Client::builder()
@@ -268,14 +381,15 @@ fn client(arguments: &Arguments, jar: Option<Jar>) -> Result<Client> {
     Ok(builder.user_agent("")?.build())
 }
 
-fn invalid(text: impl Into<std::borrow::Cow<'static, str>>) -> Error {
-    Error::new(ErrorKind::Invalid, text)
+/// What the command line asks for cannot be done.
+fn invalid(text: impl Display) -> Failure {
+    Failure::usage(text)
 }
 
-fn unreadable(name: &str, error: std::io::Error) -> Error {
-    Error::new(ErrorKind::Io, format!("cannot read {name}")).because(error)
+fn unreadable(name: &str, error: io::Error) -> Failure {
+    Failure::new(exit::READ, format!("cannot read {name}: {error}"))
 }
 
-fn unwritable(name: &str, error: std::io::Error) -> Error {
-    Error::new(ErrorKind::Io, format!("cannot write {name}")).because(error)
+fn unwritable(name: &str, error: io::Error) -> Failure {
+    Failure::new(exit::WRITE, format!("cannot write {name}: {error}"))
 }

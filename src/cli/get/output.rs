@@ -3,28 +3,35 @@
 use std::fs::File;
 use std::io;
 use std::io::IsTerminal as _;
-use std::io::Stdout;
 use std::io::Write as _;
 
 use indicatif::MultiProgress;
 use indicatif::ProgressBar;
 use indicatif::ProgressDrawTarget;
 use indicatif::ProgressStyle;
-use roundtrip::Result;
 
+use crate::cli::Failure;
+use crate::cli::console;
+use crate::cli::console::Console;
+use crate::cli::get::exit;
 use crate::cli::get::unwritable;
 
 const BAR: &str = "{msg} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta}";
 const COUNT: &str = "{msg} {spinner} {bytes} {bytes_per_sec}";
 
 /// One of the two.
-pub enum Output {
-    /// Standard output, where several URLs may write in turn.
-    Stdout(Stdout),
+pub enum Output<'a> {
+    /// Standard output, where several URLs write in turn.
+    Stdout {
+        /// All that is written there.
+        console: &'a Console,
+        /// True exactly when a terminal gets the body as it is.
+        is_raw: bool,
+    },
     /// A file; the bar is hidden unless standard error is a terminal.
     File {
         /// Its name.
-        name: String,
+        name: &'a str,
         /// Open for writing.
         file: File,
         /// How far it is.
@@ -32,7 +39,8 @@ pub enum Output {
     },
 }
 
-/// One line for each file that is written, hidden unless standard error is a terminal.
+/// One line for each file that is written, hidden unless standard error is a terminal. Cheap to clone.
+#[derive(Clone)]
 pub struct Progress {
     lines: MultiProgress,
 }
@@ -55,47 +63,68 @@ impl Progress {
     }
 }
 
-impl Output {
-    /// `-` and no name are standard output. `length` is that of the body, if it is known.
-    pub fn open(name: Option<&str>, length: Option<u64>, progress: &Progress) -> Result<Output> {
-        let Some(name) = name.filter(|name| *name != "-") else {
-            return Ok(Output::Stdout(io::stdout()));
-        };
+impl<'a> Output<'a> {
+    /// A new file. `length` is that of the body, if it is known.
+    pub fn file(
+        name: &'a str,
+        length: Option<u64>,
+        progress: &Progress,
+    ) -> Result<Output<'a>, Failure> {
         let file = File::create(name).map_err(|error| unwritable(name, error))?;
         let bar = progress.lines.add(bar(length));
-        Ok(Output::File {
-            bar: bar.with_message(name.to_owned()),
-            name: name.to_owned(),
-            file,
-        })
+        let bar = bar.with_message(name.to_owned());
+        Ok(Output::File { name, file, bar })
     }
 
-    /// Writes a piece.
-    pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
+    /// Writes heads as they came.
+    pub fn write_heads(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         match self {
-            Output::Stdout(stdout) => stdout
-                .write_all(bytes)
-                .map_err(|error| unwritable("standard output", error)),
-            Output::File { name, file, bar } => {
-                file.write_all(bytes)
-                    .map_err(|error| unwritable(name, error))?;
-                bar.inc(bytes.len() as u64);
-                Ok(())
+            Output::Stdout { console, .. } => {
+                console.show(bytes).map_err(|error| failed(self, error))
             }
+            Output::File { file, .. } => file.write_all(bytes).map_err(|error| failed(self, error)),
         }
+    }
+
+    /// Writes a piece of the body.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        let written = match self {
+            Output::Stdout {
+                console,
+                is_raw: true,
+            } => console.write_as_is(bytes),
+            Output::Stdout { console, .. } if console.is_terminal() && bytes.contains(&0) => {
+                let text = "the body is no text, and standard output a terminal: -o FILE, or -o -";
+                return Err(Failure::new(exit::WRITE, text));
+            }
+            Output::Stdout { console, .. } => console.show(bytes),
+            Output::File { file, bar, .. } => {
+                bar.inc(bytes.len() as u64);
+                file.write_all(bytes)
+            }
+        };
+        written.map_err(|error| failed(self, error))
     }
 
     /// The body is complete.
-    pub fn finish(mut self) -> Result<()> {
-        match &mut self {
-            Output::Stdout(stdout) => stdout
-                .flush()
-                .map_err(|error| unwritable("standard output", error)),
-            Output::File { bar, .. } => {
+    pub fn finish(self) -> Result<(), Failure> {
+        match self {
+            Output::Stdout { console, .. } => {
+                let ended = console.end();
+                ended.map_err(|error| unwritable("standard output", error))
+            }
+            Output::File { name, file, bar } => {
                 bar.finish();
-                Ok(())
+                console::close(file).map_err(|error| unwritable(name, error))
             }
         }
+    }
+}
+
+fn failed(output: &Output<'_>, error: io::Error) -> Failure {
+    match output {
+        Output::Stdout { .. } => unwritable("standard output", error),
+        Output::File { name, .. } => unwritable(name, error),
     }
 }
 

@@ -2,20 +2,26 @@
 
 use std::fs::File;
 use std::io::Read as _;
-use std::io::Stdin;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ::http::Method;
 use clap::Args;
 use roundtrip::Body;
 use roundtrip::Client;
-use roundtrip::Result;
+use roundtrip::Error;
+use roundtrip::Headers;
 use roundtrip::client::RequestBuilder;
 use roundtrip::client::multipart::Form;
+use roundtrip::error::ErrorKind;
 use roundtrip::runtime;
 
+use crate::cli::Failure;
+use crate::cli::console;
 use crate::cli::get::Arguments;
 use crate::cli::get::form::Field;
 use crate::cli::get::invalid;
@@ -23,6 +29,9 @@ use crate::cli::get::unreadable;
 
 /// Bytes of standard input that are read at once.
 const STDIN_BYTES: usize = 64 * 1024;
+/// A file that says it is no longer than this is read at once: those of /proc and /sys say something
+/// else than they hold.
+const SMALL_FILE_BYTES: u64 = 64 * 1024;
 
 /// What the body is made of.
 #[derive(Args)]
@@ -65,33 +74,47 @@ pub struct Plan {
 }
 
 enum Data {
-    Bytes(Vec<u8>),
-    File(Arc<File>, u64),
+    Source(Source),
     /// Standard input, as it comes: for one URL.
-    Stdin,
+    Stdin(Stdin),
     Form(Vec<Field>),
+}
+
+/// What can be sent more than once.
+pub enum Source {
+    Bytes(Vec<u8>),
+    /// Of this length, streamed.
+    File(Arc<File>, u64),
+}
+
+#[derive(Clone)]
+struct Stdin {
+    file: Arc<File>,
+    /// Bytes that were read of it.
+    read_bytes: Arc<AtomicU64>,
+    /// Why no more could be read.
+    error: Arc<OnceLock<String>>,
 }
 
 impl Plan {
     /// Looks at all that the arguments name; files are opened.
-    pub fn new(arguments: &Arguments) -> Result<Plan> {
+    pub fn new(arguments: &Arguments) -> Result<Plan, Failure> {
         let content = &arguments.content;
         let data = match (&content.data_binary, &content.upload) {
-            (Some(text), _) => Some(Data::binary(text)?),
+            (Some(text), _) => Some(Data::Source(Source::binary(text)?)),
             (None, Some(name)) => Some(Data::upload(name)?),
             (None, None) if !content.form.is_empty() => {
                 let fields = content.form.iter().map(|text| Field::new(text));
-                Some(Data::Form(fields.collect::<Result<_>>()?))
+                Some(Data::Form(fields.collect::<Result<_, _>>()?))
             }
             (None, None) if content.data.is_empty() => None,
-            (None, None) => Some(Data::form(&content.data)?),
+            (None, None) => Some(Data::Source(Source::joined(&content.data)?)),
         };
-        if matches!(data, Some(Data::Stdin)) && arguments.urls.len() > 1 {
+        if matches!(data, Some(Data::Stdin(_))) && arguments.urls.len() > 1 {
             return Err(invalid("-T -: standard input can be sent to one URL only"));
         }
         let method = match &arguments.method {
-            Some(name) => Method::from_bytes(name.as_bytes())
-                .map_err(|_| invalid(format!("`{name}` is no method")))?,
+            Some(name) => method(name)?,
             None if arguments.head => Method::HEAD,
             None if content.upload.is_some() => Method::PUT,
             None if data.is_some() => Method::POST,
@@ -104,12 +127,13 @@ impl Plan {
                 concat!("roundtrip/", env!("CARGO_PKG_VERSION")).to_owned(),
             ),
         ];
-        if matches!(data, Some(Data::Bytes(_) | Data::File(..))) && content.upload.is_none() {
+        if matches!(data, Some(Data::Source(_))) && content.upload.is_none() {
             let form = "application/x-www-form-urlencoded".to_owned();
             fields.push(("Content-Type".to_owned(), form));
         }
         let cookies = arguments.cookie.as_deref();
         if let Some(cookies) = cookies.filter(|text| text.contains('=')) {
+            check_field("-b", "Cookie", cookies)?;
             fields.push(("Cookie".to_owned(), cookies.to_owned()));
         }
         set_fields(&mut fields, &arguments.fields)?;
@@ -121,7 +145,7 @@ impl Plan {
             user: arguments.user.as_deref().map(user).transpose()?,
             data,
             file_name: file_name.filter(|name| *name != "-").map(str::to_owned),
-            timeout: arguments.timeout,
+            timeout: arguments.timeout.filter(|timeout| !timeout.is_zero()),
         })
     }
 
@@ -150,22 +174,48 @@ impl Plan {
                 let form = fields.iter();
                 request.multipart(form.fold(Form::new(), |form, field| field.add_to(form)))
             }
-            Some(Data::Bytes(bytes)) => request.body(bytes.clone()),
-            Some(Data::File(file, length)) => {
-                request.body(Body::file(Arc::clone(file), 0..*length))
-            }
-            Some(Data::Stdin) => request.body(Body::produce(async |sender| {
-                while let Some(bytes) = runtime::blocking(read_some).await?? {
-                    sender.send(bytes.into()).await?;
-                }
-                Ok(())
-            })),
+            Some(Data::Source(source)) => request.body(source.body()),
+            Some(Data::Stdin(stdin)) => request.body(stdin.body()),
             None => request,
+        }
+    }
+
+    /// Why standard input was not sent whole, where that was its own fault.
+    pub fn stdin_error(&self) -> Option<&str> {
+        match &self.data {
+            Some(Data::Stdin(stdin)) => stdin.error.get().map(String::as_str),
+            _ => None,
+        }
+    }
+
+    /// Bytes of the body that were sent of standard input.
+    pub fn stdin_bytes(&self) -> Option<u64> {
+        match &self.data {
+            Some(Data::Stdin(stdin)) => Some(stdin.read_bytes.load(Ordering::Relaxed)),
+            _ => None,
         }
     }
 }
 
-fn user(text: &str) -> Result<(String, String)> {
+fn method(name: &str) -> Result<Method, Failure> {
+    match Method::from_bytes(name.as_bytes()) {
+        Ok(Method::CONNECT) => Err(invalid(
+            "-X: a tunnel (CONNECT) has nothing to write: see -p",
+        )),
+        Ok(method) => Ok(method),
+        Err(_) => Err(invalid(format!("-X: `{name}` is no method"))),
+    }
+}
+
+/// A field that can be sent.
+fn check_field(option: &str, name: &str, value: &str) -> Result<(), Failure> {
+    match Headers::from_pairs([(name, value)]) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(invalid(format!("{option}: {error:#}"))),
+    }
+}
+
+fn user(text: &str) -> Result<(String, String), Failure> {
     let (name, password) = text
         .split_once(':')
         .ok_or_else(|| invalid("-u: NAME:PASSWORD is expected; nobody is asked for a password"))?;
@@ -173,12 +223,13 @@ fn user(text: &str) -> Result<(String, String)> {
 }
 
 /// Puts the user's fields over ours: `Name: value` replaces, `Name:` removes.
-fn set_fields(fields: &mut Vec<(String, String)>, texts: &[String]) -> Result<()> {
+fn set_fields(fields: &mut Vec<(String, String)>, texts: &[String]) -> Result<(), Failure> {
     let is_named = |name: &str, field: &(String, String)| field.0.eq_ignore_ascii_case(name);
     for text in texts {
-        let Some((name, _)) = text.split_once(':') else {
+        let Some((name, value)) = text.split_once(':') else {
             return Err(invalid(format!("-H: `{text}` has no colon")));
         };
+        check_field("-H", name.trim(), value.trim())?;
         fields.retain(|field| !is_named(name.trim(), field));
     }
     for text in texts {
@@ -191,31 +242,50 @@ fn set_fields(fields: &mut Vec<(String, String)>, texts: &[String]) -> Result<()
 }
 
 impl Data {
-    fn binary(text: &str) -> Result<Data> {
-        match text.strip_prefix('@') {
-            None => Ok(Data::Bytes(text.as_bytes().to_vec())),
-            Some("-") => Ok(Data::Bytes(read("-")?)),
-            Some(name) => Data::file(name),
+    fn upload(name: &str) -> Result<Data, Failure> {
+        if name != "-" {
+            return Ok(Data::Source(Source::open(name)?));
         }
+        let file = console::stdin().map_err(|error| unreadable("standard input", error))?;
+        Ok(Data::Stdin(Stdin {
+            file: Arc::new(file),
+            read_bytes: Arc::default(),
+            error: Arc::default(),
+        }))
     }
+}
 
-    fn upload(name: &str) -> Result<Data> {
-        match name {
-            "-" => Ok(Data::Stdin),
-            name => Data::file(name),
+impl Source {
+    /// A file; `-`: all of standard input. What is no regular file, or a small one, is read whole.
+    pub fn open(name: &str) -> Result<Source, Failure> {
+        if name == "-" {
+            return Ok(Source::Bytes(read(name)?));
         }
-    }
-
-    fn file(name: &str) -> Result<Data> {
         let file = File::open(name).map_err(|error| unreadable(name, error))?;
         let metadata = file.metadata().map_err(|error| unreadable(name, error))?;
-        if !metadata.is_file() {
-            return Ok(Data::Bytes(read(name)?));
+        match metadata.is_file() && metadata.len() > SMALL_FILE_BYTES {
+            true => Ok(Source::File(Arc::new(file), metadata.len())),
+            false => Ok(Source::Bytes(read_all(name, &file)?)),
         }
-        Ok(Data::File(Arc::new(file), metadata.len()))
     }
 
-    fn form(texts: &[String]) -> Result<Data> {
+    /// The content as a body.
+    pub fn body(&self) -> Body {
+        match self {
+            Source::Bytes(bytes) => Body::from(bytes.clone()),
+            Source::File(file, length) => Body::file(Arc::clone(file), 0..*length),
+        }
+    }
+
+    fn binary(text: &str) -> Result<Source, Failure> {
+        match text.strip_prefix('@') {
+            None => Ok(Source::Bytes(text.as_bytes().to_vec())),
+            Some(name) => Source::open(name),
+        }
+    }
+
+    /// Several, with `&` between them; files without their line ends.
+    fn joined(texts: &[String]) -> Result<Source, Failure> {
         let mut all = Vec::new();
         for text in texts {
             if !all.is_empty() {
@@ -229,27 +299,54 @@ impl Data {
                 }
             }
         }
-        Ok(Data::Bytes(all))
+        Ok(Source::Bytes(all))
     }
 }
 
-/// What comes next on standard input; `None` at its end.
-fn read_some() -> Result<Option<Vec<u8>>> {
-    let mut stdin: Stdin = std::io::stdin();
+impl Stdin {
+    fn body(&self) -> Body {
+        let stdin = self.clone();
+        Body::produce(async move |sender| {
+            loop {
+                let file = Arc::clone(&stdin.file);
+                let read = runtime::blocking(move || read_some(&file)).await?;
+                let bytes = read.inspect_err(|error| {
+                    stdin.error.get_or_init(|| error.to_string());
+                })?;
+                if bytes.is_empty() {
+                    return Ok(());
+                }
+                let count = bytes.len() as u64;
+                sender.send(bytes.into()).await?;
+                stdin.read_bytes.fetch_add(count, Ordering::Relaxed);
+            }
+        })
+    }
+}
+
+/// What comes next on standard input; nothing at its end.
+fn read_some(mut file: &File) -> roundtrip::Result<Vec<u8>> {
     let mut bytes = vec![0; STDIN_BYTES];
-    let len = stdin
+    let read = file
         .read(&mut bytes)
-        .map_err(|error| unreadable("standard input", error))?;
-    bytes.truncate(len);
-    Ok((len > 0).then_some(bytes))
+        .map_err(|error| Error::new(ErrorKind::Io, "cannot read standard input").because(error))?;
+    bytes.truncate(read);
+    Ok(bytes)
 }
 
 /// A whole file, or standard input.
-pub fn read(name: &str) -> Result<Vec<u8>> {
-    if name != "-" {
-        return std::fs::read(name).map_err(|error| unreadable(name, error));
-    }
+pub fn read(name: &str) -> Result<Vec<u8>, Failure> {
+    let opened = match name {
+        "-" => console::stdin(),
+        name => File::open(name),
+    };
+    read_all(name, &opened.map_err(|error| unreadable(name, error))?)
+}
+
+fn read_all(name: &str, mut file: &File) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
-    std::io::stdin().read_to_end(&mut bytes)?;
-    Ok(bytes)
+    match file.read_to_end(&mut bytes) {
+        Ok(_) => Ok(bytes),
+        Err(error) => Err(unreadable(name, error)),
+    }
 }

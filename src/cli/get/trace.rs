@@ -5,42 +5,66 @@
 //! ```
 
 use std::fs::File;
+use std::io;
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use roundtrip::Result;
 use roundtrip::client::observe::Event;
 
+use crate::cli::Failure;
+use crate::cli::console::Console;
 use crate::cli::get::unwritable;
 
 /// Where it is written to. Cheap to clone.
 #[derive(Clone)]
 pub struct Trace {
-    sink: Arc<Mutex<Box<dyn Write + Send>>>,
+    name: String,
+    sink: Arc<Mutex<Sink>>,
+}
+
+struct Sink {
+    writer: Box<dyn Write + Send>,
+    /// Why not all of it was written.
+    error: Option<io::Error>,
 }
 
 impl Trace {
     /// `-` is standard output, `%` standard error.
-    pub fn open(name: &str) -> Result<Trace> {
-        let sink: Box<dyn Write + Send> = match name {
-            "-" => Box::new(std::io::stdout()),
-            "%" => Box::new(std::io::stderr()),
-            name => Box::new(File::create(name).map_err(|error| unwritable(name, error))?),
+    pub fn open(name: &str) -> Result<Trace, Failure> {
+        let writer: Box<dyn Write + Send> = match name {
+            "-" => Box::new(Console::stdout()),
+            "%" => Box::new(Console::stderr()),
+            name => Box::new(
+                File::create(name)
+                    .map_err(|error| unwritable(&format!("--trace {name}"), error))?,
+            ),
         };
+        let error = None;
         Ok(Trace {
-            sink: Arc::new(Mutex::new(sink)),
+            name: name.to_owned(),
+            sink: Arc::new(Mutex::new(Sink { writer, error })),
         })
     }
 
     /// Writes a line: the number of the URL, seconds since it began, and what happened.
     pub fn write(&self, index: usize, at: Duration, event: &Event<'_>) {
         let line = format!("[{index}] {:.6} {}\n", at.as_secs_f64(), text(event));
-        // Whoever reads it may have gone: that is no reason to stop.
-        if let Ok(mut sink) = self.sink.lock() {
-            let _ = sink.write_all(line.as_bytes());
-            let _ = sink.flush();
+        if let Ok(mut sink) = self.sink.lock()
+            && let Err(error) = sink.writer.write_all(line.as_bytes())
+        {
+            // The URLs are fetched all the same.
+            sink.error.get_or_insert(error);
+        }
+    }
+
+    /// Says whether all of it was written.
+    pub fn finish(self) -> Result<(), Failure> {
+        let error = self.sink.lock().ok().and_then(|mut sink| sink.error.take());
+        match error {
+            Some(error) => Err(unwritable(&format!("--trace {}", self.name), error)),
+            None => Ok(()),
         }
     }
 }

@@ -1,18 +1,32 @@
 //! One URL: request, response, body, and what is told of them.
+//!
+//! ```text
+//!   request ─► head ─► our turn ─► heads (-i) ─► body ─► was all of the request sent? ─► -w
+//!      └─► observer: Told (counts, heads), -v, --trace
+//! ```
 
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::PoisonError;
 use std::time::Duration;
 use std::time::Instant;
 
+use roundtrip::Error;
 use roundtrip::Response;
-use roundtrip::Result;
+use roundtrip::StatusCode;
 use roundtrip::client::observe::Event;
 
+use crate::cli::Failure;
+use crate::cli::console::Console;
 use crate::cli::get::Job;
+use crate::cli::get::exit;
+use crate::cli::get::file_of;
 use crate::cli::get::output::Output;
 use crate::cli::get::write_out::Facts;
+
+/// Fields whose values are not shown.
+const SECRETS: [&str; 2] = ["authorization", "proxy-authorization"];
 
 /// One URL on its way.
 pub struct Transfer<'a> {
@@ -25,12 +39,19 @@ pub struct Transfer<'a> {
     told: Arc<Mutex<Told>>,
 }
 
-/// Counts of the whole chain, and when its last request began.
+/// What the client told of the whole chain, and of its last request.
 #[derive(Default)]
 struct Told {
     connections: u32,
+    /// Final heads.
     heads: usize,
+    head_bytes: usize,
+    /// All heads, where they are printed.
+    text: Vec<u8>,
     last_begun: Option<Instant>,
+    last_status: Option<StatusCode>,
+    /// True exactly when the last response was complete before its request.
+    is_unsent: bool,
 }
 
 impl<'a> Transfer<'a> {
@@ -50,87 +71,150 @@ impl<'a> Transfer<'a> {
     }
 
     /// Fetches, writes, and tells.
-    pub async fn run(self) -> Result<()> {
+    pub async fn run(self) -> Result<(), Failure> {
         let done = self.fetch().await;
         let mut facts = self.facts.take();
         facts.total = self.begun.elapsed();
-        if let Ok(told) = self.told.lock() {
+        {
+            let told = self.told();
             facts.connections = told.connections;
             facts.redirects = told.heads.saturating_sub(1);
+            facts.head_bytes = told.head_bytes;
             let last = told.last_begun.unwrap_or(self.begun);
             facts.redirect = last.duration_since(self.begun);
         }
-        facts.error = done.as_ref().err().map(|error| format!("{error:#}"));
-        if let Some(format) = &self.job.format {
-            format.write(&facts)?;
+        if let Some(bytes) = self.job.plan.stdin_bytes() {
+            facts.upload_bytes = Some(bytes);
         }
-        done
+        let failure = done.as_ref().err();
+        facts.failure = failure.map(|failure| (failure.code(), failure.text().to_owned()));
+        let Some(format) = &self.job.format else {
+            return done;
+        };
+        self.job.turns.report(self.index).await;
+        let written = format.write(&facts, &self.job.stdout);
+        done.and(written)
     }
 
-    async fn fetch(&self) -> Result<()> {
+    async fn fetch(&self) -> Result<(), Failure> {
         let job = self.job;
-        let mut request = job.plan.request(&job.client, self.url);
-        request = request.observer(self.observer());
-        let request = request.build()?;
-        if job.is_verbose {
-            let line = format!("{} {}", request.method(), shown_url(&request));
-            let fields = request.headers().iter();
-            let fields = fields.map(|(name, value)| {
-                format!("{name}: {}", String::from_utf8_lossy(&shown(name, value)))
-            });
-            self.say(
-                std::iter::once(line).chain(fields).chain([String::new()]),
-                '>',
-            );
-        }
+        let request = job.plan.request(&job.client, self.url);
+        let request = request.observer(self.observer()).build();
+        let request = request.map_err(|error| Failure::new(exit::MALFORMED_URL, error))?;
         {
             let mut facts = self.facts.borrow_mut();
             facts.method = request.method().to_string();
             facts.upload_bytes = request.body().length();
         }
-        let response = job.client.send(request).await?;
+        let sent = job.client.send(request).await;
+        job.turns.body(self.index).await;
+        let response = match sent {
+            Ok(response) => response,
+            Err(error) => {
+                let failure = self.failure(&error);
+                // Those of redirects, of which one too many came, for example.
+                if !self.told().text.is_empty() {
+                    let mut output = self.output(None)?;
+                    self.write_heads(&mut output)?;
+                    output.finish()?;
+                }
+                return Err(failure);
+            }
+        };
         self.note(&response);
-        if job.is_verbose {
-            self.say(head(&response).lines().map(str::to_owned), '<');
-        }
         self.receive(response).await
     }
 
-    async fn receive(&self, mut response: Response) -> Result<()> {
-        let job = self.job;
-        let name = job.outputs.get(self.index).map(String::as_str);
-        let length = response.body_ref().length();
-        let mut output = Output::open(name, length, &job.progress)?;
-        if job.prints_head {
-            output.write(head(&response).as_bytes())?;
+    async fn receive(&self, mut response: Response) -> Result<(), Failure> {
+        let status = response.status_code();
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            let text = format!(
+                "{}: the server speaks something else than HTTP now",
+                self.url
+            );
+            return Err(Failure::new(exit::UNSUPPORTED, text));
         }
-        while let Some(chunk) = response.body_mut().chunk().await {
-            let chunk = chunk?;
+        let is_refused = self.job.fails && (status.is_client_error() || status.is_server_error());
+        let mut output = match is_refused && !self.job.prints_heads {
+            true => None,
+            false => Some(self.output(response.body_ref().length())?),
+        };
+        if let Some(output) = &mut output {
+            self.write_heads(output)?;
+        }
+        while !is_refused && let Some(chunk) = response.body_mut().chunk().await {
+            let chunk = chunk.map_err(|error| self.failure(&error))?;
             self.facts.borrow_mut().download_bytes += chunk.len() as u64;
-            output.write(&chunk)?;
+            if let Some(output) = &mut output {
+                output.write(&chunk)?;
+            }
         }
-        output.finish()?;
-        response.error_for_status().map(drop)
+        output.map_or(Ok(()), Output::finish)?;
+        if is_refused {
+            let refused = response.error_for_status();
+            return refused.map_err(|error| self.failure(&error)).map(drop);
+        }
+        if self.told().is_unsent {
+            if let Some(error) = self.job.plan.stdin_error() {
+                return Err(Failure::new(exit::READ, error));
+            }
+            let text = format!(
+                "{}: the server answered {status} before it had read the whole request",
+                self.url
+            );
+            return Err(Failure::new(exit::SEND, text));
+        }
+        Ok(())
     }
 
-    /// Counts connections, and writes the trace.
+    fn output(&self, length: Option<u64>) -> Result<Output<'_>, Failure> {
+        let job = self.job;
+        match file_of(&job.outputs, self.index) {
+            Some(name) => Output::file(name, length, &job.progress),
+            None => Ok(Output::Stdout {
+                console: &job.stdout,
+                is_raw: job.outputs.get(self.index).is_some(),
+            }),
+        }
+    }
+
+    fn write_heads(&self, output: &mut Output<'_>) -> Result<(), Failure> {
+        let heads = std::mem::take(&mut self.told().text);
+        output.write_heads(&heads)
+    }
+
+    fn failure(&self, error: &Error) -> Failure {
+        let progress = match self.told().last_status {
+            None => exit::Progress::NoHead,
+            Some(status) if status.is_redirection() => exit::Progress::Redirect,
+            Some(_) => exit::Progress::Head,
+        };
+        Failure::new(exit::code(error, progress), error)
+    }
+
+    fn told(&self) -> std::sync::MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts, keeps heads, and writes what -v and --trace tell.
     fn observer(&self) -> impl Fn(&Event<'_>) + Send + Sync + 'static {
-        let told = Arc::clone(&self.told);
-        let trace = self.job.trace.clone();
-        let (begun, index) = (self.begun, self.index);
+        let job = self.job;
+        let (told, trace) = (Arc::clone(&self.told), job.trace.clone());
+        let (begun, index, keeps_heads) = (self.begun, self.index, job.prints_heads);
+        let verbose = job.is_verbose.then(|| job.progress.clone());
         move |event| {
             if let Some(trace) = &trace {
                 trace.write(index, begun.elapsed(), event);
             }
-            let Ok(mut told) = told.lock() else { return };
-            match event {
-                Event::Head { .. } => told.heads += 1,
-                Event::Wanted { .. } => told.last_begun = Some(Instant::now()),
-                Event::Got {
-                    is_reused: false, ..
-                } => told.connections += 1,
-                _ => {}
+            if let Some(progress) = &verbose {
+                match event {
+                    Event::RequestHead { bytes } => progress.suspend(|| say(bytes, "> ")),
+                    Event::ResponseHead { bytes } => progress.suspend(|| say(bytes, "< ")),
+                    _ => {}
+                }
             }
+            let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+            told.take(event, keeps_heads);
         }
     }
 
@@ -143,7 +227,6 @@ impl<'a> Transfer<'a> {
         facts.content_type = header("content-type");
         facts.redirect_url = header("location").filter(|_| response.status_code().is_redirection());
         facts.peer = response.peer_addr();
-        facts.head_bytes = head(response).len();
         if let Some(url) = response.url() {
             facts.url = url.to_string();
         }
@@ -155,47 +238,50 @@ impl<'a> Transfer<'a> {
         facts.pretransfer = timings.waited;
         facts.start_transfer = timings.waited + timings.head;
     }
+}
 
-    fn say(&self, lines: impl Iterator<Item = String>, mark: char) {
-        self.job.progress.suspend(|| {
-            for line in lines {
-                eprintln!("{mark} {line}");
+impl Told {
+    fn take(&mut self, event: &Event<'_>, keeps_heads: bool) {
+        match event {
+            Event::Wanted { .. } => {
+                self.last_begun = Some(Instant::now());
+                self.last_status = None;
+                self.is_unsent = false;
             }
-        });
+            Event::Got {
+                is_reused: false, ..
+            } => self.connections += 1,
+            Event::ResponseHead { bytes } => {
+                self.head_bytes += bytes.len();
+                if keeps_heads {
+                    self.text.extend_from_slice(bytes);
+                }
+            }
+            Event::Head { status, .. } => {
+                self.heads += 1;
+                self.last_status = Some(*status);
+            }
+            Event::Finished { is_sent, .. } => self.is_unsent = !is_sent,
+            _ => {}
+        }
     }
 }
 
-/// The URL of a request as it may be shown.
-fn shown_url(request: &roundtrip::Request) -> String {
-    let Some(url) = request.url() else {
-        return request.target().to_owned();
-    };
-    let mut url = url.clone();
-    if url.password().is_some() {
-        // Fails only for URLs that cannot have a password.
-        let _ = url.set_password(Some("***"));
+/// Writes a head to standard error, without credentials.
+fn say(head: &[u8], mark: &str) {
+    let mut text = Vec::with_capacity(2 * head.len());
+    for line in head.split_inclusive(|byte| *byte == b'\n') {
+        text.extend_from_slice(mark.as_bytes());
+        let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
+        let is_secret = |secret: &&str| name.eq_ignore_ascii_case(secret.as_bytes());
+        if SECRETS.iter().any(is_secret) {
+            text.extend_from_slice(name);
+            text.extend_from_slice(b": ***\r\n");
+        } else {
+            text.extend_from_slice(line);
+        }
     }
-    url.into()
-}
-
-/// A value as it may be shown: no credentials.
-fn shown<'a>(name: &str, value: &'a [u8]) -> std::borrow::Cow<'a, [u8]> {
-    let is_secret = ["authorization", "proxy-authorization"]
-        .iter()
-        .any(|secret| name.eq_ignore_ascii_case(secret));
-    match is_secret {
-        true => b"***".as_slice().into(),
-        false => value.into(),
-    }
-}
-
-/// The head of a response as it would stand on the wire.
-fn head(response: &Response) -> String {
-    let status = response.status_code();
-    let reason = status.canonical_reason().unwrap_or_default();
-    let mut text = format!("{:?} {} {reason}\r\n", response.version(), status.as_u16());
-    for (name, value) in response.headers().iter() {
-        text += &format!("{name}: {}\r\n", String::from_utf8_lossy(value));
-    }
-    text + "\r\n"
+    // Who closed it wants to hear nothing.
+    let stderr = Console::stderr();
+    let _ = stderr.show(&text).and_then(|()| stderr.end());
 }

@@ -7,12 +7,11 @@
 //! `time_redirect` is what came before that, `time_total` all of it.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use roundtrip::Result;
-
+use crate::cli::Failure;
+use crate::cli::console::Console;
 use crate::cli::get::invalid;
 use crate::cli::get::unreadable;
 use crate::cli::get::unwritable;
@@ -39,7 +38,8 @@ pub struct Facts {
     pub start_transfer: Duration,
     pub redirect: Duration,
     pub total: Duration,
-    pub error: Option<String>,
+    /// The exit code of this URL alone, and its text.
+    pub failure: Option<(u8, String)>,
 }
 
 /// A format that was read.
@@ -59,9 +59,13 @@ const VARIABLES: &[(&str, Variable)] = &[
     ("content_type", |facts| {
         facts.content_type.clone().unwrap_or_default()
     }),
-    ("errormsg", |facts| facts.error.clone().unwrap_or_default()),
-    ("exitcode", |facts| {
-        i32::from(facts.error.is_some()).to_string()
+    ("errormsg", |facts| match &facts.failure {
+        Some((_, text)) => text.clone(),
+        None => String::new(),
+    }),
+    ("exitcode", |facts| match &facts.failure {
+        Some((code, _)) => code.to_string(),
+        None => "0".to_owned(),
     }),
     ("http_code", |facts| format!("{:03}", facts.status)),
     ("http_version", |facts| {
@@ -118,7 +122,7 @@ fn seconds(duration: Duration) -> String {
 
 impl Format {
     /// Reads a format, or the file that `@` names.
-    pub fn new(text: &str) -> Result<Format> {
+    pub fn new(text: &str) -> Result<Format, Failure> {
         let read;
         let mut rest = match text.strip_prefix('@') {
             Some(name) => {
@@ -140,10 +144,10 @@ impl Format {
     }
 
     /// Writes it to standard output.
-    pub fn write(&self, facts: &Facts) -> Result<()> {
-        std::io::stdout()
-            .write_all(self.text(facts).as_bytes())
-            .map_err(|error| unwritable("standard output", error))
+    pub fn write(&self, facts: &Facts, stdout: &Console) -> Result<(), Failure> {
+        let shown = stdout.show(self.text(facts).as_bytes());
+        let shown = shown.and_then(|()| stdout.end());
+        shown.map_err(|error| unwritable("standard output", error))
     }
 
     fn text(&self, facts: &Facts) -> String {
@@ -160,7 +164,7 @@ impl Format {
 }
 
 /// A variable, `%%` or an escape at the start of `text`, and its length.
-fn special(text: &str) -> Result<(Piece, usize)> {
+fn special(text: &str) -> Result<(Piece, usize), Failure> {
     let plain = |text: &str, used| Ok((Piece::Text(text.to_owned()), used));
     if text.starts_with("%%") {
         return plain("%", 2);
