@@ -4,6 +4,7 @@
 //! ```text
 //!   curl · wrk · ab · h2load · Python requests · Node fetch ──► roundtrip serve, examples/echo
 //!   1 GiB down and up ──► byte for byte, in constant memory
+//!   roundtrip get = curl: exit codes and output
 //!   our client ──► Squid, Tinyproxy, MicroSocks ──► roundtrip serve
 //!   wrk ──► HAProxy ──► two instances that are restarted in turn
 //!   Client, blocking::Client ──► Go, Node, Python, httpbin, nginx
@@ -14,6 +15,7 @@ mod interop {
     mod curl;
     mod files;
     mod forms;
+    mod get;
     mod large;
     mod load;
     mod origins;
