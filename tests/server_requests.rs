@@ -21,6 +21,7 @@ use roundtrip::http::authentication::basic_challenge;
 use roundtrip::http::authentication::is_same;
 use roundtrip::http::cookie::Cookie;
 use roundtrip::http::cookie::SameSite;
+use roundtrip::http::query::decode;
 use roundtrip::http::request::Received;
 use roundtrip::runtime;
 use roundtrip::server::form::FormOptions;
@@ -122,6 +123,30 @@ fn forms() {
     let (code, text) = status(&[FORM], &"a".repeat(101));
     assert_eq!(code, 413);
     assert!(text.contains("100 bytes"), "{text}");
+}
+
+/// Refused as text, and readable as bytes.
+#[test]
+fn a_form_in_another_charset() {
+    let read = async |mut request: Request| {
+        let body = request.text().await?;
+        let mut text = String::new();
+        for (name, value) in decode(&body)? {
+            text += &format!("{}={} ", name.escape_ascii(), value.escape_ascii());
+        }
+        Ok::<_, roundtrip::Error>(text)
+    };
+    let router = Router::new().post("/sign-up", sign_up).post("/read", read);
+    let serving = Serving::start(router);
+    let mut peer = serving.peer();
+    let mut ask = |target: &str, body: &str| {
+        let answer = peer.send(form(target, &[FORM], body)).answer();
+        (answer.status, answer.text().to_owned())
+    };
+    assert_eq!(ask("/sign-up", "name=J%F6rg").0, 400);
+    let read = ask("/read", "name=J%F6rg+M&%FF=&%25FF=a%3Db");
+    assert_eq!(read, (200, "name=J\\xf6rg M \\xff= %FF=a=b ".to_owned()));
+    assert_eq!(ask("/read", "a=%4").0, 400);
 }
 
 #[test]

@@ -12,6 +12,7 @@ use std::task::Waker;
 use roundtrip::Request;
 use roundtrip::http::query::InvalidPairs;
 use roundtrip::http::query::Pairs;
+use roundtrip::http::query::decode;
 use url::form_urlencoded;
 
 use super::reference;
@@ -23,6 +24,16 @@ pub fn query(data: &[u8]) {
         return;
     };
     let found = Pairs::parse(text);
+    match (&found, decode(text)) {
+        (Ok(pairs), Ok(bytes)) => {
+            let bytes = bytes.iter().map(|(name, value)| (&name[..], &value[..]));
+            let pairs = pairs.iter();
+            assert!(bytes.eq(pairs.map(|(name, value)| (name.as_bytes(), value.as_bytes()))));
+        }
+        // What is wrong first is another thing where UTF-8 does not count.
+        (Err(InvalidPairs::NotUtf8), Ok(_) | Err(InvalidPairs::BadEscape)) => {}
+        (found, bytes) => assert_eq!(found.as_ref().err(), bytes.as_ref().err(), "{text}"),
+    }
     if let Err(error) = found {
         assert_eq!(Some(error), expected_error(text), "{text}");
         assert!(form(data).is_none());

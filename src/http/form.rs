@@ -39,7 +39,8 @@ impl Request {
     ///
     /// Returned by a handler they are answered: 415 for another type or character set, 413 for a
     /// form that is too long, 400 for one that readers could read differently or with more than
-    /// 10,000 pairs ([`InvalidPairs`]), or whose body did not arrive.
+    /// 10,000 pairs ([`InvalidPairs`]), or whose body did not arrive. One in another character set is
+    /// read with [`Request::text`] and [`decode`](crate::http::query::decode).
     ///
     /// [`InvalidPairs`]: crate::http::query::InvalidPairs
     pub async fn form(&mut self) -> Result<Pairs<'static>> {

@@ -207,14 +207,9 @@ impl Request {
     ///
     /// As for [`Request::query_pairs`], but for what is not UTF-8.
     pub fn query_value_bytes(&self, name: impl AsRef<[u8]>) -> Result<Option<Cow<'_, [u8]>>> {
-        let text = self.query().unwrap_or_default();
-        check_syntax(text)?;
-        for (own, value) in raw(text) {
-            if *decode_bytes(own)? == *name.as_ref() {
-                return Ok(Some(decode_bytes(value)?));
-            }
-        }
-        Ok(None)
+        let mut pairs = decode(self.query().unwrap_or_default())?.into_iter();
+        let found = pairs.find(|(own, _)| **own == *name.as_ref());
+        Ok(found.map(|(_, value)| value))
     }
 
     /// The first value of this name in the query, as a number or anything else that is made of
@@ -284,6 +279,30 @@ pub fn encode<P: Pair>(pairs: impl IntoIterator<Item = P>) -> String {
     encoded.0
 }
 
+/// Reads names and values as the bytes that they are, which need not be UTF-8: those of a form in
+/// another charset, which [`Request::form`] refuses.
+///
+/// ```
+/// use roundtrip::http::query::decode;
+///
+/// let pairs = decode("name=J%F6rg&%E9")?;
+/// assert_eq!(pairs[0], (b"name".into(), b"J\xf6rg".into()));
+/// assert_eq!(pairs[1], (b"\xe9".into(), b"".into()));
+/// # Ok::<(), roundtrip::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// As for [`Pairs::parse`], but for what is not UTF-8.
+pub fn decode(text: &str) -> Result<Vec<PairBytes<'_>>, InvalidPairs> {
+    check_syntax(text)?;
+    let decoded = |(name, value)| Ok((decode_bytes(name)?, decode_bytes(value)?));
+    raw(text).map(decoded).collect()
+}
+
+/// A name and its value, as [`decode`] has them.
+pub type PairBytes<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
+
 /// What was written so far; text that is written to it is coded.
 struct Encoded(String);
 
@@ -334,8 +353,8 @@ pub(crate) fn parse_as<T: FromStr>(value: Option<&str>, name: &str) -> Result<Op
 fn check(text: &str) -> Result<(), InvalidPairs> {
     check_syntax(text)?;
     for (name, value) in raw(text) {
-        decode(name)?;
-        decode(value)?;
+        decode_text(name)?;
+        decode_text(value)?;
     }
     Ok(())
 }
@@ -360,7 +379,7 @@ fn find<'t>(text: &'t str, name: &str) -> Option<Cow<'t, str>> {
 
 /// The pairs of a checked text.
 fn decoded(text: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
-    let decode = |text| decode(text).expect("the text was checked");
+    let decode = |text| decode_text(text).expect("the text was checked");
     raw(text).map(move |(name, value)| (decode(name), decode(value)))
 }
 
@@ -372,7 +391,7 @@ fn raw(text: &str) -> impl Iterator<Item = (&str, &str)> {
 }
 
 /// Text of `%XX` and `+`.
-fn decode(text: &str) -> Result<Cow<'_, str>, InvalidPairs> {
+fn decode_text(text: &str) -> Result<Cow<'_, str>, InvalidPairs> {
     Ok(match decode_bytes(text)? {
         Cow::Borrowed(_) => Cow::Borrowed(text),
         Cow::Owned(bytes) => {
