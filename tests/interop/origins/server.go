@@ -70,14 +70,15 @@ func main() {
 		buffered.Write(numbers(number(r)))
 		buffered.Flush()
 	})
-	handle("/echo", func(w http.ResponseWriter, r *http.Request) {
+	echo := func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			panic(http.ErrAbortHandler)
 		}
 		w.Header().Set("X-Framing", framing(r))
 		w.Write(body)
-	})
+	}
+	handle("/echo", echo)
 	handle("/both", func(w http.ResponseWriter, r *http.Request) {
 		http.NewResponseController(w).EnableFullDuplex()
 		w.WriteHeader(200)
@@ -138,6 +139,10 @@ func main() {
 		http.Error(w, "too much", 413)
 	})
 	handle("/expect-refuse", func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Expect") == "" {
+			echo(w, r)
+			return
+		}
 		http.Error(w, "not here", 417)
 	})
 	handle("/trailers", func(w http.ResponseWriter, r *http.Request) {

@@ -92,7 +92,7 @@ const serve = async (request, response) => {
   response.on("error", () => {});
   const path = request.url.slice(1);
   const [first, last] = path.split("/");
-  const handler = handlers[path] ?? handlers[first];
+  const handler = handlers[path === "expect-refuse" ? "echo" : path] ?? handlers[first];
   response.setHeader("X-Connection", request.socket.remotePort);
   if (!handler) return response.writeHead(404).end();
   await handler(request, response, Number(last));

@@ -71,7 +71,7 @@ class Handler(BaseHTTPRequestHandler):
         elif first == "close":
             self.raw(b"HTTP/1.0 200 OK\r\n\r\n", numbers(int(last)))
             self.close_connection = True
-        elif first == "echo":
+        elif first in ("echo", "expect-refuse"):
             body = self.body()
             framing = self.headers.get("Transfer-Encoding", "length")
             self.answer(body, fields=[("X-Framing", framing)])
