@@ -184,9 +184,12 @@ impl State {
         self.parts().event = event;
     }
 
-    /// Sets whom a shutdown wakes.
+    /// Sets whom a shutdown wakes. After one nobody is kept: handles outlive the core of that waker.
     pub(super) fn set_waker(&self, waker: Waker) {
-        let replaced = self.parts().waker.replace(waker);
+        let mut parts = self.parts();
+        let kept = (!self.is_shutdown_requested()).then_some(waker);
+        let replaced = std::mem::replace(&mut parts.waker, kept);
+        drop(parts);
         drop(replaced);
     }
 

@@ -58,6 +58,15 @@ fn router() -> Router {
 }
 
 #[test]
+fn a_handle_outlives_its_app() {
+    let app = App::new(router());
+    let handle = app.handle();
+    assert_eq!(app.get("/").send().text(), "hello");
+    drop(app);
+    assert_eq!(handle.statistics().requests, 1);
+}
+
+#[test]
 fn requests_and_answers() {
     let app = App::new(router());
     let answer = app.get("/").send();
