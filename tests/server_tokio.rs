@@ -405,3 +405,102 @@ fn a_simulation_has_no_tokio() {
     });
     refused(report.unwrap(), "a simulation has no tokio");
 }
+
+#[cfg(feature = "testing")]
+mod in_memory {
+    use roundtrip::testing::App;
+
+    use super::*;
+
+    fn app(runtime: &Runtime, router: Router) -> App {
+        App::new(Server::new(router).tokio(runtime.handle().clone()))
+    }
+
+    /// Real time passes while tokio works, and none for the app.
+    #[test]
+    fn handlers_await_tokio() {
+        let runtime = multi_thread();
+        let app = app(&runtime, numbers());
+        for kind in KINDS {
+            let answers = app.run(async {
+                let asked = (0..CONNECTIONS).map(|number| {
+                    let url = app.url(format!("/{kind}/{number}"));
+                    roundtrip::runtime::spawn(app.client().get(url).send())
+                });
+                let mut answers = Vec::new();
+                for response in asked.collect::<Vec<_>>() {
+                    answers.push(response.await??.text().await?);
+                }
+                Ok::<_, roundtrip::Error>(answers)
+            });
+            let numbers: Vec<String> = (0..CONNECTIONS).map(|number| number.to_string()).collect();
+            assert_eq!(answers.unwrap(), numbers, "{kind}");
+        }
+        assert!(app.elapsed() < Duration::from_secs(1));
+        assert_eq!(app.get("/time/7").timeout(LONG).send().text(), "7");
+    }
+
+    /// A wire is looked at when tokio has nothing more to say; bodies and drops are inside too.
+    #[test]
+    fn bodies_and_drops_are_within_the_runtime() {
+        let runtime = multi_thread();
+        let (told, dropped) = mpsc::channel();
+        let router = Router::new().get("/{$}", move |_: &Request| {
+            let sleep = Box::pin(tokio::time::sleep(Duration::from_millis(20)));
+            Response::new().body(Body::stream(Ticking(
+                Some("tick"),
+                sleep,
+                Told(told.clone()),
+            )))
+        });
+        let app = app(&runtime, router);
+        let mut wire = app.connect();
+        wire.send(get("/"));
+        assert!(wire.receive().ends_with("4\r\ntick\r\n0\r\n\r\n"));
+        assert!(dropped.try_recv().unwrap().0);
+    }
+
+    /// What wakes a handler very often is no loop.
+    #[test]
+    fn every_wake_up_counts_as_work() {
+        const MESSAGES: u64 = 5_000;
+        let runtime = multi_thread();
+        let router = Router::new().get("/{$}", async |_: Request| {
+            let (send, mut receive) = tokio::sync::mpsc::channel(1);
+            tokio::spawn(async move {
+                for number in 1..=MESSAGES {
+                    send.send(number).await.unwrap();
+                }
+            });
+            let mut last = 0;
+            while let Some(number) = receive.recv().await {
+                last = number;
+            }
+            last.to_string()
+        });
+        let app = app(&runtime, router);
+        assert_eq!(app.get("/").send().text(), MESSAGES.to_string());
+    }
+
+    /// Nobody wakes it: the time of the app goes on after a while, up to a time-out.
+    #[test]
+    fn what_never_comes_is_named() {
+        let runtime = multi_thread();
+        let router = Router::new().get("/never/{id}", async |_: Request| {
+            std::future::pending::<()>().await;
+        });
+        let app = app(&runtime, router);
+        let sent = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            app.get("/never/7").send();
+        }));
+        let said = *sent.unwrap_err().downcast::<String>().unwrap();
+        assert!(said.starts_with("GET /never/7: "), "{said}");
+    }
+
+    #[test]
+    #[should_panic(expected = "current_thread")]
+    fn a_runtime_that_nobody_turns_is_refused() {
+        let runtime = Builder::new_current_thread().build().unwrap();
+        let _ = app(&runtime, numbers());
+    }
+}

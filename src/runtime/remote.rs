@@ -94,7 +94,8 @@ impl Remote {
         self.event.raw()
     }
 
-    pub(super) fn is_pending(&self) -> bool {
+    /// True when another thread has sent what the core has not seen.
+    pub(crate) fn is_pending(&self) -> bool {
         self.pending.load(Ordering::SeqCst)
     }
 

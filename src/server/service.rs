@@ -37,6 +37,8 @@ use crate::runtime::Core;
 use crate::runtime::Event;
 use crate::runtime::Runtime;
 use crate::runtime::Signals;
+#[cfg(feature = "testing")]
+use crate::runtime::ThreadScope;
 use crate::runtime::WorkerOptions;
 use crate::runtime::Workers;
 use crate::server::access_log::AccessLog;
@@ -253,6 +255,16 @@ impl Server {
             runtime::blocking_in(Class::File, move || log.stop()).await?;
         }
         Ok(())
+    }
+
+    /// The runtime that was given for tokio, for a thread that stands in it; the server has it no more.
+    ///
+    /// # Errors
+    ///
+    /// Nobody would turn it.
+    #[cfg(feature = "testing")]
+    pub(crate) fn take_scope(&mut self) -> Result<Option<ThreadScope>> {
+        std::mem::take(&mut self.tokio).into_scope()
     }
 
     fn check_bound(&self) -> Result<()> {

@@ -16,8 +16,8 @@ use crate::runtime::Instant;
 
 /// Turns between two looks at every connection and pool.
 pub(super) const THOROUGH_EVERY: u64 = 16;
-/// Turns in a row that neither sleep nor bring a completion. Work that is handed on from task to
-/// task may take some; work that never ends is a loop.
+/// Turns in a row that neither sleep nor bring a completion or another thread's wake-up. Work that is
+/// handed on from task to task may take some; work that never ends is a loop.
 const IDLE_TURNS_MAX: u32 = 2_000;
 /// Turns of one run, unless said otherwise. Whoever is always busy and never done is in a loop as
 /// well.
@@ -67,7 +67,8 @@ impl Checks {
         let now = kernel.now();
         self.check_operations(core, kernel, &counters)?;
         let has_slept = (now - self.last).as_nanos() > u128::from(AWAKE_NANOSECONDS);
-        if has_slept || counters.completions > self.counters.completions {
+        let is_woken = core.remote().is_pending();
+        if has_slept || is_woken || counters.completions > self.counters.completions {
             self.idle_turns = 0;
         } else {
             self.idle_turns += 1;

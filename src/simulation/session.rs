@@ -8,10 +8,12 @@
 use std::future::Future;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::Error;
 use crate::runtime::Instant;
+use crate::runtime::Remote;
 use crate::runtime::Runtime;
 use crate::runtime::sleep;
 use crate::simulation::CURRENT;
@@ -19,6 +21,8 @@ use crate::simulation::Peer;
 use crate::simulation::Running;
 use crate::simulation::Simulation;
 use crate::simulation::checks::Checks;
+
+pub(crate) use crate::ring::sim::others::wait_until;
 
 /// How long [`Session::settle`] sleeps at a time. Work on other threads takes less to begin.
 const NAP: Duration = Duration::from_millis(1);
@@ -33,6 +37,8 @@ pub(crate) struct Session {
     checks: Checks,
     last: Instant,
     has_slept: bool,
+    /// What other threads may wake, if they are waited for.
+    remote: Option<Arc<Remote>>,
 }
 
 impl Session {
@@ -55,6 +61,7 @@ impl Session {
             checks,
             last: started,
             has_slept: false,
+            remote: None,
         };
         session.runtime = Some(Runtime::with_options(simulation.ring)?);
         Ok(session)
@@ -102,6 +109,17 @@ impl Session {
         self.running.kernel.now()
     }
 
+    /// Before time passes, `wait` is called, to wait in real time until another thread wakes the core:
+    /// true when one did.
+    pub(crate) fn set_others(&mut self, wait: impl Fn(&Remote) -> bool + 'static) {
+        let runtime = self.runtime.as_ref().expect("it has not ended");
+        let remote = runtime.core().remote();
+        self.remote = Some(Arc::clone(remote));
+        let remote = Arc::downgrade(remote);
+        let wait = move || remote.upgrade().is_some_and(|remote| wait(&remote));
+        self.running.kernel.set_others(Rc::new(wait));
+    }
+
     /// Adds a program beyond the network.
     pub(crate) fn add_peer(&self, peer: impl Peer + 'static) {
         self.running.kernel.add_peer(Box::new(peer));
@@ -120,6 +138,10 @@ impl Session {
     /// Ends the core; what was left behind, in words.
     pub(crate) fn end(mut self) -> Option<String> {
         drop(self.runtime.take());
+        if let Some(remote) = self.remote.take() {
+            // A thread that woke the core just now may hold the waker still.
+            wait_until(|| Arc::strong_count(&remote) == 1);
+        }
         self.running.kernel.finish_jobs();
         self.running.left_over()
     }

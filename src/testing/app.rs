@@ -7,6 +7,7 @@
 //! ```
 
 use std::cell::Cell;
+use std::cell::OnceCell;
 use std::cell::RefCell;
 use std::cell::RefMut;
 use std::fmt;
@@ -24,11 +25,14 @@ use crate::error::Error;
 use crate::runtime;
 use crate::runtime::Instant;
 use crate::runtime::JoinHandle;
+use crate::runtime::Remote;
+use crate::runtime::ThreadScope;
 use crate::server::Server;
 use crate::server::ServerHandle;
 use crate::server::Statistics;
 use crate::simulation;
 use crate::simulation::Simulation;
+use crate::simulation::session;
 use crate::simulation::session::Session;
 use crate::testing::IntoServer;
 use crate::testing::ask::Ask;
@@ -49,6 +53,8 @@ pub struct App {
     client: Client,
     servers: RefCell<Vec<Running>>,
     names: RefCell<Vec<String>>,
+    /// What this thread stands in while the app runs: the runtime of a server's `Server::tokio`.
+    scope: OnceCell<ThreadScope>,
     started: Instant,
     /// True when nothing is to be done before time passes.
     is_settled: Cell<bool>,
@@ -91,6 +97,7 @@ impl App {
             client,
             servers: RefCell::new(Vec::new()),
             names: RefCell::new(vec!["localhost".to_owned()]),
+            scope: OnceCell::new(),
             is_settled: Cell::new(false),
             panics_seen: Cell::new(0),
             expects_panics: false,
@@ -282,7 +289,7 @@ impl App {
         if self.is_settled.get() {
             return;
         }
-        let settled = self.session().settle();
+        let settled = self.within(|| self.session().settle());
         self.is_settled.set(true);
         if let Err(failure) = settled {
             panic!("{failure}");
@@ -293,10 +300,17 @@ impl App {
     #[track_caller]
     pub(super) fn try_run<F: Future>(&self, program: F) -> F::Output {
         self.is_settled.set(false);
-        let ended = self.session().run(program);
+        let ended = self.within(|| self.session().run(program));
         match ended {
             Ok(output) => output,
             Err(failure) => panic!("{failure}"),
+        }
+    }
+
+    fn within<T>(&self, body: impl FnOnce() -> T) -> T {
+        match self.scope.get() {
+            Some(scope) => scope.run(body),
+            None => body(),
         }
     }
 
@@ -321,11 +335,16 @@ impl App {
 
     /// Starts a server at the next address.
     #[track_caller]
-    fn add(&self, server: Server) -> IpAddr {
+    fn add(&self, mut server: Server) -> IpAddr {
         assert!(
             server.addresses().is_empty(),
             "a server for tests is bound by them"
         );
+        match server.take_scope() {
+            Ok(Some(scope)) => drop(self.scope.set(scope)),
+            Ok(None) => {}
+            Err(error) => panic!("{error:#}"),
+        }
         let address = self.address(self.servers.borrow().len());
         let server = match server.bind(format!("{address}:{PORT}")) {
             Ok(server) => server,
@@ -337,6 +356,11 @@ impl App {
         let serving = spawned.expect("it was spawned within the run");
         let running = Running { handle, serving };
         self.servers.borrow_mut().push(running);
+        if self.scope.get().is_some() {
+            let servers = self.servers.borrow();
+            let handles = servers.iter().map(|running| running.handle.clone());
+            self.session().set_others(others(handles.collect()));
+        }
         address
     }
 
@@ -375,14 +399,32 @@ impl App {
     }
 }
 
+/// Waits while handlers of these servers run. Once in vain, it does so again when a thread has woken the
+/// core, or another request has come: time passes then, and with it the time-outs.
+fn others(handles: Vec<ServerHandle>) -> impl Fn(&Remote) -> bool {
+    let in_vain = Cell::new(None);
+    move |remote| {
+        let all = || handles.iter().map(ServerHandle::statistics);
+        let is_idle = all().all(|statistics| statistics.requests_in_flight == 0);
+        let requests = all().map(|statistics| statistics.requests).sum::<u64>();
+        if is_idle || in_vain.get() == Some(requests) {
+            return remote.is_pending();
+        }
+        let is_woken = session::wait_until(|| remote.is_pending());
+        in_vain.set((!is_woken).then_some(requests));
+        is_woken
+    }
+}
+
 impl Drop for App {
     fn drop(&mut self) {
-        if thread::panicking() {
-            return;
+        let is_panicking = thread::panicking();
+        if !is_panicking {
+            self.end();
         }
-        self.end();
-        let session = self.session.take();
-        if let Some(left) = session.and_then(Session::end) {
+        let session = self.session.get_mut().take();
+        let left = self.within(|| session.filter(|_| !is_panicking).and_then(Session::end));
+        if let Some(left) = left {
             panic!("{left}");
         }
     }

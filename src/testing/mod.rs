@@ -47,6 +47,11 @@
 //! to what [`App::host`] put there. What comes from threads of your own does not wake anybody: for
 //! handlers that talk to them, use [`serve`].
 //!
+//! Handlers that await tokio (feature `tokio`) do so in both: with [`serve`] as they are, in an app in
+//! the runtime that its server has of `Server::tokio`. While handlers run there and nothing else is to
+//! be done, the app waits for tokio, up to 5 s of real time, before its own time passes; nothing that
+//! it does moves the timers of tokio.
+//!
 //! A handler that panics fails the test, as soon as the app or the server is used again or dropped.
 
 mod answer;

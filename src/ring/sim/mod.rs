@@ -22,6 +22,8 @@ mod files;
 mod ledger;
 mod network;
 mod operations;
+#[cfg(feature = "testing")]
+pub mod others;
 mod peer;
 mod pick;
 pub mod queue;
@@ -161,6 +163,12 @@ impl Installed {
     /// Gives a name an address.
     pub fn add_host(&self, name: &str, address: IpAddr) {
         self.world.borrow_mut().add_host(name, address);
+    }
+
+    /// Asks before time passes: true when another thread has something to do for the program.
+    #[cfg(feature = "testing")]
+    pub fn set_others(&self, others: Rc<dyn Fn() -> bool>) {
+        self.world.borrow_mut().others = Some(others);
     }
 
     /// The virtual time.

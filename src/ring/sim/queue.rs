@@ -94,11 +94,14 @@ impl SimulatedQueue {
                 Wait::Forever => Some(Instant::NEVER),
             }
         };
+        let mut are_asked = false;
         loop {
-            let step = self.world.borrow_mut().step(self.ring, deadline);
+            let step = self.world.borrow_mut().step(self.ring, deadline, are_asked);
             match step {
                 Step::Ready => return self.end_wait(wait),
                 Step::Job(job) => job(),
+                Step::Others(others) if others() => return self.end_wait(wait),
+                Step::Others(_) => are_asked = true,
                 Step::TimedOut => {
                     self.world.borrow_mut().fail_on_violation();
                     return Err(io::Error::from_raw_os_error(libc::ETIME));

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
 
@@ -69,7 +70,12 @@ pub(super) struct World {
     socket_files: HashSet<PathBuf>,
     jobs: Vec<Option<Job>>,
     peers: Vec<PeerEntry>,
+    /// Asked before time passes: true when another thread has something to do for the program.
+    pub(super) others: Option<Others>,
 }
+
+/// Waits in real time for other threads; true when one of them woke the program.
+pub(super) type Others = Rc<dyn Fn() -> bool>;
 
 struct PeerEntry {
     peer: Option<Box<dyn Peer>>,
@@ -88,6 +94,8 @@ pub(super) enum Step {
     TimedOut,
     /// To be run while nothing here is borrowed.
     Job(Job),
+    /// As `Job`: time passes with the next step, if they did nothing.
+    Others(Others),
 }
 
 impl World {
@@ -113,6 +121,7 @@ impl World {
             socket_files: HashSet::new(),
             jobs: Vec::new(),
             peers: Vec::new(),
+            others: None,
         }
     }
 
@@ -164,8 +173,9 @@ impl World {
         self.agenda.advance(now);
     }
 
-    /// Lets everything happen that is due, and time pass until there is a completion for `ring`.
-    pub(super) fn step(&mut self, ring: usize, deadline: Option<Instant>) -> Step {
+    /// Lets everything happen that is due, and time pass until there is a completion for `ring`. The
+    /// others are asked first, unless they have been.
+    pub(super) fn step(&mut self, ring: usize, deadline: Option<Instant>, are_asked: bool) -> Step {
         loop {
             if let Some(job) = self.happen_due() {
                 return Step::Job(job);
@@ -178,6 +188,9 @@ impl World {
             };
             if self.queues(ring).has_completions() {
                 return Step::Ready;
+            }
+            if let (false, Some(others)) = (are_asked, &self.others) {
+                return Step::Others(Rc::clone(others));
             }
             match self.agenda.next() {
                 Some(next) if next <= deadline => self.agenda.advance(next),

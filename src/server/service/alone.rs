@@ -15,6 +15,11 @@ impl Setting {
         Ok(Companion)
     }
 
+    #[cfg(feature = "testing")]
+    pub(super) fn into_scope(self) -> Result<Option<ThreadScope>> {
+        Ok(None)
+    }
+
     pub(super) fn check_here(&self) -> Result<()> {
         Ok(())
     }

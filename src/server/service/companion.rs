@@ -75,7 +75,8 @@ impl Server {
     /// Within `#[tokio::main]`, `spawn_blocking(move || server.run())` serves; a runtime of the flavour
     /// `current_thread` is refused by [`Server::run`], since nobody would turn it. Threads that tokio
     /// makes at the call of a pinned worker are pinned too: the companion undoes that, a builder of
-    /// one's own may with `on_thread_start`.
+    /// one's own may with `on_thread_start`. Of what is in memory, `testing::App` takes this setting,
+    /// and waits for the runtime; a simulation refuses it.
     #[must_use]
     pub fn tokio(mut self, runtime: Handle) -> Server {
         self.tokio = Setting(Some(runtime));
@@ -105,6 +106,19 @@ impl Setting {
             }
             Some(handle) => Ok(Companion { handle, own: None }),
             None => Companion::start(workers_count),
+        }
+    }
+
+    /// What was given, if anything was.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Setting::begin`] with a runtime that was given.
+    #[cfg(feature = "testing")]
+    pub(super) fn into_scope(self) -> Result<Option<ThreadScope>> {
+        match self.0 {
+            None => Ok(None),
+            given => Ok(Setting(given).begin(1)?.scope()),
         }
     }
 
