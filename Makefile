@@ -85,13 +85,19 @@ INSTALL_HTTPBIN = target/httpbin/bin/pip install --quiet --no-index $(HTTPBIN) 2
 VENV = { /usr/bin/python3 -c 'import ensurepip' || .ci/install none:python3-venv; } && \
 	/usr/bin/python3 -m venv
 
-interop: ## tests against curl, wrk, HAProxy, Squid, nginx, Go, Python, Node: installs what is missing
+# Of Debian's package `postgresql`, below a folder for each version.
+INSTALL_POSTGRESQL = ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || .ci/install none:postgresql
+
+# The example `database` is of the profile that `make test` has built already.
+interop: ## tests against curl, wrk, HAProxy, Squid, nginx, PostgreSQL, Go, Python, Node: installs them
 	.ci/install curl:curl wrk:wrk ab:apache2-utils h2load:nghttp2-client node:nodejs \
 		haproxy:haproxy systemd-socket-activate:systemd nginx:nginx-light \
 		/usr/sbin/squid:squid tinyproxy:tinyproxy microsocks:microsocks
 	$(INSTALL_GO)
 	$(INSTALL_HTTPBIN)
+	$(INSTALL_POSTGRESQL)
 	/usr/bin/python3 -c 'import requests' || .ci/install none:python3-requests
+	$(CARGO) build --all-features --example database
 	$(CARGO) build --release --features cli,cookies --example echo
 	$(CARGO) test --release --features cli,cookies --test interop
 	cat target/interop-origins.md

@@ -8,11 +8,13 @@
 //!   our client ──► Squid, Tinyproxy, MicroSocks ──► roundtrip serve
 //!   wrk ──► HAProxy ──► two instances that are restarted in turn
 //!   Client, blocking::Client ──► Go, Node, Python, httpbin, nginx
+//!   handlers of examples/database ──► PostgreSQL
 //! ```
 
 mod interop {
     mod clients;
     mod curl;
+    mod database;
     mod files;
     mod forms;
     mod get;

@@ -21,9 +21,19 @@ pub fn roundtrip() -> Command {
 
 /// An example, built beforehand into the folder beside this test's.
 pub fn example(name: &str) -> Command {
+    example_in(2, "", name)
+}
+
+/// An example of the profile for development, built beforehand whatever this test's profile is.
+pub fn development_example(name: &str) -> Command {
+    example_in(3, "debug", name)
+}
+
+/// Above this test's program, `target/PROFILE/deps/test`, and from there in a profile.
+fn example_in(above: usize, profile: &str, name: &str) -> Command {
     let test = std::env::current_exe().expect("a running test");
-    let profile = test.ancestors().nth(2).expect("target/PROFILE/deps/test");
-    let path: PathBuf = profile.join("examples").join(name);
+    let folder = test.ancestors().nth(above).expect("target/PROFILE/deps");
+    let path = folder.join(profile).join("examples").join(name);
     assert!(path.exists(), "{} is not built", path.display());
     Command::new(path)
 }
