@@ -174,7 +174,7 @@ impl Workers {
                 name: format!("{}-{index}", options.name),
                 processor: processors.get(index).copied().filter(|_| pin),
                 scope: options.scope.clone(),
-                start: Arc::clone(&start),
+                start: Cell::new(Some(Arc::clone(&start))),
                 commands,
                 report: report.clone(),
                 has_started: Cell::new(false),
@@ -383,7 +383,8 @@ struct Body {
     name: String,
     processor: Option<usize>,
     scope: Option<ThreadScope>,
-    start: WorkerStart,
+    /// Taken by the core, and dropped with it: within the scope, where panics are told.
+    start: Cell<Option<WorkerStart>>,
     commands: mpsc::Receiver<Command>,
     report: mpsc::Sender<Report>,
     has_started: Cell<bool>,
@@ -424,12 +425,13 @@ impl Body {
     }
 
     fn run_core(&self) -> Result<(), Error> {
+        let start = self.start.take().expect("a worker runs once");
         let Some(runtime) = self.make_ring() else {
             return Ok(());
         };
         let core = runtime.core();
         runtime.enter(|| {
-            (self.start)(core, self.index)?;
+            start(core, self.index)?;
             self.has_started.set(true);
             self.report(Ok(Some(Arc::clone(core.remote()))));
             match caught(|| runtime.run()) {
