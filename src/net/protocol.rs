@@ -9,6 +9,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::net::SocketAddrV4;
 use std::ops::Range;
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -159,8 +160,15 @@ pub struct Io {
     /// Where wake-ups of this connection go; `None` for a detached one.
     pub(super) origin: Option<Origin>,
     pub(super) waker: Option<Box<ConnectionWaker>>,
-    /// The peer's and ours, asked of the kernel once.
-    pub(super) addresses: Option<Box<(Option<SocketAddr>, Option<SocketAddr>)>>,
+    /// Asked of the kernel once.
+    addresses: Addresses,
+}
+
+/// The peer's address and ours. Nearly all are of IPv4, and need no memory of their own.
+enum Addresses {
+    Unknown,
+    V4(SocketAddrV4, SocketAddrV4),
+    Other(Box<(Option<SocketAddr>, Option<SocketAddr>)>),
 }
 
 /// The connection that an [`Io`] belongs to.
@@ -202,7 +210,7 @@ impl Io {
             is_send_broken: false,
             origin,
             waker: None,
-            addresses: None,
+            addresses: Addresses::Unknown,
         }
     }
 
@@ -392,12 +400,20 @@ impl Io {
     /// The peer's address, and ours: what may be kept beyond the connection.
     #[inline]
     pub fn addresses(&mut self) -> (Option<SocketAddr>, Option<SocketAddr>) {
-        let origin = self.origin;
-        **self.addresses.get_or_insert_with(|| {
-            Box::new(origin.map_or((None, None), |origin| {
-                (sys::peer_addr(origin.fd), sys::local_addr(origin.fd))
-            }))
-        })
+        match &self.addresses {
+            Addresses::V4(peer, local) => (Some((*peer).into()), Some((*local).into())),
+            Addresses::Other(addresses) => **addresses,
+            Addresses::Unknown => self.ask_addresses(),
+        }
+    }
+
+    #[cold]
+    fn ask_addresses(&mut self) -> (Option<SocketAddr>, Option<SocketAddr>) {
+        let (peer, local) = self.origin.map_or((None, None), |origin| {
+            (sys::peer_addr(origin.fd), sys::local_addr(origin.fd))
+        });
+        self.set_addresses(peer, local);
+        (peer, local)
     }
 
     /// Sets who is woken by the waker of a detached connection.
@@ -408,7 +424,10 @@ impl Io {
 
     /// Sets the addresses, where something else than the kernel knows them better.
     pub fn set_addresses(&mut self, peer: Option<SocketAddr>, local: Option<SocketAddr>) {
-        self.addresses = Some(Box::new((peer, local)));
+        self.addresses = match (peer, local) {
+            (Some(SocketAddr::V4(peer)), Some(SocketAddr::V4(local))) => Addresses::V4(peer, local),
+            others => Addresses::Other(Box::new(others)),
+        };
     }
 }
 
