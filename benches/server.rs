@@ -89,6 +89,10 @@ impl Detached {
         assert!(matches!(step, Step::Continue), "the connection is kept");
         let sent = self.io.output.len();
         self.io.output.clear(&mut self.spent);
+        self.io.note_taken(sent);
+        if self.io.take_due_taken() {
+            self.connection.on_taken(&mut self.io);
+        }
         self.spent.clear();
         sent
     }

@@ -8,6 +8,8 @@ mod server_support;
 #[cfg(feature = "simulation")]
 #[path = "server_lifecycle/simulated.rs"]
 mod simulated;
+#[path = "server_lifecycle/told.rs"]
+mod told;
 
 use std::io::Read;
 use std::io::Write;

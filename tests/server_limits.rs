@@ -261,17 +261,20 @@ fn the_access_log_has_a_line_per_request() {
         "{text}"
     );
     let parts = [
-        ("\"GET / HTTP/1.1\" 200 5 ", " \"GET /{$}\""),
-        ("\"GET /nowhere?a=\\x22b HTTP/1.1\" 404 9 ", " \"-\""),
-        ("\"GET /slow HTTP/1.1\" 200 4 ", " \"GET /slow\""),
-        ("\"-\" 400 ", " \"-\""),
-        ("\"POST /echo HTTP/1.1\" 200 3 ", " \"POST /echo\""),
+        ("\"GET / HTTP/1.1\" 200 5 ", " \"GET /{$}\" complete"),
+        (
+            "\"GET /nowhere?a=\\x22b HTTP/1.1\" 404 9 ",
+            " \"-\" complete",
+        ),
+        ("\"GET /slow HTTP/1.1\" 200 4 ", " \"GET /slow\" complete"),
+        ("\"-\" 400 ", " \"-\" complete"),
+        ("\"POST /echo HTTP/1.1\" 200 3 ", " \"POST /echo\" complete"),
     ];
     for (line, (part, end)) in lines.iter().zip(parts) {
         assert!(line.contains(part), "{line}");
         assert!(line.ends_with(end), "{line}");
     }
     // The seconds that the slow one took.
-    let seconds: f64 = lines[2].split(' ').nth_back(2).unwrap().parse().unwrap();
+    let seconds: f64 = lines[2].split(' ').nth_back(3).unwrap().parse().unwrap();
     assert!((0.15..2.0).contains(&seconds), "{seconds}");
 }

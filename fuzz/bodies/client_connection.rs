@@ -40,6 +40,7 @@ use roundtrip::limits::BODY_RECV_BYTES;
 use roundtrip::limits::DRAIN_BYTES_MAX;
 use roundtrip::limits::INFORMATIONAL_COUNT_MAX;
 use roundtrip::limits::RESPONSE_HEAD_BYTES_MAX;
+use roundtrip::net::Io;
 use roundtrip::net::Protocol;
 use roundtrip::net::Receive;
 use roundtrip::runtime::Instant;
@@ -455,7 +456,8 @@ impl<P: Protocol> Driven<'_, P> {
         self.second = Some(caller);
         if let Some(mut other) = connection {
             // It is not driven: it is gone before it has sent anything.
-            other.on_closed(Some(std::io::ErrorKind::ConnectionReset.into()));
+            let io = Io::detached(now, 0);
+            other.on_closed(&io, Some(std::io::ErrorKind::ConnectionReset.into()));
         } else {
             self.wire.wake();
         }

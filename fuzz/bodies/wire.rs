@@ -280,9 +280,7 @@ impl<P: Protocol> Wire<P> {
             let now = left.min(piece.rest().len());
             self.sent.extend_from_slice(&piece.rest()[..now]);
             piece.advance(now);
-            if now > 0 {
-                self.io.set_has_sent();
-            }
+            self.io.note_taken(now as u64);
             left -= now;
             if !piece.rest().is_empty() {
                 self.io.output.push_front(Segment::Memory(piece));
@@ -299,6 +297,8 @@ impl<P: Protocol> Wire<P> {
             }
             if self.woken.take() {
                 self.call(|protocol, io| protocol.on_ready(io));
+            } else if self.io.take_due_taken() {
+                self.protocol.on_taken(&mut self.io);
             } else if self.io.take_due_sent() {
                 self.call(|protocol, io| protocol.on_sent(io));
             } else {
@@ -346,8 +346,8 @@ impl<P: Protocol> Wire<P> {
             (_, true) => Some(std::io::ErrorKind::ConnectionReset),
             (_, false) => None,
         };
-        self.protocol.on_closing(&self.io);
-        self.protocol.on_closed(cause.map(std::io::Error::from));
+        let cause = cause.map(std::io::Error::from);
+        self.protocol.on_closed(&self.io, cause);
         self.end.get_or_insert(End::Aborted);
     }
 }

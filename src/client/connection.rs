@@ -601,12 +601,9 @@ impl Protocol for Connection {
         }
     }
 
-    fn on_closing(&mut self, io: &Io) {
+    fn on_closed(&mut self, io: &Io, cause: Option<io::Error>) {
         self.has_sent = io.has_sent();
         self.is_write_late = io.is_write_late();
-    }
-
-    fn on_closed(&mut self, cause: Option<io::Error>) {
         self.close_reason.get_or_insert(CloseReason::Failed);
         self.leave_pool();
         self.tell_closed();

@@ -100,7 +100,7 @@ mod tests {
         assert!(!io.output.is_empty());
         drop(second);
         assert!(matches!(connection.on_ready(&mut io), Step::Abort));
-        connection.on_closed(None);
+        connection.on_closed(&io, None);
         assert_eq!(transport.stats().pool.connections, 0);
     }
 }

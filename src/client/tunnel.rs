@@ -97,7 +97,7 @@ impl Protocol for Tunnel {
         self.proceed(io)
     }
 
-    fn on_closed(&mut self, _cause: Option<io::Error>) {
+    fn on_closed(&mut self, _: &Io, _cause: Option<io::Error>) {
         self.driver.fail();
     }
 }

@@ -219,14 +219,14 @@ pub fn request_head(
 /// Writes a whole response for a request that could not be understood, or not be served: the
 /// status, one line of text, `Connection: close`. Nothing that the peer sent is repeated. Without
 /// body, for HEAD, it keeps the fields that it would have with one (RFC 9110 §9.3.2). A 503 says when
-/// to come again.
+/// to come again. Returns how many bytes of body there are.
 pub fn error_response(
     out: &mut Vec<u8>,
     status: StatusCode,
     rule: &'static str,
     with_body: bool,
     date: (&mut DateCache, u64),
-) {
+) -> usize {
     let (cache, seconds) = date;
     let reason = status.canonical_reason().unwrap_or("Error");
     let separator = if rule.is_empty() { "" } else { ": " };
@@ -241,11 +241,12 @@ pub fn error_response(
     framing(out, Outgoing::Length(length as u64));
     out.extend_from_slice(b"\r\n");
     if !with_body {
-        return;
+        return 0;
     }
     for part in [reason, separator, rule, "\n"] {
         out.extend_from_slice(part.as_bytes());
     }
+    length
 }
 
 /// Room for a usual head, so that it is written without growing the buffer.

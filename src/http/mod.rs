@@ -61,7 +61,7 @@ mod params;
 mod produced;
 pub mod query;
 pub mod range;
-mod recycle;
+pub(crate) mod recycle;
 pub mod request;
 pub mod response;
 pub mod serve;

@@ -7,14 +7,14 @@
 use std::cell::RefCell;
 
 /// A bounded stack of unused values, one per thread and type.
-pub(super) struct FreeList<T> {
+pub(crate) struct FreeList<T> {
     items: RefCell<Vec<T>>,
     count_max: usize,
 }
 
 impl<T> FreeList<T> {
     /// An empty list that keeps up to `count_max` values.
-    pub(super) const fn new(count_max: usize) -> FreeList<T> {
+    pub(crate) const fn new(count_max: usize) -> FreeList<T> {
         FreeList {
             items: RefCell::new(Vec::new()),
             count_max,
@@ -22,12 +22,12 @@ impl<T> FreeList<T> {
     }
 
     /// The value that was given last.
-    pub(super) fn take(&self) -> Option<T> {
+    pub(crate) fn take(&self) -> Option<T> {
         self.items.borrow_mut().pop()
     }
 
     /// Keeps a value, or drops it when the list is full.
-    pub(super) fn give(&self, value: T) {
+    pub(crate) fn give(&self, value: T) {
         let mut items = self.items.borrow_mut();
         if items.len() < self.count_max {
             items.push(value);

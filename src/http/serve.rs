@@ -652,21 +652,27 @@ impl Exchange {
         sends
     }
 
-    /// Writes a response to a peer that broke a rule, without a body for HEAD; false, and nothing,
-    /// when another response has begun.
+    /// Writes a response to a peer that broke a rule, without a body for HEAD: how many bytes of body
+    /// there are. `None`, and nothing, when another response has begun.
     pub fn respond_to_refusal(
         &mut self,
         refusal: Refusal,
         date: (&mut DateCache, u64),
         out: &mut Vec<u8>,
-    ) -> bool {
+    ) -> Option<usize> {
         assert!(self.close.is_some(), "a refusal ends the connection");
         let Sending::Awaited(asked) = self.sending else {
-            return false;
+            return None;
         };
-        encode::error_response(out, refusal.status, refusal.rule, !asked.is_head, date);
         self.sending = Sending::Done;
-        true
+        let (status, rule) = (refusal.status, refusal.rule);
+        Some(encode::error_response(
+            out,
+            status,
+            rule,
+            !asked.is_head,
+            date,
+        ))
     }
 
     /// Frames a chunk of `len` bytes, which is to be sent right behind what this writes, and

@@ -25,6 +25,11 @@ pub fn is_own_end(cause: &io::Error) -> bool {
     errno == Errno::ECONNABORTED || errno == Errno::ECANCELED
 }
 
+/// True for the cause that a part of a file in the output could not be read, or is there no more.
+pub fn is_file_fault(cause: &io::Error) -> bool {
+    Errno::from_io(cause) == Errno::EIO
+}
+
 impl Net {
     /// The protocol is done: what is left is sent, then the connection closes.
     pub(super) fn close_after_flush(&self, core: &Rc<Core>, key: ConnectionKey) {
@@ -112,7 +117,7 @@ impl Net {
                 if is_early && endpoint.io.resets {
                     sys::reset(connection.socket.raw());
                 }
-                endpoint.io.output.clear(&mut self.spent.borrow_mut());
+                endpoint.io.drop_output(&mut self.spent.borrow_mut());
             }
         }
         self.shut_both(core, key);
@@ -132,7 +137,7 @@ impl Net {
         };
         core.reactor().wheel().remove(connection.timer);
         drop(connection.socket);
-        end(connection.endpoint, connection.cause);
+        end(core, connection.endpoint, connection.cause);
         self.retry_exhausted(core);
     }
 }

@@ -28,6 +28,7 @@ mod send_file;
 mod stream;
 mod table;
 
+pub use crate::net::close::is_file_fault;
 pub use crate::net::close::is_own_end;
 pub use crate::net::connect::Attempts;
 pub use crate::net::connect::ConnectOptions;

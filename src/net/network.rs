@@ -221,36 +221,19 @@ impl Net {
         key: ConnectionKey,
         event: impl FnOnce(&mut dyn Protocol, &mut Io) -> Step,
     ) {
-        let taken = match self.table.borrow_mut().get_mut(key) {
-            Some(connection) if connection.close == Closing::Open => connection.endpoint.take(),
-            _ => return,
-        };
-        let mut called = Called {
-            net: self,
-            core,
-            key,
-            endpoint: Some(taken.expect("a protocol is not called from within its own call")),
-        };
-        let endpoint = called.endpoint.as_mut().expect("it was put there just now");
-        endpoint.io.now = core.now();
-        endpoint.io.wall_seconds = core.wall_seconds();
-        let mut step = event(&mut *endpoint.protocol, &mut endpoint.io);
-        while let Step::Become(protocol, leftover) = step {
-            let former = std::mem::replace(&mut endpoint.protocol, protocol);
-            drop(former);
-            step = self.introduce(key, endpoint, &leftover);
-        }
-        let endpoint = called.endpoint.take();
-        let cause = {
-            let mut table = self.table.borrow_mut();
-            let connection = table.get_mut(key).expect("a connection outlives its calls");
-            connection.endpoint = endpoint;
-            connection.cause
-        };
-        if let Some(cause) = cause {
-            self.fail(core, key, cause);
+        let is_open = |connection: &mut Connection| connection.close == Closing::Open;
+        let step = self.lend(core, key, is_open, |net, endpoint| {
+            let mut step = event(&mut *endpoint.protocol, &mut endpoint.io);
+            while let Step::Become(protocol, leftover) = step {
+                let former = std::mem::replace(&mut endpoint.protocol, protocol);
+                drop(former);
+                step = net.introduce(key, endpoint, &leftover);
+            }
+            step
+        });
+        let Some(step) = step else {
             return;
-        }
+        };
         match step {
             Step::Continue => self.settle(core, key),
             Step::CloseAfterFlush => self.close_after_flush(core, key),
@@ -265,6 +248,47 @@ impl Net {
             }
             Step::Become(..) => unreachable!("the loop above ends without one"),
         }
+    }
+
+    /// Takes the endpoint of a connection that may be called out of its place, for as long as the
+    /// call lasts. `None` when it may not, or was given up meanwhile.
+    pub(super) fn lend<T>(
+        &self,
+        core: &Rc<Core>,
+        key: ConnectionKey,
+        may_be_called: impl FnOnce(&mut Connection) -> bool,
+        call: impl FnOnce(&Net, &mut Endpoint) -> T,
+    ) -> Option<T> {
+        let taken = {
+            let mut table = self.table.borrow_mut();
+            let connection = table.get_mut(key)?;
+            if !may_be_called(connection) {
+                return None;
+            }
+            connection.endpoint.take()
+        };
+        let mut called = Called {
+            net: self,
+            core,
+            key,
+            endpoint: Some(taken.expect("a protocol is not called from within its own call")),
+        };
+        let endpoint = called.endpoint.as_mut().expect("it was put there just now");
+        endpoint.io.now = core.now();
+        endpoint.io.wall_seconds = core.wall_seconds();
+        let result = call(self, endpoint);
+        let endpoint = called.endpoint.take();
+        let cause = {
+            let mut table = self.table.borrow_mut();
+            let connection = table.get_mut(key).expect("a connection outlives its calls");
+            connection.endpoint = endpoint;
+            connection.cause
+        };
+        if let Some(cause) = cause {
+            self.fail(core, key, cause);
+            return None;
+        }
+        Some(result)
     }
 
     /// The first calls of a protocol that took over: what is left, and what it missed.
@@ -451,15 +475,15 @@ impl Protocol for Fallen {
         self.0.as_ref().map_or(0, |protocol| protocol.group())
     }
 
-    fn on_closing(&mut self, io: &Io) {
+    fn on_taken(&mut self, io: &mut Io) {
         if let Some(protocol) = &mut self.0 {
-            protocol.on_closing(io);
+            protocol.on_taken(io);
         }
     }
 
-    fn on_closed(&mut self, cause: Option<io::Error>) {
+    fn on_closed(&mut self, io: &Io, cause: Option<io::Error>) {
         if let Some(mut protocol) = self.0.take() {
-            protocol.on_closed(cause);
+            protocol.on_closed(io, cause);
         }
     }
 }
@@ -537,7 +561,7 @@ impl Owner for Net {
         for key in keys {
             let connection = self.table.borrow_mut().remove(key);
             self.ending.borrow_mut().sockets.push(connection.socket);
-            end(connection.endpoint, Some(Errno::ECANCELED));
+            end(core, connection.endpoint, Some(Errno::ECANCELED));
         }
         self.drop_spent();
     }
@@ -556,14 +580,15 @@ fn end_output(io: &Io) {
 }
 
 /// The last of a connection, out of the table: tells the protocol.
-pub(super) fn end(endpoint: Option<Box<Endpoint>>, cause: Option<Errno>) {
+pub(super) fn end(core: &Core, endpoint: Option<Box<Endpoint>>, cause: Option<Errno>) {
     if let Some(mut endpoint) = endpoint {
         // The descriptor is closed, and may be another connection's.
         endpoint.io.origin = None;
+        endpoint.io.now = core.now();
         let mut spent = Vec::new();
-        endpoint.io.output.clear(&mut spent);
+        endpoint.io.drop_output(&mut spent);
         spent.into_iter().for_each(guarded_drop);
-        endpoint.protocol.on_closing(&endpoint.io);
-        endpoint.protocol.on_closed(cause.map(io::Error::from));
+        let cause = cause.map(io::Error::from);
+        endpoint.protocol.on_closed(&endpoint.io, cause);
     }
 }

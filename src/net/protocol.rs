@@ -63,15 +63,16 @@ pub trait Protocol {
         0
     }
 
-    /// The last but one: nothing is in flight any more, and this is what the connection came to.
-    fn on_closing(&mut self, io: &Io) {
+    /// The output up to the mark of [`Io::notify_when_taken`] was taken by our kernel, also while the
+    /// connection closes. Only to take note of it: output, receiving and deadline stay as they are.
+    fn on_taken(&mut self, io: &mut Io) {
         let _ = io;
     }
 
-    /// The last call: nothing is in flight any more. The cause is the error that ended the
-    /// connection, `None` after an orderly close.
-    fn on_closed(&mut self, cause: Option<io::Error>) {
-        let _ = cause;
+    /// The last call: nothing is in flight any more, and `io` says what the connection came to. The
+    /// cause is the error that ended it, `None` after an orderly close.
+    fn on_closed(&mut self, io: &Io, cause: Option<io::Error>) {
+        let _ = (io, cause);
     }
 }
 
@@ -153,8 +154,14 @@ pub struct Io {
     pub(super) linger: bool,
     /// True exactly when an end before the last byte of output must not look like an end.
     pub(super) resets: bool,
-    /// True exactly when our kernel took a byte since this was last cleared.
-    pub(super) has_sent: bool,
+    /// Bytes of output that our kernel took, in all.
+    pub(super) taken_bytes: u64,
+    /// How many those were when [`Io::clear_has_sent`] was called.
+    cleared_bytes: u64,
+    /// So many of them call `on_taken`, once; `u64::MAX` when nobody asked for it.
+    taken_mark_bytes: u64,
+    /// Bytes of output that were dropped, since nobody takes them any more.
+    pub(super) dropped_bytes: u64,
     /// True exactly when the peer takes nothing more.
     pub(super) is_send_broken: bool,
     /// Where wake-ups of this connection go; `None` for a detached one.
@@ -206,7 +213,10 @@ impl Io {
             sent_mark_bytes: 0,
             linger: true,
             resets: false,
-            has_sent: false,
+            taken_bytes: 0,
+            cleared_bytes: 0,
+            taken_mark_bytes: u64::MAX,
+            dropped_bytes: 0,
             is_send_broken: false,
             origin,
             waker: None,
@@ -280,6 +290,11 @@ impl Io {
         self.sent_mark_bytes = self.sent_mark_bytes.max(1);
     }
 
+    /// True when everything is handed to the kernel, and its protocol is to be told of nothing.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.output.is_empty() && !self.wants_sent() && !self.is_taken_due()
+    }
+
     /// True when somebody asked for `on_sent`, and it has not been called since.
     pub(super) fn wants_sent(&self) -> bool {
         self.sent_mark_bytes > 0
@@ -335,7 +350,7 @@ impl Io {
 
     /// True exactly when our kernel took a byte of output since [`Io::clear_has_sent`].
     pub fn has_sent(&self) -> bool {
-        self.has_sent
+        self.taken_bytes > self.cleared_bytes
     }
 
     /// True exactly when the peer takes nothing more: what is appended is dropped, and what it sent
@@ -347,12 +362,56 @@ impl Io {
     /// From here on [`Io::has_sent`] speaks of what is appended next: nothing is pending.
     pub fn clear_has_sent(&mut self) {
         debug_assert!(self.pending_bytes() == 0, "what is pending may be sent yet");
-        self.has_sent = false;
+        self.cleared_bytes = self.taken_bytes;
     }
 
-    /// Says that a byte was sent, for who drives a detached connection.
-    pub fn set_has_sent(&mut self) {
-        self.has_sent = true;
+    /// Bytes of output that our kernel took since the connection began.
+    pub fn taken_bytes(&self) -> u64 {
+        self.taken_bytes
+    }
+
+    /// Bytes that were appended since the connection began: the place in its output where the next
+    /// byte will be.
+    pub fn appended_bytes(&self) -> u64 {
+        self.taken_bytes + self.dropped_bytes + self.pending_bytes()
+    }
+
+    /// Asks for `on_taken`, once, when our kernel has taken so many bytes since the connection
+    /// began. The earliest mark counts.
+    pub fn notify_when_taken(&mut self, bytes: u64) {
+        self.taken_mark_bytes = self.taken_mark_bytes.min(bytes);
+    }
+
+    /// True when `on_taken` has to be called now.
+    #[inline]
+    pub(super) fn is_taken_due(&self) -> bool {
+        self.taken_bytes >= self.taken_mark_bytes
+    }
+
+    /// True when `on_taken` has to be called now, as was asked for; the next time it has to be asked
+    /// for again. For who drives the connection.
+    pub fn take_due_taken(&mut self) -> bool {
+        let is_due = self.is_taken_due();
+        if is_due {
+            self.taken_mark_bytes = u64::MAX;
+        }
+        is_due
+    }
+
+    /// Says that so many bytes were taken, for who drives a detached connection.
+    pub fn note_taken(&mut self, bytes: u64) {
+        self.taken_bytes += bytes;
+    }
+
+    /// True exactly when output was dropped that our kernel had not taken.
+    pub fn is_cut(&self) -> bool {
+        self.dropped_bytes > 0
+    }
+
+    /// Drops all output: nobody takes it any more.
+    pub(super) fn drop_output(&mut self, spent: &mut Vec<Bytes>) {
+        self.dropped_bytes += self.output.len();
+        self.output.clear(spent);
     }
 
     /// Sets how to receive from here on.

@@ -69,7 +69,7 @@ impl Net {
     /// when that was the last.
     pub(super) fn flush_connection(&self, core: &Rc<Core>, key: ConnectionKey) {
         for _ in 0..SENDS_PER_TURN {
-            let flushed = {
+            let (flushed, is_taken_due) = {
                 let mut table = self.table.borrow_mut();
                 let Some(connection) = table.get_mut(key) else {
                     return;
@@ -80,8 +80,12 @@ impl Net {
                 }
                 let flushed = self.send_output(core, key, connection);
                 self.settle_deadline(core, connection);
-                flushed
+                let endpoint = connection.endpoint.as_ref();
+                (flushed, endpoint.is_some_and(|e| e.io.is_taken_due()))
             };
+            if is_taken_due {
+                self.tell_taken(core, key);
+            }
             match flushed {
                 Flushed::All | Flushed::InFlight => {}
                 Flushed::Yields => self.mark_dirty(key),
@@ -97,6 +101,18 @@ impl Net {
             return;
         }
         self.finish_if_flushed(core, key);
+    }
+
+    /// Tells the protocol that our kernel took the output that it had marked.
+    #[cold]
+    fn tell_taken(&self, core: &Rc<Core>, key: ConnectionKey) {
+        let is_due = |connection: &mut Connection| {
+            let endpoint = connection.endpoint.as_mut();
+            endpoint.is_some_and(|endpoint| endpoint.io.take_due_taken())
+        };
+        self.lend(core, key, is_due, |_, endpoint| {
+            endpoint.protocol.on_taken(&mut endpoint.io);
+        });
     }
 
     /// Queues a connection for the next flush.
@@ -155,7 +171,7 @@ impl Net {
         };
         let fd = connection.socket.raw();
         if let Sending::Broken { .. } = connection.send {
-            endpoint.io.output.clear(&mut self.spent.borrow_mut());
+            endpoint.io.drop_output(&mut self.spent.borrow_mut());
             return Flushed::All;
         }
         if connection.send == Sending::Idle
@@ -164,8 +180,11 @@ impl Net {
             let all = buffer.len();
             let (unsent, inline) = send_filled(fd, buffer, core.batch());
             let unsent_bytes = unsent.as_ref().map_or(0, |piece| piece.rest().len());
-            let is_taken = unsent_bytes < all && !matches!(inline, Flushed::Broken(_));
-            endpoint.io.has_sent |= is_taken;
+            if let Flushed::Broken(_) = inline {
+                endpoint.io.dropped_bytes += all as u64;
+            } else {
+                endpoint.io.taken_bytes += (all - unsent_bytes) as u64;
+            }
             if let Some(piece) = unsent {
                 endpoint.io.in_flight_bytes = piece.rest().len() as u64;
                 connection.lag_ms = 0;
@@ -228,9 +247,9 @@ impl Net {
                 }
                 None | Some(_) => return Flushed::InFlight,
             };
-            io.has_sent |= output.len() < before;
+            let taken = before.saturating_sub(output.len());
+            io.taken_bytes += taken;
             if connection.lag_ms > 0 {
-                let taken = before.saturating_sub(output.len());
                 connection.lag_ms = less_lag(connection.lag_ms, taken, rate_min);
             }
             match at_once {
@@ -262,7 +281,7 @@ impl Net {
             endpoint.io.in_flight_bytes = 0;
             endpoint.io.sent_at = core.now();
             let sent = completion.result.unwrap_or(0) as usize;
-            endpoint.io.has_sent |= sent > 0;
+            endpoint.io.taken_bytes += sent as u64;
             // What came within a tick is no sign of a slow peer, and is what nearly all sends are.
             connection.lag_ms = match waits {
                 Sending::InFlight(since) if since + WHEEL_TICK < core.now() => {
@@ -359,7 +378,7 @@ impl Net {
             connection.send = Sending::Broken { errno, since };
             if let Some(endpoint) = &mut connection.endpoint {
                 endpoint.io.is_send_broken = true;
-                endpoint.io.output.clear(&mut self.spent.borrow_mut());
+                endpoint.io.drop_output(&mut self.spent.borrow_mut());
             }
             let will_hear = matches!(
                 connection.recv,

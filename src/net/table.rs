@@ -160,7 +160,7 @@ impl Connection {
             && self
                 .endpoint
                 .as_ref()
-                .is_some_and(|endpoint| endpoint.io.output.is_empty() && !endpoint.io.wants_sent())
+                .is_some_and(|endpoint| endpoint.io.is_at_rest())
     }
 
     /// When something has to happen at the latest; `None` while its protocol is called.

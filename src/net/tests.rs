@@ -57,7 +57,7 @@ impl<F: FnMut(&mut Io, Received<'_>) -> Step> Protocol for Scripted<F> {
         Step::Abort
     }
 
-    fn on_closed(&mut self, cause: Option<io::Error>) {
+    fn on_closed(&mut self, _: &Io, cause: Option<io::Error>) {
         self.ends.borrow_mut().push(cause.map(|cause| cause.kind()));
     }
 }

@@ -16,12 +16,19 @@
 //! what does not fit into the buffers meanwhile is counted: in the statistics, and where the log
 //! goes on, as a line `# 17 lines lost`. Standard error is told once a minute at most.
 //!
-//! The format is the Common Log Format with the seconds that the request took behind it, and the
-//! pattern of the route that answered, `"-"` if none did:
+//! A line is written when its exchange has ended on the wire, and tells what happened there. The format
+//! is the Common Log Format with three fields behind it: the seconds from the request's head until our
+//! kernel had taken the last byte, or the connection ended; the pattern of the route that answered,
+//! `"-"` if none did; and [how it ended](Ended).
 //!
 //! ```text
-//! 127.0.0.1 - - [22/Nov/2026:21:15:00 +0000] "GET /a/7 HTTP/1.1" 200 13 0.000212 "GET /a/{id}"
+//! 127.0.0.1 - - [22/Nov/2026:21:15:00 +0000] "GET /a/7 HTTP/1.1" 200 13 0.000212 "GET /a/{id}" complete
 //! ```
+//!
+//! The bytes are what our kernel took of the response behind its head, with what chunked coding adds,
+//! as nginx counts `$body_bytes_sent`. Where there was no answer, the status is nginx's: 499 if the
+//! client was gone, else 444. A connection that was upgraded has the line of its request when it
+//! ends, with the bytes that were sent on it. Connections over a limit are no requests.
 
 mod line;
 mod writer;
@@ -37,8 +44,6 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::thread::Thread;
 
-use ::http::StatusCode;
-
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Phase;
@@ -49,6 +54,7 @@ use crate::net::output::give_buffer;
 use crate::runtime;
 use crate::runtime::Instant;
 
+pub use crate::server::access_log::line::Ended;
 pub use crate::server::access_log::line::Line;
 
 /// The access log of a server. Clones are the same log.
@@ -169,8 +175,8 @@ impl AccessLog {
 
 impl WorkerLog {
     /// Ends a line and queues it. Never blocks on the writer.
-    pub fn write(&self, line: Line, status: StatusCode, body_bytes: u64, now: Instant) {
-        let text = line.end(status, body_bytes, now);
+    pub fn write(&self, line: Line, status: u16, body_bytes: u64, now: Instant, ended: Ended) {
+        let text = line.end(status, body_bytes, now, ended);
         self.push(&text);
         give_buffer(text);
     }

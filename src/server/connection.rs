@@ -15,7 +15,7 @@
 mod answering;
 mod input;
 pub(super) mod life;
-mod logging;
+pub(super) mod logging;
 mod receiving;
 mod settling;
 mod special;
@@ -26,8 +26,6 @@ mod timing;
 
 use std::io;
 use std::rc::Rc;
-
-use ::http::StatusCode;
 
 use crate::error::Error;
 use crate::error::ErrorKind;
@@ -43,9 +41,9 @@ use crate::net::Io;
 use crate::net::Protocol;
 use crate::net::Received;
 use crate::net::Step;
-use crate::server::access_log::Line;
 use crate::server::connection::input::Input;
 use crate::server::connection::life::Life;
+use crate::server::connection::logging::Log;
 use crate::server::connection::terms::Terms;
 use crate::server::connection::timing::Credit;
 use crate::server::connection::timing::Expired;
@@ -66,7 +64,8 @@ pub struct Connection {
     disconnect: Option<Disconnect>,
     /// What holds for this request and not for most; kept for the next that needs it.
     terms: Option<Box<Terms>>,
-    log: Option<Box<Entry>>,
+    /// Of the access log, while lines of it are to be written.
+    log: Option<Box<Log>>,
     /// What is known of the connection where somebody wants it.
     life: Option<Box<Life>>,
     timing: Timing,
@@ -105,13 +104,6 @@ enum Work {
 struct Streamed {
     body: Body,
     trailers: Option<Headers>,
-}
-
-/// The line of the access log for the request that runs.
-struct Entry {
-    line: Line,
-    status: StatusCode,
-    bytes: u64,
 }
 
 impl Connection {
@@ -233,15 +225,22 @@ impl Protocol for Connection {
         self.worker.group()
     }
 
-    fn on_closed(&mut self, cause: Option<io::Error>) {
+    fn on_taken(&mut self, io: &mut Io) {
+        self.log_taken(io);
+        // One that waits for its next request is idle from now on.
+        self.live_on(io);
+    }
+
+    fn on_closed(&mut self, io: &Io, cause: Option<io::Error>) {
         if let Some(disconnect) = &self.disconnect {
             disconnect.fire();
         }
         guarded_drop(std::mem::replace(&mut self.work, Work::Nothing));
         self.sender = None;
         self.settle_flight();
-        self.live_closed(cause.as_ref());
+        self.log_closed(io, cause.as_ref());
+        self.live_closed(io, cause.as_ref());
         // The last: who sees that a connection is gone sees all that is counted of it.
-        self.worker.counters.count_closed();
+        self.worker.counters.count_closed(io.is_cut());
     }
 }

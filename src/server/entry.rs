@@ -31,7 +31,7 @@ pub(super) fn accept(worker: &Rc<Worker>, io: &mut Io) -> Option<Box<dyn Protoco
     }
     let protocol = pass(worker, io);
     if protocol.is_none() {
-        worker.counters.count_closed();
+        worker.counters.count_closed(false);
     }
     protocol
 }

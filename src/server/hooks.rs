@@ -32,7 +32,7 @@ pub struct ConnectionEvent {
     pub local: Option<SocketAddr>,
     /// What the connection is from now on.
     pub state: ConnectionState,
-    /// Requests answered on it so far.
+    /// Requests whose responses have begun so far.
     pub requests: u64,
 }
 
@@ -44,11 +44,12 @@ pub enum ConnectionState {
     New,
     /// A request arrives or is answered.
     Active,
-    /// It waits for the next request.
+    /// It waits for the next request: our kernel has taken the last response.
     Idle,
     /// It speaks another protocol now.
     Upgraded,
-    /// It has ended. Always the last.
+    /// It has ended. Always the last. A connection that broke within a response has failed, whatever
+    /// was planned for it.
     Closed(CloseReason),
 }
 

@@ -50,6 +50,9 @@ pub struct Statistics {
     pub body_timeouts: u64,
     /// Connections whose peer read too slowly.
     pub write_timeouts: u64,
+    /// Connections that ended before our kernel had taken all that was to be sent: the peer was gone
+    /// or too slow, or the time of a shutdown was over.
+    pub connections_cut: u64,
     /// Lines that the access log dropped.
     pub access_log_dropped: u64,
     /// Writes of the access log that failed. Each is tried again.
@@ -76,6 +79,7 @@ pub struct Counters {
     idle_timeouts: AtomicU64,
     body_timeouts: AtomicU64,
     write_timeouts: AtomicU64,
+    cut: AtomicU64,
 }
 
 impl Counters {
@@ -84,8 +88,11 @@ impl Counters {
         add_one(&self.accepted);
     }
 
-    /// A connection has ended.
-    pub fn count_closed(&self) {
+    /// A connection has ended; `is_cut` says that there was output which our kernel had not taken.
+    pub fn count_closed(&self, is_cut: bool) {
+        if is_cut {
+            add_one(&self.cut);
+        }
         add_one(&self.closed);
     }
 
@@ -207,6 +214,7 @@ impl Counters {
         sum.idle_timeouts += self.idle_timeouts.load(Ordering::Relaxed);
         sum.body_timeouts += self.body_timeouts.load(Ordering::Relaxed);
         sum.write_timeouts += self.write_timeouts.load(Ordering::Relaxed);
+        sum.connections_cut += self.cut.load(Ordering::Relaxed);
     }
 }
 
@@ -231,7 +239,7 @@ mod tests {
         workers[1].count_upgraded();
         workers[0].count_handler_timeout();
         workers[1].count_aborted();
-        workers[1].count_closed();
+        workers[1].count_closed(false);
         let mut sum = Statistics::default();
         workers.iter().for_each(|worker| worker.add_to(&mut sum));
         let expected = Statistics {

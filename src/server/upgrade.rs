@@ -38,8 +38,11 @@ use crate::net::Protocol;
 use crate::net::Receive;
 use crate::net::Received;
 use crate::net::Step;
+use crate::server::access_log::Ended;
 use crate::server::connection::life;
 use crate::server::connection::life::Life;
+use crate::server::connection::logging::Log;
+use crate::server::connection::logging::how_it_ended;
 use crate::server::worker::Worker;
 
 impl Response {
@@ -110,6 +113,8 @@ pub(super) struct Tunnel {
     driver: Driver,
     /// What is known of the connection where somebody wants it.
     life: Option<Box<Life>>,
+    /// Of the access log: the line of the tunnel, and of requests before it.
+    log: Option<Box<Log>>,
     /// `None` when it has ended.
     future: Option<TakeoverFuture>,
     /// True exactly when the last piece that arrived filled its buffer.
@@ -139,6 +144,7 @@ impl Tunnel {
             disconnect,
             driver,
             life: None,
+            log: None,
             has_panicked: future.is_none(),
             future,
             is_bulk: false,
@@ -152,6 +158,11 @@ impl Tunnel {
         if let Some(life) = &mut self.life {
             life.upgraded(&self.worker);
         }
+    }
+
+    /// The line of the request that was answered so is written when the tunnel ends.
+    pub(super) fn hold_log(&mut self, log: Option<Box<Log>>) {
+        self.log = log;
     }
 
     /// Lets the closure go on, and takes what it writes.
@@ -240,14 +251,29 @@ impl Protocol for Tunnel {
         self.worker.group()
     }
 
-    fn on_closed(&mut self, cause: Option<io::Error>) {
+    fn on_taken(&mut self, io: &mut Io) {
+        if let Some(log) = &mut self.log {
+            log.write_taken(&self.worker, io);
+        }
+    }
+
+    fn on_closed(&mut self, io: &Io, cause: Option<io::Error>) {
         if let Some(disconnect) = &self.disconnect {
             disconnect.fire();
         }
         self.driver.fail();
         guarded_drop(self.future.take());
+        let cause = cause.as_ref();
+        if let Some(log) = self.log.take() {
+            let ended = match cause {
+                _ if self.has_panicked => Ended::Panicked,
+                None => Ended::Complete,
+                Some(_) => how_it_ended(io, cause, false),
+            };
+            log.write_all(&self.worker, io, ended);
+        }
         let life = self.life.take();
-        life::end(life, &self.worker, CloseReason::Upgraded, cause.as_ref());
-        self.worker.counters.count_closed();
+        life::end(life, &self.worker, CloseReason::Upgraded, io, cause);
+        self.worker.counters.count_closed(io.is_cut());
     }
 }

@@ -81,7 +81,7 @@ impl Protocol for Events {
             .map_or(Step::Continue, |call| call(io))
     }
 
-    fn on_closed(&mut self, _cause: Option<io::Error>) {
+    fn on_closed(&mut self, _: &Io, _cause: Option<io::Error>) {
         if let Some(call) = self.on_closed.take() {
             call();
         }

@@ -56,7 +56,7 @@ impl Protocol for Noting {
         Step::Continue
     }
 
-    fn on_closed(&mut self, _cause: Option<io::Error>) {
+    fn on_closed(&mut self, _: &Io, _cause: Option<io::Error>) {
         self.calls.borrow_mut().push("closed".to_owned());
     }
 }
@@ -175,7 +175,7 @@ impl Protocol for Panicking {
         Step::Continue
     }
 
-    fn on_closed(&mut self, _cause: Option<io::Error>) {
+    fn on_closed(&mut self, _: &Io, _cause: Option<io::Error>) {
         self.closed.set(true);
     }
 }

@@ -9,7 +9,6 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use ::http::Method;
-use ::http::StatusCode;
 use ::http::Version;
 
 use crate::limits::ACCESS_LOG_TARGET_BYTES_MAX;
@@ -25,6 +24,41 @@ pub struct Line {
     /// response is known.
     pattern_at: usize,
     started: Instant,
+}
+
+/// How an exchange ended: the last word of its line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ended {
+    /// Our kernel took the whole response, or the tunnel ended in good order.
+    Complete,
+    /// The peer closed or reset the connection, or is out of reach.
+    PeerGone,
+    /// The peer read too slowly.
+    TimedOut,
+    /// The time of a shutdown was over.
+    ShutDown,
+    /// The handler, or the body that it streamed, panicked: before the response it is a 500.
+    Panicked,
+    /// The body of the response failed, took too long, or was not as long as it said.
+    Cut,
+    /// The handler wanted no answer ([`Response::abort`](crate::http::response::Response::abort)).
+    Aborted,
+}
+
+impl Ended {
+    /// As it stands in the line.
+    pub fn word(self) -> &'static str {
+        match self {
+            Ended::Complete => "complete",
+            Ended::PeerGone => "peer-gone",
+            Ended::TimedOut => "timed-out",
+            Ended::ShutDown => "shut-down",
+            Ended::Panicked => "panicked",
+            Ended::Cut => "cut",
+            Ended::Aborted => "aborted",
+        }
+    }
 }
 
 impl Line {
@@ -73,10 +107,10 @@ impl Line {
     }
 
     /// The whole line, its end included.
-    pub(super) fn end(self, status: StatusCode, body_bytes: u64, now: Instant) -> Vec<u8> {
+    pub(super) fn end(self, status: u16, body_bytes: u64, now: Instant, ended: Ended) -> Vec<u8> {
         let mut text = self.text;
         let pattern_end = text.len();
-        text.extend_from_slice(status.as_str().as_bytes());
+        text.extend_from_slice(itoa::Buffer::new().format(status).as_bytes());
         text.push(b' ');
         text.extend_from_slice(itoa::Buffer::new().format(body_bytes).as_bytes());
         text.push(b' ');
@@ -88,7 +122,9 @@ impl Line {
         if pattern_len == 0 {
             text.push(b'-');
         }
-        text.extend_from_slice(b"\"\n");
+        text.extend_from_slice(b"\" ");
+        text.extend_from_slice(ended.word().as_bytes());
+        text.push(b'\n');
         text
     }
 }

@@ -11,12 +11,12 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use ::http::Method;
-use ::http::StatusCode;
 use ::http::Version;
 
 use crate::limits::ACCESS_LOG_TARGET_BYTES_MAX;
 use crate::runtime::Instant;
 use crate::server::access_log::AccessLog;
+use crate::server::access_log::Ended;
 use crate::server::access_log::Line;
 
 /// Writes into memory that the test can see; waits for a permit before each write, if any.
@@ -60,16 +60,16 @@ fn a_line_is_in_common_log_format() {
     let mut routed = line("/a\"b\\c\n");
     routed.set_pattern("GET /{\"");
     routed.set_pattern("GET /{ä}");
-    worker.write(routed, StatusCode::OK, 13, later);
+    worker.write(routed, 200, 13, later, Ended::Complete);
     let nobody = Line::begin(None, None, Instant::default(), 0);
-    worker.write(nobody, StatusCode::BAD_REQUEST, 0, Instant::default());
+    worker.write(nobody, 400, 0, Instant::default(), Ended::PeerGone);
     log.stop();
     let text = String::from_utf8(written.lock().unwrap().clone()).unwrap();
     assert_eq!(
         text,
         "127.0.0.1 - - [06/Nov/1994:08:49:37 +0000] \"GET /a\\x22b\\x5cc\\x0a HTTP/1.1\" 200 13 1.000212 \
-             \"GET /{\\xc3\\xa4}\"\n\
-         - - - [01/Jan/1970:00:00:00 +0000] \"-\" 400 0 0.000000 \"-\"\n"
+             \"GET /{\\xc3\\xa4}\" complete\n\
+         - - - [01/Jan/1970:00:00:00 +0000] \"-\" 400 0 0.000000 \"-\" peer-gone\n"
     );
     assert_eq!(log.dropped(), 0);
 }
@@ -92,7 +92,7 @@ fn a_stalled_writer_costs_lines_and_no_time() {
     let log = AccessLog::with_lines_max(sink, 4).unwrap();
     let worker = log.for_worker();
     for _ in 0..100 {
-        worker.write(line("/"), StatusCode::OK, 0, Instant::default());
+        worker.write(line("/"), 200, 0, Instant::default(), Ended::Complete);
     }
     // The writer may have taken up to four lines before it stalled, and four wait.
     let dropped = log.dropped();
@@ -217,8 +217,8 @@ fn what_fails_is_tried_again_and_no_line_is_cut() {
         let mut expected = Vec::new();
         for number in 0..5 {
             let target = format!("/{number}");
-            expected.extend(line(&target).end(StatusCode::OK, 0, Instant::default()));
-            worker.write(line(&target), StatusCode::OK, 0, Instant::default());
+            expected.extend(line(&target).end(200, 0, Instant::default(), Ended::Complete));
+            worker.write(line(&target), 200, 0, Instant::default(), Ended::Complete);
         }
         log.stop();
         assert_eq!(*written.lock().unwrap(), expected, "{script:?}");
@@ -256,7 +256,7 @@ fn what_is_lost_meanwhile_is_said_where_the_log_goes_on() {
     let output = Halting(Arc::clone(&written), Arc::clone(&permit));
     let log = AccessLog::with_lines_max(output, 4).unwrap();
     let worker = log.for_worker();
-    let write = |target| worker.write(line(target), StatusCode::OK, 0, Instant::default());
+    let write = |target| worker.write(line(target), 200, 0, Instant::default(), Ended::Complete);
     write("/first");
     while log.failures() == 0 {
         std::thread::yield_now();
@@ -271,7 +271,7 @@ fn what_is_lost_meanwhile_is_said_where_the_log_goes_on() {
     log.stop();
     let text = String::from_utf8(written.lock().unwrap().clone()).unwrap();
     let targets = text.lines().map(|line| match line.split(' ').nth(6) {
-        Some(target) if line.ends_with("\"-\"") => target,
+        Some(target) if line.ends_with("\"-\" complete") => target,
         _ => line,
     });
     let expected = ["/first", "/during", "/during", "/during", "/during"];
@@ -288,9 +288,9 @@ fn an_output_that_takes_nothing_ends_with_its_log() {
     };
     let log = AccessLog::start(sink).unwrap();
     let worker = log.for_worker();
-    worker.write(line("/"), StatusCode::OK, 0, Instant::default());
+    worker.write(line("/"), 200, 0, Instant::default(), Ended::Complete);
     log.stop();
-    worker.write(line("/"), StatusCode::OK, 0, Instant::default());
+    worker.write(line("/"), 200, 0, Instant::default(), Ended::Complete);
     while log.dropped() < 2 {
         std::thread::yield_now();
     }
@@ -313,9 +313,9 @@ fn a_writer_that_panics_is_left_alone() {
 
     let log = AccessLog::start(Panics).unwrap();
     let worker = log.for_worker();
-    worker.write(line("/"), StatusCode::OK, 0, Instant::default());
+    worker.write(line("/"), 200, 0, Instant::default(), Ended::Complete);
     log.stop();
-    worker.write(line("/"), StatusCode::OK, 0, Instant::default());
+    worker.write(line("/"), 200, 0, Instant::default(), Ended::Complete);
     assert_eq!(log.dropped(), 2);
 }
 
@@ -330,10 +330,10 @@ fn workers_share_no_bound() {
     let log = AccessLog::with_lines_max(sink, 4).unwrap();
     let (busy, quiet) = (log.for_worker(), log.for_worker());
     for _ in 0..100 {
-        busy.write(line("/busy"), StatusCode::OK, 0, Instant::default());
+        busy.write(line("/busy"), 200, 0, Instant::default(), Ended::Complete);
     }
     for _ in 0..4 {
-        quiet.write(line("/quiet"), StatusCode::OK, 0, Instant::default());
+        quiet.write(line("/quiet"), 200, 0, Instant::default(), Ended::Complete);
     }
     assert_eq!(quiet.buffer.dropped.load(Ordering::Relaxed), 0);
     assert_eq!(busy.buffer.dropped.load(Ordering::Relaxed), log.dropped());
@@ -362,7 +362,7 @@ fn each_worker_keeps_its_order_and_no_line_is_lost() {
             scope.spawn(move || {
                 for number in 0..LINES {
                     let target = format!("/{name}/{number}");
-                    worker.write(line(&target), StatusCode::OK, 0, Instant::default());
+                    worker.write(line(&target), 200, 0, Instant::default(), Ended::Complete);
                 }
             });
         }

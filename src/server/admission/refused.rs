@@ -69,9 +69,9 @@ impl Protocol for Refused {
         self.worker.group()
     }
 
-    fn on_closed(&mut self, _: Option<io::Error>) {
+    fn on_closed(&mut self, io: &Io, _: Option<io::Error>) {
         self.worker.refusal_ended();
-        self.worker.counters.count_closed();
+        self.worker.counters.count_closed(io.is_cut());
     }
 }
 
@@ -133,12 +133,13 @@ mod tests {
     #[test]
     fn waiting_ones_are_bounded() {
         let worker = worker();
-        let mut waiting: Vec<Refused> = (0..REFUSALS_MAX)
-            .map(|_| refuse(&worker).0.expect("there is room"))
-            .collect();
+        let mut waiting: Vec<(Option<Refused>, Io)> =
+            (0..REFUSALS_MAX).map(|_| refuse(&worker)).collect();
+        assert!(waiting.iter().all(|(refused, _)| refused.is_some()));
         assert!(refuse(&worker).0.is_none());
         worker.counters.count_accepted();
-        waiting.pop().unwrap().on_closed(None);
+        let (refused, io) = waiting.pop().unwrap();
+        refused.unwrap().on_closed(&io, None);
         assert!(refuse(&worker).0.is_some());
     }
 }

@@ -26,6 +26,7 @@ use crate::http::serve::Circumstances;
 use crate::http::serve::Sends;
 use crate::limits::OWN_BUFFER_BODY_BYTES;
 use crate::net::Io;
+use crate::server::access_log::Ended;
 use crate::server::connection::Connection;
 use crate::server::connection::Streamed;
 use crate::server::connection::Work;
@@ -190,9 +191,6 @@ impl Connection {
             guarded_drop(response);
             response = Response::new().status(status);
         }
-        if let Some(entry) = &mut self.log {
-            entry.status = response.status_code();
-        }
         self.live_answer(io);
         let worker = Rc::clone(&self.worker);
         let circumstances = Circumstances {
@@ -204,6 +202,7 @@ impl Connection {
         let sends = self
             .exchange
             .respond(&mut response, circumstances, io.output.tail());
+        self.log_head(io, response.status_code(), 0);
         let trailers = response.take_trailers();
         let body = response.into_body();
         match sends {
@@ -221,25 +220,22 @@ impl Connection {
                 return;
             }
         }
-        self.end_log(io, None);
+        self.end_log(io);
     }
 
     pub(super) fn send_whole(&mut self, io: &mut Io, body: Body) {
         match body.into_content() {
             Content::Empty => {}
             Content::Bytes(bytes) => {
-                self.count_bytes(bytes.len() as u64);
                 io.append_bytes(bytes);
             }
             Content::File { file, range } => {
                 self.wait_for_players(io);
-                self.count_bytes(range.end - range.start);
                 io.append_file(file, range);
             }
             Content::Parts(pieces) => {
                 self.wait_for_players(io);
                 for piece in pieces {
-                    self.count_bytes(piece.length());
                     match piece {
                         Part::Bytes(bytes) => io.append_bytes(bytes),
                         Part::File { file, range } => io.append_file(file, range),
@@ -273,7 +269,6 @@ impl Connection {
                         guarded_drop(chunk);
                         return self.cut(io, streamed);
                     }
-                    self.count_bytes(chunk.len() as u64);
                     io.append_bytes(chunk);
                     self.exchange.end_chunk(io.output.tail());
                 }
@@ -284,6 +279,7 @@ impl Connection {
                 }
                 None => {
                     self.worker.counters.count_panic();
+                    self.log_ended(Ended::Panicked);
                     return self.cut(io, streamed);
                 }
             }
@@ -301,22 +297,24 @@ impl Connection {
             return self.cut(io, streamed);
         }
         guarded_drop(streamed);
-        self.end_log(io, None);
+        self.end_log(io);
         false
     }
 
     /// The body of the response failed after its head was written.
     pub(super) fn cut(&mut self, io: &mut Io, streamed: Box<Streamed>) -> bool {
+        self.log_ended(Ended::Cut);
         // Where the end of the connection is the end of the body, an orderly one would lie.
         self.is_cut |= self.exchange.ends_with_connection();
         self.exchange.fail_body();
         guarded_drop(streamed);
-        self.end_log(io, None);
+        self.end_log(io);
         false
     }
 
     pub(super) fn panicked(&mut self, io: &mut Io) {
         self.worker.counters.count_panic();
+        self.log_ended(Ended::Panicked);
         self.has_unread |= self.exchange.is_in_body();
         self.exchange.stop_receiving(CloseReason::HandlerFailed);
         self.sender = None;

@@ -15,11 +15,13 @@ use ::http::StatusCode;
 use crate::http::framing::CloseReason;
 use crate::http::serve::Refusal;
 use crate::limits::CONNECTION_AGE_JITTER_PERCENT;
+use crate::net;
 use crate::net::Io;
 use crate::runtime::Instant;
 use crate::server::admission::Ticket;
 use crate::server::connection::Connection;
 use crate::server::connection::Work;
+use crate::server::connection::logging::is_write_late;
 use crate::server::hooks;
 use crate::server::hooks::ConnectionEvent;
 use crate::server::hooks::ConnectionState;
@@ -250,7 +252,12 @@ impl Connection {
             return;
         }
         if life.told != ConnectionState::New {
-            life.turn(&self.worker, ConnectionState::Idle);
+            if io.pending_bytes() > 0 && !io.is_send_broken() {
+                // Its last response is on its way still.
+                io.notify_when_taken(io.appended_bytes());
+            } else {
+                life.turn(&self.worker, ConnectionState::Idle);
+            }
         }
         if io.deadline().is_some_and(|at| at > life.expires_at) {
             io.set_deadline(Some(life.expires_at));
@@ -258,14 +265,17 @@ impl Connection {
     }
 
     /// The last: tells why, and gives the place back.
-    pub(super) fn live_closed(&mut self, cause: Option<&io::Error>) {
-        let reason = match (self.exchange.close_reason(), cause) {
-            (Some(reason), _) => reason,
-            (None, Some(_)) => CloseReason::Failed,
+    pub(super) fn live_closed(&mut self, io: &Io, cause: Option<&io::Error>) {
+        let planned = self.exchange.close_reason();
+        let reason = match (cause, planned) {
+            (Some(cause), None) if net::is_own_end(cause) => CloseReason::Shutdown,
+            (Some(cause), _) if !net::is_own_end(cause) && io.is_cut() => CloseReason::Failed,
+            (_, Some(planned)) => planned,
+            (Some(_), None) => CloseReason::Failed,
             (None, None) if self.is_half_closed => CloseReason::PeerClosed,
             (None, None) => CloseReason::Shutdown,
         };
-        end(self.life.take(), &self.worker, reason, cause);
+        end(self.life.take(), &self.worker, reason, io, cause);
     }
 }
 
@@ -274,9 +284,10 @@ pub(in crate::server) fn end(
     life: Option<Box<Life>>,
     worker: &Worker,
     mut reason: CloseReason,
+    io: &Io,
     cause: Option<&io::Error>,
 ) {
-    let is_late = cause.is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut);
+    let is_late = cause.is_some_and(|cause| is_write_late(io, cause));
     if is_late {
         worker.counters.count_write_timeout();
         reason = CloseReason::Timeout;

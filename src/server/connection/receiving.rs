@@ -149,12 +149,13 @@ impl Connection {
         let written = self
             .exchange
             .respond_to_refusal(refusal, date, io.output.tail());
-        if written && self.worker.access_log.is_some() {
-            if self.log.is_none() {
+        if let Some(body_bytes) = written {
+            if self.worker.access_log.is_some() && !self.has_running_line() {
                 self.begin_log(io, None);
             }
-            self.end_log(io, Some(refusal.status));
+            self.log_head(io, refusal.status, body_bytes);
+            self.end_log(io);
         }
-        self.tell_refusal(io, refusal, written, received);
+        self.tell_refusal(io, refusal, written.is_some(), received);
     }
 }

@@ -25,6 +25,7 @@ use crate::http::response::Special;
 use crate::net::Io;
 use crate::net::Step;
 use crate::net::output::give_buffer;
+use crate::server::access_log::Ended;
 use crate::server::connection::Connection;
 use crate::server::connection::Work;
 use crate::server::connection::terms::Terms;
@@ -32,9 +33,6 @@ use crate::server::hooks::ProtocolErrorKind;
 use crate::server::into_response::error_page;
 use crate::server::options::RouteOptions;
 use crate::server::upgrade::Tunnel;
-
-/// What the access log says of a request that deserved no answer: the status that nginx made usual.
-const NO_RESPONSE: u16 = 444;
 
 impl Connection {
     /// Notes what holds for this request and not for most.
@@ -132,8 +130,7 @@ impl Connection {
         io.set_resets(true);
         self.sender = None;
         self.exchange.give_up(CloseReason::WeAsked);
-        let status = StatusCode::from_u16(NO_RESPONSE).expect("three digits");
-        self.end_log(io, Some(status));
+        self.log_ended(Ended::Aborted);
     }
 
     /// Answers with another protocol, if the client has asked for it.
@@ -170,7 +167,8 @@ impl Connection {
         self.exchange
             .hand_over(&mut response, date, io.output.tail());
         worker.counters.count_upgraded();
-        self.end_log(io, Some(status));
+        // The line is that of the whole tunnel.
+        self.log_head(io, status, 0);
         guarded_drop(response);
         self.sender = None;
         self.work = Work::Takeover(Box::new(takeover));
@@ -187,6 +185,7 @@ impl Connection {
         let worker = Rc::clone(&self.worker);
         let mut tunnel = Tunnel::start(worker, self.disconnect.take(), *takeover, io);
         tunnel.hold_life(self.life.take());
+        tunnel.hold_log(self.log.take());
         Step::Become(Box::new(tunnel), leftover)
     }
 }

@@ -221,7 +221,10 @@ impl Bench {
     fn flush(&mut self) {
         while let Some(segment) = self.io.output.pop() {
             match segment {
-                Segment::Memory(piece) => self.sent.extend_from_slice(piece.rest()),
+                Segment::Memory(piece) => {
+                    self.io.note_taken(piece.rest().len() as u64);
+                    self.sent.extend_from_slice(piece.rest());
+                }
                 Segment::File { .. } => panic!("no files here"),
             }
         }
@@ -251,8 +254,8 @@ impl Bench {
     fn call_closed(&mut self) {
         let reset = Some(io::Error::from(io::ErrorKind::ConnectionReset));
         match &mut self.successor {
-            Some(successor) => successor.on_closed(reset),
-            None => self.connection.on_closed(reset),
+            Some(successor) => successor.on_closed(&self.io, reset),
+            None => self.connection.on_closed(&self.io, reset),
         }
     }
 
@@ -750,9 +753,7 @@ fn a_reset_drops_the_handler() {
     let mut bench = Bench::new();
     bench.recv(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n");
     let before = DROPPED.get();
-    bench
-        .connection
-        .on_closed(Some(io::Error::from(io::ErrorKind::ConnectionReset)));
+    bench.call_closed();
     assert_eq!(DROPPED.get(), before + 1);
     assert_eq!(bench.statistics().connections_open, 0);
 }

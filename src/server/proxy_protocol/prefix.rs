@@ -142,10 +142,16 @@ impl Protocol for Prefix {
         self.worker.group()
     }
 
-    fn on_closed(&mut self, cause: Option<io::Error>) {
+    fn on_taken(&mut self, io: &mut Io) {
+        if let Some(next) = &mut self.next {
+            next.on_taken(io);
+        }
+    }
+
+    fn on_closed(&mut self, io: &Io, cause: Option<io::Error>) {
         match &mut self.next {
-            Some(next) => next.on_closed(cause),
-            None => self.worker.counters.count_closed(),
+            Some(next) => next.on_closed(io, cause),
+            None => self.worker.counters.count_closed(io.is_cut()),
         }
     }
 }
