@@ -53,6 +53,8 @@ use crate::limits::ACCESS_LOG_QUEUE_MAX;
 use crate::net::output::give_buffer;
 use crate::runtime;
 use crate::runtime::Instant;
+use crate::server::access_log::writer::Next;
+use crate::server::access_log::writer::Writer;
 
 pub use crate::server::access_log::line::Ended;
 pub use crate::server::access_log::line::Line;
@@ -61,7 +63,7 @@ pub use crate::server::access_log::line::Line;
 #[derive(Clone)]
 pub struct AccessLog {
     shared: Arc<Shared>,
-    writer: Thread,
+    driver: Driver,
 }
 
 /// One worker's part of the log.
@@ -69,7 +71,23 @@ pub struct AccessLog {
 pub struct WorkerLog {
     buffer: Arc<Buffer>,
     shared: Arc<Shared>,
-    writer: Thread,
+    driver: Driver,
+}
+
+/// Who turns the writer.
+#[derive(Clone)]
+enum Driver {
+    /// A thread of its own.
+    Thread(Thread),
+    /// Whoever has a line, on its own thread: in a simulation, which has no other.
+    Simulated(Arc<Mutex<Simulated>>),
+}
+
+struct Simulated {
+    /// Turns the writer; `None` when it has ended.
+    turn: Option<Box<dyn FnMut() -> Next + Send>>,
+    /// After a failure it pauses.
+    not_before: Instant,
 }
 
 struct Shared {
@@ -121,18 +139,22 @@ impl AccessLog {
             is_done: Mutex::new(false),
             done: Condvar::new(),
         });
-        let own = Arc::clone(&shared);
-        let thread = runtime::start_thread("access-log", move || writer::run(&own, writer))
-            .map_err(|error| {
-                Error::new(
-                    ErrorKind::Setup,
-                    "cannot start the thread of the access log",
-                )
-                .in_phase(Phase::Setup)
-                .because(error)
+        let mut writer = Writer::new(Arc::clone(&shared), writer);
+        let driver = if runtime::is_simulated() {
+            Driver::Simulated(Arc::new(Mutex::new(Simulated {
+                turn: Some(Box::new(move || writer.turn())),
+                not_before: Instant::default(),
+            })))
+        } else {
+            let thread = runtime::start_thread("access-log", move || writer.run());
+            let thread = thread.map_err(|error| {
+                let text = "cannot start the thread of the access log";
+                let error = Error::new(ErrorKind::Setup, text).because(error);
+                error.in_phase(Phase::Setup)
             })?;
-        let writer = thread.thread().clone();
-        Ok(AccessLog { shared, writer })
+            Driver::Thread(thread.thread().clone())
+        };
+        Ok(AccessLog { shared, driver })
     }
 
     /// A part of the log for one more worker.
@@ -142,7 +164,7 @@ impl AccessLog {
         WorkerLog {
             buffer,
             shared: Arc::clone(&self.shared),
-            writer: self.writer.clone(),
+            driver: self.driver.clone(),
         }
     }
 
@@ -162,7 +184,7 @@ impl AccessLog {
     /// writer.
     pub fn stop(&self) {
         self.shared.is_closed.store(true, Ordering::SeqCst);
-        self.writer.unpark();
+        self.driver.end();
         let is_done = lock(&self.shared.is_done);
         // A reader that stalls must not keep the server from ending.
         let waited =
@@ -195,10 +217,45 @@ impl WorkerLog {
         lines.count += 1;
         let is_first = lines.count == 1;
         drop(lines);
-        if is_first {
+        self.driver.tell(is_first);
+    }
+}
+
+impl Driver {
+    /// There is a line; `is_first` says that there was none in its buffer.
+    fn tell(&self, is_first: bool) {
+        match self {
             // No lock, and no system call while the writer is busy.
-            self.writer.unpark();
+            Driver::Thread(thread) if is_first => thread.unpark(),
+            Driver::Thread(_) => {}
+            Driver::Simulated(simulated) => {
+                let mut simulated = lock(simulated);
+                if runtime::read_clock() >= simulated.not_before {
+                    simulated.turn();
+                }
+            }
         }
+    }
+
+    /// The log is closed.
+    fn end(&self) {
+        match self {
+            Driver::Thread(thread) => thread.unpark(),
+            // Pauses take no time here: nobody waits for them.
+            Driver::Simulated(simulated) => while lock(simulated).turn() {},
+        }
+    }
+}
+
+impl Simulated {
+    /// False when the writer has ended.
+    fn turn(&mut self) -> bool {
+        match self.turn.as_mut().map(|turn| turn()) {
+            Some(Next::Wait) => {}
+            Some(Next::Pause(pause)) => self.not_before = runtime::read_clock() + pause,
+            Some(Next::End) | None => self.turn = None,
+        }
+        self.turn.is_some()
     }
 }
 

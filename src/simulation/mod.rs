@@ -46,8 +46,8 @@
 //! ```
 //!
 //! Simulated is what this crate does on this thread. Threads of your own, `Server::run`, which makes
-//! some, the access log's writer and `roundtrip::blocking` are not: use `Server::run_here` and
-//! `Client`.
+//! some, and `roundtrip::blocking` are not: use `Server::run_here` and `Client`. The access log is
+//! written on this thread too, when a line is added.
 //!
 //! What goes wrong by itself is reported without being asked for: an invariant of the stack that
 //! does not hold, a descriptor or an operation that is left at the end, a program that sleeps for

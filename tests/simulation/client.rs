@@ -144,6 +144,10 @@ impl Clients {
         if job.work != Work::Get("/now") {
             url.set_path(&job.path());
         }
+        if let Work::Get(_) | Work::Panic(_) | Work::Take = job.work {
+            // For the access log, which tells of it.
+            url.set_query(str::from_utf8(&job.ask.id_value()).ok());
+        }
         url
     }
 
@@ -264,6 +268,7 @@ impl Clients {
             Ended::Answered => {
                 ledger::count(|counts| counts.answered += 1);
                 ledger::event(10, job.ask.id);
+                ledger::answered(job.ask.id);
                 if !ledger::was_seen(job.ask.id) && !job.is_hostile {
                     return Some("was answered, and never arrived".to_owned());
                 }

@@ -59,6 +59,9 @@ struct Ledger {
 struct Entry {
     rule: Rule,
     seen: u8,
+    /// What whoever has seen it was asked to send.
+    down: Option<u32>,
+    is_answered: bool,
 }
 
 thread_local! {
@@ -72,7 +75,12 @@ fn with<T>(call: impl FnOnce(&mut Ledger) -> T) -> T {
 /// The number of the next request.
 pub fn next(rule: Rule) -> u32 {
     with(|ledger| {
-        ledger.entries.push(Entry { rule, seen: 0 });
+        ledger.entries.push(Entry {
+            rule,
+            seen: 0,
+            down: None,
+            is_answered: false,
+        });
         ledger.counts.requests += u64::from(rule != Rule::Never);
         ledger.entries.len() as u32 - 1
     })
@@ -85,6 +93,7 @@ pub fn saw(ask: &Ask) {
             return Some("that nobody has made");
         };
         entry.seen = entry.seen.saturating_add(1);
+        entry.down = Some(ask.down);
         match entry.rule {
             Rule::Never => Some("that is hidden in another"),
             Rule::Once if entry.seen > 1 => Some("that must not be repeated, a second time"),
@@ -100,6 +109,24 @@ pub fn saw(ask: &Ask) {
 /// True when the request has arrived.
 pub fn was_seen(id: u32) -> bool {
     with(|ledger| ledger.entries[id as usize].seen > 0)
+}
+
+/// Bytes of the response that somebody was asked for who has seen the request.
+pub fn down(id: u32) -> Option<u32> {
+    with(|ledger| ledger.entries.get(id as usize)?.down)
+}
+
+/// A request was answered, whole and right.
+pub fn answered(id: u32) {
+    with(|ledger| ledger.entries[id as usize].is_answered = true);
+}
+
+/// True when it was.
+pub fn was_answered(id: u32) -> bool {
+    with(|ledger| {
+        let entry = ledger.entries.get(id as usize);
+        entry.is_some_and(|entry| entry.is_answered)
+    })
 }
 
 /// Changes the counts.

@@ -21,6 +21,7 @@ mod handlers;
 mod host;
 mod job;
 mod ledger;
+mod log;
 mod origin;
 mod pieces;
 mod plan;

@@ -32,6 +32,8 @@ pub enum Part {
     Client,
     /// A task with a socket of its own.
     Stream,
+    /// The output of the access log.
+    Log,
 }
 
 /// The kind of a seed.

@@ -36,6 +36,8 @@ use crate::handlers;
 use crate::host::Host;
 use crate::ledger;
 use crate::ledger::Counts;
+use crate::log;
+use crate::log::Output;
 use crate::plan::Overrides;
 use crate::plan::Part;
 use crate::plan::Plan;
@@ -295,7 +297,8 @@ async fn scenario(plan: Rc<Plan>) {
     let stats = handle.statistics();
     CONNECTIONS.set(stats.connections_accepted + ledger::counts().accepted_by_hosts);
     let counts = ledger::counts();
-    if let Some(wrong) = plan.guards.check(&stats) {
+    let wrong = plan.guards.check(&stats);
+    if let Some(wrong) = wrong.or_else(|| log::check(&stats, plan.abandoned_after.is_some())) {
         simulation::fail(wrong);
     }
     if stats.requests != counts.handled + stats.requests_shed || stats.panics != counts.panicked {
@@ -339,7 +342,8 @@ async fn serve(plan: &Plan) -> (ServerHandle, JoinHandle<roundtrip::Result<()>>)
             .write_timeout(times.write)
             .shutdown_timeout(times.shutdown)
             .drain_delay(plan.drain_delay)
-            .pipelined_bytes_max(plan.pipelined_bytes);
+            .pipelined_bytes_max(plan.pipelined_bytes)
+            .access_log(Output::new(plan.stream(Part::Log, 0)));
         let bound = plan
             .guards
             .set(server)

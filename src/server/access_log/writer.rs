@@ -1,8 +1,8 @@
-//! The thread that writes the access log.
+//! Writing the access log, step by step: on a thread, or wherever [`Writer::turn`] is called.
 //!
 //! ```text
-//!   take a buffer ─► write ─┬─ all of it ─► next buffer … flush ─► park
-//!                           └─ error ─► pause, then the rest of it; given up when the log has ended
+//!   turn ─► take a buffer ─► write ─┬─ all of it ─► next buffer … flush ─► Wait
+//!                                   └─ error ─► Pause, then the rest of it; End when the log has ended
 //! ```
 
 use std::fmt;
@@ -23,25 +23,31 @@ use crate::server::access_log::Lines;
 use crate::server::access_log::Shared;
 use crate::server::access_log::lock;
 
-/// Writes until the log is closed and all is written, or the end is not waited for any more.
-pub(super) fn run(shared: &Shared, output: impl Write) {
-    let mut writer = Writer {
-        ending: Ending { shared, in_hand: 0 },
-        output,
-        pause: ACCESS_LOG_PAUSE_MIN,
-        left_at_end: ACCESS_LOG_FLUSH_TIMEOUT / 2,
-        told_at: None,
-    };
-    // What is given up is counted when the writer is dropped.
-    let _ = writer.write_until_closed();
+/// When a writer is to be called again.
+pub(super) enum Next {
+    /// When there are lines again, or the log has ended.
+    Wait,
+    /// After this time: the output has failed.
+    Pause(Duration),
+    /// Never: all is written, or its end is not waited for any more.
+    End,
 }
 
-/// The log has ended, and its output takes nothing.
-struct GivenUp;
-
-struct Writer<'a, W> {
-    ending: Ending<'a>,
+/// Dropped, also by a panic of its output, it takes no further lines: what waits still is lost.
+pub(super) struct Writer<W> {
+    shared: Arc<Shared>,
     output: W,
+    /// All that are known.
+    buffers: Vec<Arc<Buffer>>,
+    /// The next of them, while all are swept.
+    sweep: Option<usize>,
+    /// True exactly when the log had ended before this sweep began.
+    is_last: bool,
+    /// What is being written, and how many bytes of it were.
+    lines: Lines,
+    written: usize,
+    /// True exactly when something was written since the last flush.
+    is_unflushed: bool,
     /// Before the next attempt, after a failure.
     pause: Duration,
     /// How long failures are still waited for, once the log has ended.
@@ -50,101 +56,120 @@ struct Writer<'a, W> {
     told_at: Option<Instant>,
 }
 
-impl<W: Write> Writer<'_, W> {
-    fn write_until_closed(&mut self) -> Result<(), GivenUp> {
-        let shared = self.ending.shared;
-        let mut taken = Lines::default();
-        let mut buffers: Vec<Arc<Buffer>> = Vec::new();
+impl<W: Write> Writer<W> {
+    pub(super) fn new(shared: Arc<Shared>, output: W) -> Writer<W> {
+        Writer {
+            shared,
+            output,
+            buffers: Vec::new(),
+            sweep: None,
+            is_last: false,
+            lines: Lines::default(),
+            written: 0,
+            is_unflushed: false,
+            pause: ACCESS_LOG_PAUSE_MIN,
+            left_at_end: ACCESS_LOG_FLUSH_TIMEOUT / 2,
+            told_at: None,
+        }
+    }
+
+    /// Turns until the end, on a thread of its own. Who fills an empty buffer unparks it, even before
+    /// it parks.
+    pub(super) fn run(mut self) {
         loop {
-            let is_closed = shared.is_closed.load(Ordering::SeqCst);
-            let known = buffers.len();
-            buffers.extend(lock(&shared.buffers)[known..].iter().cloned());
-            let mut has_written = false;
-            for buffer in &buffers {
-                buffer.take(&mut taken);
-                if taken.count > 0 {
-                    has_written = true;
-                    self.write_lines(&mut taken)?;
-                }
-            }
-            if has_written {
-                self.attempt(|output| output.flush())?;
-            } else if is_closed {
-                return Ok(());
-            } else {
-                // Who fills an empty buffer unparks, even before we park.
-                std::thread::park();
+            match self.turn() {
+                Next::Wait => std::thread::park(),
+                Next::Pause(pause) => std::thread::park_timeout(pause),
+                Next::End => return,
             }
         }
     }
 
-    fn write_lines(&mut self, lines: &mut Lines) -> Result<(), GivenUp> {
-        self.ending.in_hand = lines.count;
-        if lines.lost > 0 {
-            writeln!(lines.text, "# {} lines lost", lines.lost).expect("memory takes all");
+    /// Writes all there is, as far as the output takes it.
+    pub(super) fn turn(&mut self) -> Next {
+        loop {
+            match self.write() {
+                Ok(next) => return next,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return self.failed(&error),
+            }
         }
-        let mut rest = &lines.text[..];
-        while !rest.is_empty() {
-            let written = self.attempt(|output| match output.write(rest) {
-                Ok(0) => Err(io::ErrorKind::WriteZero.into()),
-                other => other,
-            })?;
-            rest = &rest[written..];
-            let ended = rest.iter().filter(|&&byte| byte == b'\n').count();
-            self.ending.in_hand = lines.count.min(ended);
+    }
+
+    fn write(&mut self) -> io::Result<Next> {
+        loop {
+            self.write_lines()?;
+            match self.sweep {
+                None => self.begin_sweep(),
+                Some(index) if index < self.buffers.len() => self.take(index),
+                Some(_) if self.is_unflushed => {
+                    self.output.flush()?;
+                    self.is_unflushed = false;
+                    self.sweep = None;
+                }
+                Some(_) => {
+                    self.sweep = None;
+                    return Ok(if self.is_last { Next::End } else { Next::Wait });
+                }
+            }
         }
-        if lines.lost > 0 {
-            self.tell(format_args!(
-                "{} lines of the access log were lost",
-                lines.lost
-            ));
+    }
+
+    fn begin_sweep(&mut self) {
+        self.is_last = self.shared.is_closed.load(Ordering::SeqCst);
+        let known = self.buffers.len();
+        let new = lock(&self.shared.buffers)[known..].to_vec();
+        self.buffers.extend(new);
+        self.sweep = Some(0);
+    }
+
+    fn take(&mut self, index: usize) {
+        self.sweep = Some(index + 1);
+        self.buffers[index].take(&mut self.lines);
+        self.written = 0;
+        let lost = self.lines.lost;
+        if lost > 0 {
+            writeln!(self.lines.text, "# {lost} lines lost").expect("memory takes all");
+            self.tell(format_args!("{lost} lines of the access log were lost"));
+        }
+    }
+
+    fn write_lines(&mut self) -> io::Result<()> {
+        while self.written < self.lines.text.len() {
+            match self.output.write(&self.lines.text[self.written..])? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                written => self.written += written,
+            }
+            self.is_unflushed = true;
+            self.pause = ACCESS_LOG_PAUSE_MIN;
         }
         Ok(())
     }
 
-    /// Tries until it succeeds.
-    fn attempt<T>(&mut self, mut call: impl FnMut(&mut W) -> io::Result<T>) -> Result<T, GivenUp> {
-        loop {
-            let error = match call(&mut self.output) {
-                Ok(value) => {
-                    self.pause = ACCESS_LOG_PAUSE_MIN;
-                    return Ok(value);
-                }
-                Err(error) => error,
-            };
-            match error.kind() {
-                io::ErrorKind::Interrupted => continue,
-                // It takes no more for now, like a pipe that blocks.
-                io::ErrorKind::WouldBlock => {}
-                _ => {
-                    self.ending.shared.failures.fetch_add(1, Ordering::Relaxed);
-                    self.tell(format_args!(
-                        "cannot write the access log, and will try again: {error}"
-                    ));
-                }
-            }
-            self.wait()?;
+    fn failed(&mut self, error: &io::Error) -> Next {
+        // A pipe that does not block, and is full, has not failed.
+        if error.kind() != io::ErrorKind::WouldBlock {
+            self.shared.failures.fetch_add(1, Ordering::Relaxed);
+            self.tell(format_args!(
+                "cannot write the access log, and will try again: {error}"
+            ));
         }
-    }
-
-    fn wait(&mut self) -> Result<(), GivenUp> {
         let mut pause = self.pause;
-        if self.ending.shared.is_closed.load(Ordering::SeqCst) {
+        if self.shared.is_closed.load(Ordering::SeqCst) {
             if self.left_at_end.is_zero() {
-                return Err(GivenUp);
+                return Next::End;
             }
             pause = pause.min(self.left_at_end);
             self.left_at_end -= pause;
         }
         self.pause = (2 * self.pause).min(ACCESS_LOG_PAUSE_MAX);
-        std::thread::park_timeout(pause);
-        Ok(())
+        Next::Pause(pause)
     }
 
     fn tell(&mut self, text: fmt::Arguments<'_>) {
         let now = runtime::read_clock();
         let is_due = |told: Instant| now.since(told) >= ACCESS_LOG_TELL_INTERVAL;
-        if self.told_at.is_none_or(is_due) {
+        if self.told_at.is_none_or(is_due) && !runtime::is_simulated() {
             self.told_at = Some(now);
             // Where that fails too, there is nobody to tell.
             let _ = writeln!(io::stderr(), "roundtrip: {text}");
@@ -152,25 +177,20 @@ impl<W: Write> Writer<'_, W> {
     }
 }
 
-/// Tells that the writer has ended, also by a panic of its output.
-struct Ending<'a> {
-    shared: &'a Shared,
-    /// Lines that are being written.
-    in_hand: usize,
-}
-
-impl Drop for Ending<'_> {
+impl<W> Drop for Writer<W> {
     fn drop(&mut self) {
-        let shared = self.shared;
+        let shared = &self.shared;
         shared.is_closed.store(true, Ordering::SeqCst);
-        // After a failure of the output, what still waits is lost too.
+        let rest = &self.lines.text[self.written..];
+        let ended = rest.iter().filter(|&&byte| byte == b'\n').count();
+        // Where lines are lost the last one says so, and is none.
+        let mut lost = ended - usize::from(ended > 0 && self.lines.lost > 0);
         let mut waiting = Lines::default();
         for buffer in &*lock(&shared.buffers) {
             buffer.take(&mut waiting);
-            self.in_hand += waiting.count;
+            lost += waiting.count;
         }
-        let lost = self.in_hand as u64;
-        shared.lost.fetch_add(lost, Ordering::Relaxed);
+        shared.lost.fetch_add(lost as u64, Ordering::Relaxed);
         *lock(&shared.is_done) = true;
         shared.done.notify_all();
     }
