@@ -450,7 +450,7 @@ impl fmt::Display for InvalidMultipart {
                 return write!(f, "the head of a part: {error}");
             }
             InvalidMultipart::Disposition => {
-                "a part has no Content-Disposition: form-data with a name"
+                "a part has no Content-Disposition: form-data with a name in UTF-8"
             }
             InvalidMultipart::TransferEncoding => "a part has a Content-Transfer-Encoding",
             InvalidMultipart::TooManyParts(max) => {
