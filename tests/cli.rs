@@ -6,6 +6,7 @@
 )]
 
 mod cli {
+    mod bytes;
     mod exit;
     mod get;
     mod refused;

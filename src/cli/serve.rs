@@ -1,9 +1,12 @@
 //! `roundtrip serve [DIR]`: the files of a directory.
 
+use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::io::Write as _;
 use std::os::fd::AsFd as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,6 +14,8 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::OsStringValueParser;
+use clap::builder::TypedValueParser as _;
 use roundtrip::Headers;
 use roundtrip::Router;
 use roundtrip::Server;
@@ -37,8 +42,8 @@ pub struct Arguments {
     dir: PathBuf,
     /// Where to listen: HOST:PORT, of which port 0 takes a free one, or unix:PATH. May be given
     /// several times. Without it 127.0.0.1:8080, or the sockets that were passed (LISTEN_FDS).
-    #[arg(long, value_name = "ADDRESS", value_parser = address)]
-    addr: Vec<String>,
+    #[arg(long, value_name = "ADDRESS", value_parser = OsStringValueParser::new().try_map(address))]
+    addr: Vec<Address>,
     /// Permissions of Unix sockets, octal; without it what the umask leaves.
     #[arg(long, value_name = "MODE", value_parser = octal)]
     unix_mode: Option<u32>,
@@ -79,9 +84,22 @@ pub struct Arguments {
     quiet: bool,
 }
 
+/// What to listen on.
+#[derive(Clone)]
+enum Address {
+    Tcp(String),
+    Unix(PathBuf),
+}
+
+impl Address {
+    fn is_unix(&self) -> bool {
+        matches!(self, Address::Unix(_))
+    }
+}
+
 /// Serves until SIGTERM or SIGINT; what has begun then is finished.
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    if arguments.unix_mode.is_some() && !arguments.addr.iter().any(|text| is_unix(text)) {
+    if arguments.unix_mode.is_some() && !arguments.addr.iter().any(Address::is_unix) {
         return Err(Failure::usage("--unix-mode goes with --addr unix:PATH"));
     }
     // A directory that is not there is an error now, not a 404 later.
@@ -150,39 +168,37 @@ fn bind(server: Server, arguments: &Arguments) -> roundtrip::Result<Server> {
         server = bind_one(server, arguments, address)?;
     }
     if server.addresses().is_empty() {
-        server = bind_one(server, arguments, "127.0.0.1:8080")?;
+        let usual = Address::Tcp("127.0.0.1:8080".to_owned());
+        server = bind_one(server, arguments, &usual)?;
     }
     Ok(server)
 }
 
-fn bind_one(server: Server, arguments: &Arguments, address: &str) -> roundtrip::Result<Server> {
-    if let Some(path) = address.strip_prefix("unix:") {
-        let options = UnixOptions {
-            mode: arguments.unix_mode,
-            replace: arguments.beside,
-        };
-        return server.bind_unix_with(path, options);
+fn bind_one(server: Server, arguments: &Arguments, address: &Address) -> roundtrip::Result<Server> {
+    match address {
+        Address::Unix(path) => {
+            let options = UnixOptions {
+                mode: arguments.unix_mode,
+                replace: arguments.beside,
+            };
+            server.bind_unix_with(path, options)
+        }
+        Address::Tcp(text) if arguments.beside => server.bind_beside(text.as_str()),
+        Address::Tcp(text) => server.bind(text.as_str()),
     }
-    match arguments.beside {
-        true => server.bind_beside(address),
-        false => server.bind(address),
-    }
-}
-
-fn is_unix(address: &str) -> bool {
-    address.starts_with("unix:")
 }
 
 // ---- values of options, refused before anything begins -----------------------------------------
 
 /// An address that can be listened on, as far as its text tells.
-fn address(text: &str) -> Result<String, String> {
-    let Some(path) = text.strip_prefix("unix:") else {
-        let (_, port) = text
-            .rsplit_once(':')
+fn address(text: OsString) -> Result<Address, String> {
+    let Some(path) = text.as_bytes().strip_prefix(b"unix:") else {
+        let (text, port) = text
+            .to_str()
+            .and_then(|text| Some((text, text.rsplit_once(':')?.1)))
             .ok_or("HOST:PORT or unix:PATH is expected")?;
         return match port.parse::<u16>() {
-            Ok(_) => Ok(text.to_owned()),
+            Ok(_) => Ok(Address::Tcp(text.to_owned())),
             Err(_) => Err("the port is a number up to 65535".to_owned()),
         };
     };
@@ -194,12 +210,13 @@ fn address(text: &str) -> Result<String, String> {
             "the path has more than {UNIX_PATH_BYTES_MAX} bytes"
         ));
     }
+    let path = PathBuf::from(OsStr::from_bytes(path));
     // A link to somewhere else is a file that is no socket, too.
     let is_something_else =
-        fs::symlink_metadata(path).is_ok_and(|found| !found.file_type().is_socket());
+        fs::symlink_metadata(&path).is_ok_and(|found| !found.file_type().is_socket());
     match is_something_else {
         true => Err("there is a file that is no socket".to_owned()),
-        false => Ok(text.to_owned()),
+        false => Ok(Address::Unix(path)),
     }
 }
 

@@ -213,10 +213,11 @@ impl<C: Builds> RequestBuilder<C> {
         self.change(|request| request.set_target(target))
     }
 
-    /// With a name and password (RFC 7617). Those of the URL are sent without this.
-    pub fn basic_auth(self, user: &str, password: &str) -> Self {
+    /// With a name and password (RFC 7617); text is sent in UTF-8. Those of the URL are sent without
+    /// this.
+    pub fn basic_auth(self, user: impl AsRef<[u8]>, password: impl AsRef<[u8]>) -> Self {
         self.change(|request| {
-            let value = authentication::basic(user.as_bytes(), password.as_bytes());
+            let value = authentication::basic(user.as_ref(), password.as_ref());
             request.headers_mut().insert("Authorization", value)
         })
     }

@@ -28,7 +28,7 @@ pub fn peer(answer: impl AsRef<[u8]> + Send + 'static) -> String {
 }
 
 /// Serves each connection in turn; the URL.
-fn serve(each: impl Fn(TcpStream) + Send + 'static) -> String {
+pub fn serve(each: impl Fn(TcpStream) + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}/", listener.local_addr().expect("its address"));
     thread::spawn(move || listener.incoming().flatten().for_each(each));
@@ -48,12 +48,13 @@ fn reader() -> String {
     })
 }
 
-fn read_head(stream: &mut TcpStream) {
+pub fn read_head(stream: &mut TcpStream) -> Vec<u8> {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|len| len == 1) {
         head.push(byte[0]);
     }
+    head
 }
 
 fn get(arguments: &[&str]) -> Output {

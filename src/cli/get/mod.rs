@@ -19,10 +19,13 @@ mod turns;
 mod write_out;
 
 use std::cell::Cell;
+use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::fmt::Display;
 use std::fs::File;
 use std::io;
 use std::io::ErrorKind::NotFound;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -60,7 +63,7 @@ const REDIRECTS_MAX: usize = 50;
 pub struct Arguments {
     /// What to fetch; `http://` may be left out.
     #[arg(required = true, value_name = "URL")]
-    urls: Vec<String>,
+    urls: Vec<OsString>,
     /// Ask for the head only (HEAD), and print it.
     #[arg(short = 'I', long = "head")]
     head: bool,
@@ -69,21 +72,21 @@ pub struct Arguments {
     method: Option<String>,
     /// A header field, `Name: value`; `Name:` removes one that would be sent.
     #[arg(short = 'H', long = "header", value_name = "FIELD")]
-    fields: Vec<String>,
+    fields: Vec<OsString>,
     #[command(flatten)]
     content: plan::Content,
     #[command(flatten)]
     way: connect::Way,
     /// A name and password, `NAME:PASSWORD`, for the server (Basic).
     #[arg(short = 'u', long = "user", value_name = "USER")]
-    user: Option<String>,
+    user: Option<OsString>,
     /// Ask for compressed bodies (gzip, deflate, br; zstd where it was built in), and write them decompressed.
     #[arg(long = "compressed")]
     compressed: bool,
     /// Write the body to a file; the first is for the first URL, and so on. `-`: standard output, as it
     /// is even on a terminal.
     #[arg(short = 'o', long = "output", value_name = "FILE")]
-    outputs: Vec<String>,
+    outputs: Vec<OsString>,
     /// Print the heads of responses before the body.
     #[arg(short = 'i', long = "include")]
     include: bool,
@@ -92,11 +95,11 @@ pub struct Arguments {
     verbose: bool,
     /// Write what happens, and when, to a file; `-`: standard output, `%`: standard error.
     #[arg(long = "trace", value_name = "FILE")]
-    trace: Option<String>,
+    trace: Option<OsString>,
     /// Print this behind each URL, with curl's variables (`%{http_code}`, `%{time_total}` …);
     /// `@FILE` reads it.
     #[arg(short = 'w', long = "write-out", value_name = "FORMAT")]
-    write_out: Option<String>,
+    write_out: Option<OsString>,
     /// Follow redirects.
     #[arg(short = 'L', long = "location")]
     follow: bool,
@@ -128,10 +131,10 @@ pub struct Arguments {
     /// Send these cookies, `NAME=VALUE; …`, or those of a file in Netscape's format; `-b ''` keeps what
     /// servers set for the URLs that follow.
     #[arg(short = 'b', long = "cookie", value_name = "DATA|FILE")]
-    cookie: Option<String>,
+    cookie: Option<OsString>,
     /// Keep cookies, and write them to a file at the end; `-`: standard output.
     #[arg(short = 'c', long = "cookie-jar", value_name = "FILE")]
-    cookie_jar: Option<String>,
+    cookie_jar: Option<OsString>,
     /// A status of 400 or above is a failure, and its body is not written.
     #[arg(short = 'f', long = "fail")]
     fail: bool,
@@ -198,7 +201,7 @@ fn check_outputs(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 /// A file of this name can be made, as far as its directory tells.
-fn check_place(option: &str, name: &str) -> Result<(), Failure> {
+fn check_place(option: &str, name: &OsStr) -> Result<(), Failure> {
     if name == "-" {
         return Ok(());
     }
@@ -212,7 +215,7 @@ fn check_place(option: &str, name: &str) -> Result<(), Failure> {
         None => path,
     };
     let found = parent.metadata();
-    let place = format!("{option} {name}");
+    let place = format!("{option} {}", name.display());
     match found.map_err(|error| unwritable(&place, error))? {
         found if !found.is_dir() => Err(unwritable(&place, io::ErrorKind::NotADirectory.into())),
         _ if path.is_dir() => Err(unwritable(&place, io::ErrorKind::IsADirectory.into())),
@@ -224,7 +227,7 @@ fn check_place(option: &str, name: &str) -> Result<(), Failure> {
 struct Job {
     plan: Plan,
     client: Client,
-    outputs: Vec<String>,
+    outputs: Vec<OsString>,
     turns: Turns,
     stdout: Console,
     format: Option<Format>,
@@ -235,7 +238,7 @@ struct Job {
     tells_errors: bool,
     /// True exactly when a status of 400 or above is a failure.
     fails: bool,
-    urls: Vec<String>,
+    urls: Vec<OsString>,
     /// The URL that nobody fetches yet.
     next: Cell<usize>,
     /// The last URL that failed, and its exit code.
@@ -299,8 +302,8 @@ impl Job {
 }
 
 /// The file for the body of a URL; `None` for standard output.
-fn file_of(outputs: &[String], index: usize) -> Option<&str> {
-    let name = outputs.get(index).map(String::as_str);
+fn file_of(outputs: &[OsString], index: usize) -> Option<&OsStr> {
+    let name = outputs.get(index).map(OsString::as_os_str);
     name.filter(|name| *name != "-")
 }
 
@@ -310,7 +313,7 @@ fn jar(arguments: &Arguments) -> Result<Option<Jar>, Failure> {
     let file = arguments
         .cookie
         .as_deref()
-        .filter(|text| !text.contains('='));
+        .filter(|text| !text.as_bytes().contains(&b'='));
     if file.is_none() && arguments.cookie_jar.is_none() {
         return Ok(None);
     }
@@ -325,9 +328,10 @@ fn jar(arguments: &Arguments) -> Result<Option<Jar>, Failure> {
         opened => opened.map_err(|error| unreadable(name, error))?,
     };
     let loaded = jar.load(file, wall_seconds());
-    let loaded =
-        loaded.map_err(|error| Failure::new(exit::READ, format!("-b: {name}: {error:#}")))?;
+    let loaded = loaded
+        .map_err(|error| Failure::new(exit::READ, format!("-b: {}: {error:#}", name.display())))?;
     if !arguments.silent {
+        let name = name.display();
         for line in &loaded.skipped {
             complain(&format!("{name}: {line}"));
         }
@@ -339,17 +343,17 @@ fn jar(arguments: &Arguments) -> Result<Option<Jar>, Failure> {
     Ok(Some(jar))
 }
 
-fn save(jar: &Jar, name: &str) -> Result<(), Failure> {
-    let saved = match name {
-        "-" => jar.save_all(Console::stdout(), wall_seconds()),
-        name => File::create(name)
+fn save(jar: &Jar, name: &OsStr) -> Result<(), Failure> {
+    let saved = match name == "-" {
+        true => jar.save_all(Console::stdout(), wall_seconds()),
+        false => File::create(name)
             .map_err(roundtrip::Error::from)
             .and_then(|file| {
                 jar.save_all(&file, wall_seconds())?;
                 Ok(console::close(file)?)
             }),
     };
-    saved.map_err(|error| Failure::new(exit::WRITE, format!("-c: {name}: {error:#}")))
+    saved.map_err(|error| Failure::new(exit::WRITE, format!("-c: {}: {error:#}", name.display())))
 }
 
 fn wall_seconds() -> u64 {
@@ -386,10 +390,17 @@ fn invalid(text: impl Display) -> Failure {
     Failure::usage(text)
 }
 
-fn unreadable(name: &str, error: io::Error) -> Failure {
+/// The part before a byte, and the part behind it.
+fn split_once(text: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
+    let index = text.iter().position(|byte| *byte == at)?;
+    Some((&text[..index], &text[index + 1..]))
+}
+
+fn unreadable(name: &OsStr, error: io::Error) -> Failure {
+    let name = name.display();
     Failure::new(exit::READ, format!("cannot read {name}: {error}"))
 }
 
-fn unwritable(name: &str, error: io::Error) -> Failure {
+fn unwritable(name: impl Display, error: io::Error) -> Failure {
     Failure::new(exit::WRITE, format!("cannot write {name}: {error}"))
 }

@@ -1,5 +1,6 @@
 //! Where the body of a response goes: standard output, or a file with a progress bar.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::io::IsTerminal as _;
@@ -31,7 +32,7 @@ pub enum Output<'a> {
     /// A file; the bar is hidden unless standard error is a terminal.
     File {
         /// Its name.
-        name: &'a str,
+        name: &'a OsStr,
         /// Open for writing.
         file: File,
         /// How far it is.
@@ -66,13 +67,14 @@ impl Progress {
 impl<'a> Output<'a> {
     /// A new file. `length` is that of the body, if it is known.
     pub fn file(
-        name: &'a str,
+        name: &'a OsStr,
         length: Option<u64>,
         progress: &Progress,
     ) -> Result<Output<'a>, Failure> {
-        let file = File::create(name).map_err(|error| unwritable(name, error))?;
+        let file = File::create(name).map_err(|error| unwritable(name.display(), error))?;
         let bar = progress.lines.add(bar(length));
-        let bar = bar.with_message(name.to_owned());
+        let shown = name.to_string_lossy().replace(char::is_control, " ");
+        let bar = bar.with_message(shown);
         Ok(Output::File { name, file, bar })
     }
 
@@ -115,7 +117,7 @@ impl<'a> Output<'a> {
             }
             Output::File { name, file, bar } => {
                 bar.finish();
-                console::close(file).map_err(|error| unwritable(name, error))
+                console::close(file).map_err(|error| unwritable(name.display(), error))
             }
         }
     }
@@ -124,7 +126,7 @@ impl<'a> Output<'a> {
 fn failed(output: &Output<'_>, error: io::Error) -> Failure {
     match output {
         Output::Stdout { .. } => unwritable("standard output", error),
-        Output::File { name, .. } => unwritable(name, error),
+        Output::File { name, .. } => unwritable(name.display(), error),
     }
 }
 

@@ -1,7 +1,10 @@
 //! What is sent to every URL: method, fields, credentials, body.
 
+use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -25,6 +28,7 @@ use crate::cli::console;
 use crate::cli::get::Arguments;
 use crate::cli::get::form::Field;
 use crate::cli::get::invalid;
+use crate::cli::get::split_once;
 use crate::cli::get::unreadable;
 
 /// Bytes of standard input that are read at once.
@@ -38,10 +42,10 @@ const SMALL_FILE_BYTES: u64 = 64 * 1024;
 pub struct Content {
     /// Data to send, `@FILE` (without its line ends) or `@-`; several are joined by `&`.
     #[arg(short = 'd', long = "data", value_name = "DATA")]
-    data: Vec<String>,
+    data: Vec<OsString>,
     /// Data to send as it is; `@FILE` is streamed, `@-` is standard input.
     #[arg(long = "data-binary", value_name = "DATA", conflicts_with_all = ["data", "upload"])]
-    data_binary: Option<String>,
+    data_binary: Option<OsString>,
     /// A file to send as the body, streamed, by PUT; `-`: standard input, in chunks. A URL that ends
     /// in `/` gets the file's name.
     #[arg(
@@ -50,7 +54,7 @@ pub struct Content {
         value_name = "FILE",
         conflicts_with = "data"
     )]
-    upload: Option<String>,
+    upload: Option<OsString>,
     /// A field of a form: `NAME=VALUE`, `NAME=@FILE`, `NAME=<FILE` for a file's content; behind it
     /// `;type=MEDIA/TYPE` and `;filename=NAME`.
     #[arg(
@@ -59,17 +63,20 @@ pub struct Content {
         value_name = "NAME=CONTENT",
         conflicts_with_all = ["data", "data_binary", "upload"]
     )]
-    form: Vec<String>,
+    form: Vec<OsString>,
 }
+
+/// A field: its name and value.
+type Pair = (String, Vec<u8>);
 
 /// What every request has in common.
 pub struct Plan {
     method: Method,
-    fields: Vec<(String, String)>,
-    user: Option<(String, String)>,
+    fields: Vec<Pair>,
+    user: Option<(Vec<u8>, Vec<u8>)>,
     data: Option<Data>,
     /// The name that is put behind a URL that ends in `/`.
-    file_name: Option<String>,
+    file_name: Option<OsString>,
     timeout: Option<Duration>,
 }
 
@@ -120,45 +127,38 @@ impl Plan {
             None if data.is_some() => Method::POST,
             None => Method::GET,
         };
-        let mut fields = vec![
-            ("Accept".to_owned(), "*/*".to_owned()),
-            (
-                "User-Agent".to_owned(),
-                concat!("roundtrip/", env!("CARGO_PKG_VERSION")).to_owned(),
-            ),
-        ];
+        let pair = |name: &str, value: &[u8]| (name.to_owned(), value.to_vec());
+        let agent = concat!("roundtrip/", env!("CARGO_PKG_VERSION"));
+        let mut fields = vec![pair("Accept", b"*/*"), pair("User-Agent", agent.as_bytes())];
         if matches!(data, Some(Data::Source(_))) && content.upload.is_none() {
-            let form = "application/x-www-form-urlencoded".to_owned();
-            fields.push(("Content-Type".to_owned(), form));
+            fields.push(pair("Content-Type", b"application/x-www-form-urlencoded"));
         }
-        let cookies = arguments.cookie.as_deref();
-        if let Some(cookies) = cookies.filter(|text| text.contains('=')) {
+        let cookies = arguments.cookie.as_deref().map(OsStr::as_bytes);
+        if let Some(cookies) = cookies.filter(|text| text.contains(&b'=')) {
             check_field("-b", "Cookie", cookies)?;
-            fields.push(("Cookie".to_owned(), cookies.to_owned()));
+            fields.push(pair("Cookie", cookies));
         }
         set_fields(&mut fields, &arguments.fields)?;
         let file_name = content.upload.as_deref().map(Path::new);
-        let file_name = file_name.and_then(|path| path.file_name()?.to_str());
+        let file_name = file_name.and_then(Path::file_name);
         Ok(Plan {
             method,
             fields,
             user: arguments.user.as_deref().map(user).transpose()?,
             data,
-            file_name: file_name.filter(|name| *name != "-").map(str::to_owned),
+            file_name: file_name.filter(|name| *name != "-").map(OsStr::to_owned),
             timeout: arguments.timeout.filter(|timeout| !timeout.is_zero()),
         })
     }
 
     /// The request for one URL.
-    pub fn request(&self, client: &Client, url: &str) -> RequestBuilder {
-        let url = match url.contains("://") {
-            true => url.to_owned(),
-            false => format!("http://{url}"),
-        };
-        let url = match &self.file_name {
-            Some(name) if url.ends_with('/') => url + name,
-            _ => url,
-        };
+    pub fn request(&self, client: &Client, url: &OsStr) -> RequestBuilder {
+        let mut url = url_text(url.as_bytes());
+        if let Some(name) = &self.file_name
+            && url.ends_with('/')
+        {
+            url += &percent_coded(name.as_bytes());
+        }
         let mut request = client.request(self.method.clone(), &url);
         if let Some(timeout) = self.timeout {
             request = request.timeout(timeout);
@@ -208,45 +208,67 @@ fn method(name: &str) -> Result<Method, Failure> {
 }
 
 /// A field that can be sent.
-fn check_field(option: &str, name: &str, value: &str) -> Result<(), Failure> {
+fn check_field(option: &str, name: &str, value: &[u8]) -> Result<(), Failure> {
     match Headers::from_pairs([(name, value)]) {
         Ok(_) => Ok(()),
         Err(error) => Err(invalid(format!("{option}: {error:#}"))),
     }
 }
 
-fn user(text: &str) -> Result<(String, String), Failure> {
-    let (name, password) = text
-        .split_once(':')
+fn user(text: &OsStr) -> Result<(Vec<u8>, Vec<u8>), Failure> {
+    let (name, password) = split_once(text.as_bytes(), b':')
         .ok_or_else(|| invalid("-u: NAME:PASSWORD is expected; nobody is asked for a password"))?;
-    Ok((name.to_owned(), password.to_owned()))
+    Ok((name.to_vec(), password.to_vec()))
+}
+
+/// A URL as text; what is not UTF-8 is percent-coded.
+fn url_text(bytes: &[u8]) -> String {
+    let mut url = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        url += chunk.valid();
+        url += &percent_coded(chunk.invalid());
+    }
+    match url.contains("://") {
+        true => url,
+        false => format!("http://{url}"),
+    }
+}
+
+/// Bytes as a URL has them that mean nothing but themselves (RFC 3986 §2.3).
+fn percent_coded(bytes: &[u8]) -> String {
+    let coded = bytes.iter().map(|byte| match byte {
+        byte if byte.is_ascii_alphanumeric() => char::from(*byte).to_string(),
+        b'-' | b'.' | b'_' | b'~' => char::from(*byte).to_string(),
+        byte => format!("%{byte:02X}"),
+    });
+    coded.collect()
 }
 
 /// Puts the user's fields over ours: `Name: value` replaces, `Name:` removes.
-fn set_fields(fields: &mut Vec<(String, String)>, texts: &[String]) -> Result<(), Failure> {
-    let is_named = |name: &str, field: &(String, String)| field.0.eq_ignore_ascii_case(name);
+fn set_fields(fields: &mut Vec<Pair>, texts: &[OsString]) -> Result<(), Failure> {
+    let mut own = Vec::new();
     for text in texts {
-        let Some((name, value)) = text.split_once(':') else {
-            return Err(invalid(format!("-H: `{text}` has no colon")));
+        let Some((name, value)) = split_once(text.as_bytes(), b':') else {
+            return Err(invalid(format!("-H: `{}` has no colon", text.display())));
         };
-        check_field("-H", name.trim(), value.trim())?;
-        fields.retain(|field| !is_named(name.trim(), field));
+        // A name that is no text is refused as one that is no token.
+        let name = String::from_utf8_lossy(name).trim().to_owned();
+        let value = value.trim_ascii().to_vec();
+        check_field("-H", &name, &value)?;
+        fields.retain(|(other, _)| !other.eq_ignore_ascii_case(&name));
+        own.push((name, value));
     }
-    for text in texts {
-        let (name, value) = text.split_once(':').unwrap_or((text, ""));
-        if !value.trim().is_empty() {
-            fields.push((name.trim().to_owned(), value.trim().to_owned()));
-        }
-    }
+    fields.extend(own.into_iter().filter(|(_, value)| !value.is_empty()));
     Ok(())
 }
 
 impl Data {
-    fn upload(name: &str) -> Result<Data, Failure> {
+    fn upload(name: &OsStr) -> Result<Data, Failure> {
         if name != "-" {
             return Ok(Data::Source(Source::open(name)?));
         }
-        let file = console::stdin().map_err(|error| unreadable("standard input", error))?;
+        let file =
+            console::stdin().map_err(|error| unreadable(OsStr::new("standard input"), error))?;
         Ok(Data::Stdin(Stdin {
             file: Arc::new(file),
             read_bytes: Arc::default(),
@@ -257,7 +279,7 @@ impl Data {
 
 impl Source {
     /// A file; `-`: all of standard input. What is no regular file, or a small one, is read whole.
-    pub fn open(name: &str) -> Result<Source, Failure> {
+    pub fn open(name: &OsStr) -> Result<Source, Failure> {
         if name == "-" {
             return Ok(Source::Bytes(read(name)?));
         }
@@ -277,26 +299,26 @@ impl Source {
         }
     }
 
-    fn binary(text: &str) -> Result<Source, Failure> {
-        match text.strip_prefix('@') {
-            None => Ok(Source::Bytes(text.as_bytes().to_vec())),
-            Some(name) => Source::open(name),
+    fn binary(text: &OsStr) -> Result<Source, Failure> {
+        match text.as_bytes() {
+            [b'@', name @ ..] => Source::open(OsStr::from_bytes(name)),
+            bytes => Ok(Source::Bytes(bytes.to_vec())),
         }
     }
 
     /// Several, with `&` between them; files without their line ends.
-    fn joined(texts: &[String]) -> Result<Source, Failure> {
+    fn joined(texts: &[OsString]) -> Result<Source, Failure> {
         let mut all = Vec::new();
         for text in texts {
             if !all.is_empty() {
                 all.push(b'&');
             }
-            match text.strip_prefix('@') {
-                None => all.extend_from_slice(text.as_bytes()),
-                Some(name) => {
-                    let bytes = read(name)?;
+            match text.as_bytes() {
+                [b'@', name @ ..] => {
+                    let bytes = read(OsStr::from_bytes(name))?;
                     all.extend(bytes.into_iter().filter(|byte| !b"\r\n\0".contains(byte)));
                 }
+                bytes => all.extend_from_slice(bytes),
             }
         }
         Ok(Source::Bytes(all))
@@ -335,15 +357,15 @@ fn read_some(mut file: &File) -> roundtrip::Result<Vec<u8>> {
 }
 
 /// A whole file, or standard input.
-pub fn read(name: &str) -> Result<Vec<u8>, Failure> {
-    let opened = match name {
-        "-" => console::stdin(),
-        name => File::open(name),
+pub fn read(name: &OsStr) -> Result<Vec<u8>, Failure> {
+    let opened = match name == "-" {
+        true => console::stdin(),
+        false => File::open(name),
     };
     read_all(name, &opened.map_err(|error| unreadable(name, error))?)
 }
 
-fn read_all(name: &str, mut file: &File) -> Result<Vec<u8>, Failure> {
+fn read_all(name: &OsStr, mut file: &File) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     match file.read_to_end(&mut bytes) {
         Ok(_) => Ok(bytes),

@@ -4,9 +4,12 @@
 //!   [0] 0.000412 connecting to 127.0.0.1:8080
 //! ```
 
+use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::io::Write;
+use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -20,7 +23,7 @@ use crate::cli::get::unwritable;
 /// Where it is written to. Cheap to clone.
 #[derive(Clone)]
 pub struct Trace {
-    name: String,
+    name: OsString,
     sink: Arc<Mutex<Sink>>,
 }
 
@@ -32,13 +35,13 @@ struct Sink {
 
 impl Trace {
     /// `-` is standard output, `%` standard error.
-    pub fn open(name: &str) -> Result<Trace, Failure> {
-        let writer: Box<dyn Write + Send> = match name {
-            "-" => Box::new(Console::stdout()),
-            "%" => Box::new(Console::stderr()),
-            name => Box::new(
+    pub fn open(name: &OsStr) -> Result<Trace, Failure> {
+        let writer: Box<dyn Write + Send> = match name.as_bytes() {
+            b"-" => Box::new(Console::stdout()),
+            b"%" => Box::new(Console::stderr()),
+            _ => Box::new(
                 File::create(name)
-                    .map_err(|error| unwritable(&format!("--trace {name}"), error))?,
+                    .map_err(|error| unwritable(format!("--trace {}", name.display()), error))?,
             ),
         };
         let error = None;
@@ -63,7 +66,10 @@ impl Trace {
     pub fn finish(self) -> Result<(), Failure> {
         let error = self.sink.lock().ok().and_then(|mut sink| sink.error.take());
         match error {
-            Some(error) => Err(unwritable(&format!("--trace {}", self.name), error)),
+            Some(error) => Err(unwritable(
+                format!("--trace {}", self.name.display()),
+                error,
+            )),
             None => Ok(()),
         }
     }

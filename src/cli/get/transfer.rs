@@ -6,6 +6,7 @@
 //! ```
 
 use std::cell::RefCell;
+use std::ffi::OsStr;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -32,7 +33,7 @@ const SECRETS: [&str; 2] = ["authorization", "proxy-authorization"];
 pub struct Transfer<'a> {
     job: &'a Job,
     index: usize,
-    url: &'a str,
+    url: &'a OsStr,
     begun: Instant,
     facts: RefCell<Facts>,
     /// What the client tells, which may come from any thread.
@@ -55,7 +56,7 @@ struct Told {
 }
 
 impl<'a> Transfer<'a> {
-    pub fn new(job: &'a Job, index: usize, url: &'a str) -> Transfer<'a> {
+    pub fn new(job: &'a Job, index: usize, url: &'a OsStr) -> Transfer<'a> {
         Transfer {
             job,
             index,
@@ -63,7 +64,7 @@ impl<'a> Transfer<'a> {
             begun: Instant::now(),
             facts: RefCell::new(Facts {
                 index,
-                url: url.to_owned(),
+                url: url.to_string_lossy().into_owned(),
                 ..Facts::default()
             }),
             told: Arc::default(),
@@ -100,7 +101,10 @@ impl<'a> Transfer<'a> {
         let job = self.job;
         let request = job.plan.request(&job.client, self.url);
         let request = request.observer(self.observer()).build();
-        let request = request.map_err(|error| Failure::new(exit::MALFORMED_URL, error))?;
+        let request = request.map_err(|error| {
+            let text = format!("`{}`: {error:#}", self.url.display());
+            Failure::new(exit::MALFORMED_URL, text)
+        })?;
         {
             let mut facts = self.facts.borrow_mut();
             facts.method = request.method().to_string();
@@ -130,7 +134,7 @@ impl<'a> Transfer<'a> {
         if status == StatusCode::SWITCHING_PROTOCOLS {
             let text = format!(
                 "{}: the server speaks something else than HTTP now",
-                self.url
+                self.url.display()
             );
             return Err(Failure::new(exit::UNSUPPORTED, text));
         }
@@ -160,7 +164,7 @@ impl<'a> Transfer<'a> {
             }
             let text = format!(
                 "{}: the server answered {status} before it had read the whole request",
-                self.url
+                self.url.display()
             );
             return Err(Failure::new(exit::SEND, text));
         }
@@ -220,7 +224,7 @@ impl<'a> Transfer<'a> {
 
     fn note(&self, response: &Response) {
         let timings = response.timings();
-        let header = |name: &str| response.headers().get(name).map(str::to_owned);
+        let header = |name: &str| response.headers().get_bytes(name).map(<[u8]>::to_vec);
         let mut facts = self.facts.borrow_mut();
         facts.status = response.status_code().as_u16();
         facts.version = format!("{:?}", response.version());

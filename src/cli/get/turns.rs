@@ -9,6 +9,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::collections::VecDeque;
+use std::ffi::OsStr;
 use std::future::poll_fn;
 use std::task::Poll;
 use std::task::Waker;
@@ -27,13 +28,13 @@ pub struct Turns {
 impl Turns {
     /// `outputs` names the file of each URL, `None` being standard output. With `reports` every URL
     /// writes there when it has ended.
-    pub fn new<'a>(outputs: impl Iterator<Item = Option<&'a str>>, reports: bool) -> Turns {
+    pub fn new<'a>(outputs: impl Iterator<Item = Option<&'a OsStr>>, reports: bool) -> Turns {
         let mut lines: Vec<VecDeque<usize>> = Vec::new();
         let mut known = HashMap::new();
         let mut bodies = Vec::new();
         for (index, name) in outputs.enumerate() {
             // Where nothing is kept nothing can be mixed.
-            let line = (name != Some("/dev/null")).then(|| {
+            let line = (name != Some(OsStr::new("/dev/null"))).then(|| {
                 let line = *known.entry(name).or_insert(lines.len());
                 lines.resize_with(lines.len().max(line + 1), VecDeque::new);
                 lines[line].push_back(index);
@@ -116,7 +117,8 @@ mod tests {
             Some("/dev/null"),
             Some("a"),
             Some("/dev/null"),
-        ];
+        ]
+        .map(|name| name.map(OsStr::new));
         let turns = Turns::new(names.into_iter(), false);
         let reports: Vec<usize> = (0..6).collect();
         assert_eq!(free(&turns, 6), (vec![0, 1, 3, 5], reports.clone()));
@@ -131,7 +133,10 @@ mod tests {
         turns.end(1);
         assert_eq!(free(&turns, 6), (vec![2, 3, 4, 5], vec![2]));
         // Reports alone are whole lines, and wait for nobody.
-        let turns = Turns::new([Some("a"), Some("b")].into_iter(), true);
+        let turns = Turns::new(
+            ["a", "b"].map(|name| Some(OsStr::new(name))).into_iter(),
+            true,
+        );
         assert_eq!(free(&turns, 2), (vec![0, 1], vec![0, 1]));
     }
 }

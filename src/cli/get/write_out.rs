@@ -6,14 +6,18 @@
 //! Times are in seconds, and count from the beginning of the last request of the URL, as curl's do;
 //! `time_redirect` is what came before that, `time_total` all of it.
 
-use std::fmt::Write as _;
+use std::ffi::OsStr;
+use std::io;
+use std::io::Write as _;
 use std::net::SocketAddr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::time::Duration;
 
 use crate::cli::Failure;
 use crate::cli::console::Console;
 use crate::cli::get::invalid;
-use crate::cli::get::unreadable;
+use crate::cli::get::plan;
+use crate::cli::get::split_once;
 use crate::cli::get::unwritable;
 
 /// What is known of a URL when it is done.
@@ -24,8 +28,8 @@ pub struct Facts {
     pub method: String,
     pub status: u16,
     pub version: String,
-    pub content_type: Option<String>,
-    pub redirect_url: Option<String>,
+    pub content_type: Option<Vec<u8>>,
+    pub redirect_url: Option<Vec<u8>>,
     pub peer: Option<SocketAddr>,
     pub head_bytes: usize,
     pub download_bytes: u64,
@@ -48,136 +52,145 @@ pub struct Format {
 }
 
 enum Piece {
-    Text(String),
+    Text(Vec<u8>),
     Variable(Variable),
 }
 
-type Variable = fn(&Facts) -> String;
+type Variable = fn(&Facts, &mut Vec<u8>) -> io::Result<()>;
 
 /// The variables that there are, by curl's names.
 const VARIABLES: &[(&str, Variable)] = &[
-    ("content_type", |facts| {
-        facts.content_type.clone().unwrap_or_default()
+    ("content_type", |facts, out| {
+        out.write_all(facts.content_type.as_deref().unwrap_or_default())
     }),
-    ("errormsg", |facts| match &facts.failure {
-        Some((_, text)) => text.clone(),
-        None => String::new(),
+    ("errormsg", |facts, out| match &facts.failure {
+        Some((_, text)) => write!(out, "{text}"),
+        None => Ok(()),
     }),
-    ("exitcode", |facts| match &facts.failure {
-        Some((code, _)) => code.to_string(),
-        None => "0".to_owned(),
+    ("exitcode", |facts, out| {
+        let code = facts.failure.as_ref().map_or(0, |(code, _)| *code);
+        write!(out, "{code}")
     }),
-    ("http_code", |facts| format!("{:03}", facts.status)),
-    ("http_version", |facts| {
-        facts.version.trim_start_matches("HTTP/").to_owned()
+    ("http_code", status),
+    ("http_version", |facts, out| {
+        write!(out, "{}", facts.version.trim_start_matches("HTTP/"))
     }),
-    ("method", |facts| facts.method.clone()),
-    ("num_connects", |facts| facts.connections.to_string()),
-    ("num_redirects", |facts| facts.redirects.to_string()),
-    ("redirect_url", |facts| {
-        facts.redirect_url.clone().unwrap_or_default()
+    ("method", |facts, out| write!(out, "{}", facts.method)),
+    ("num_connects", |facts, out| {
+        write!(out, "{}", facts.connections)
     }),
-    ("remote_ip", |facts| {
-        facts
-            .peer
-            .map(|peer| peer.ip().to_string())
-            .unwrap_or_default()
+    ("num_redirects", |facts, out| {
+        write!(out, "{}", facts.redirects)
     }),
-    ("remote_port", |facts| {
-        facts
-            .peer
-            .map_or_else(|| "0".to_owned(), |peer| peer.port().to_string())
+    ("redirect_url", |facts, out| {
+        out.write_all(facts.redirect_url.as_deref().unwrap_or_default())
     }),
-    ("response_code", |facts| format!("{:03}", facts.status)),
-    ("scheme", |facts| {
-        facts
-            .url
-            .split_once("://")
-            .map_or("http", |(scheme, _)| scheme)
-            .to_owned()
+    ("remote_ip", |facts, out| match facts.peer {
+        Some(peer) => write!(out, "{}", peer.ip()),
+        None => Ok(()),
     }),
-    ("size_download", |facts| facts.download_bytes.to_string()),
-    ("size_header", |facts| facts.head_bytes.to_string()),
-    ("size_upload", |facts| {
-        facts.upload_bytes.unwrap_or(0).to_string()
+    ("remote_port", |facts, out| {
+        write!(out, "{}", facts.peer.map_or(0, |peer| peer.port()))
     }),
-    ("speed_download", |facts| {
+    ("response_code", status),
+    ("scheme", |facts, out| {
+        let scheme = facts.url.split_once("://");
+        write!(out, "{}", scheme.map_or("http", |(scheme, _)| scheme))
+    }),
+    ("size_download", |facts, out| {
+        write!(out, "{}", facts.download_bytes)
+    }),
+    ("size_header", |facts, out| {
+        write!(out, "{}", facts.head_bytes)
+    }),
+    ("size_upload", |facts, out| {
+        write!(out, "{}", facts.upload_bytes.unwrap_or(0))
+    }),
+    ("speed_download", |facts, out| {
         let seconds = facts.total.as_secs_f64().max(1e-6);
-        format!("{:.0}", facts.download_bytes as f64 / seconds)
+        write!(out, "{:.0}", facts.download_bytes as f64 / seconds)
     }),
-    ("time_appconnect", |_| seconds(Duration::ZERO)),
-    ("time_connect", |facts| seconds(facts.connect)),
-    ("time_namelookup", |facts| seconds(facts.name_lookup)),
-    ("time_pretransfer", |facts| seconds(facts.pretransfer)),
-    ("time_redirect", |facts| seconds(facts.redirect)),
-    ("time_starttransfer", |facts| seconds(facts.start_transfer)),
-    ("time_total", |facts| seconds(facts.total)),
-    ("url_effective", |facts| facts.url.clone()),
-    ("urlnum", |facts| facts.index.to_string()),
+    ("time_appconnect", |_, out| seconds(Duration::ZERO, out)),
+    ("time_connect", |facts, out| seconds(facts.connect, out)),
+    ("time_namelookup", |facts, out| {
+        seconds(facts.name_lookup, out)
+    }),
+    ("time_pretransfer", |facts, out| {
+        seconds(facts.pretransfer, out)
+    }),
+    ("time_redirect", |facts, out| seconds(facts.redirect, out)),
+    ("time_starttransfer", |facts, out| {
+        seconds(facts.start_transfer, out)
+    }),
+    ("time_total", |facts, out| seconds(facts.total, out)),
+    ("url_effective", |facts, out| write!(out, "{}", facts.url)),
+    ("urlnum", |facts, out| write!(out, "{}", facts.index)),
 ];
 
-fn seconds(duration: Duration) -> String {
-    format!("{:.6}", duration.as_secs_f64())
+fn status(facts: &Facts, out: &mut Vec<u8>) -> io::Result<()> {
+    write!(out, "{:03}", facts.status)
+}
+
+fn seconds(duration: Duration, out: &mut Vec<u8>) -> io::Result<()> {
+    write!(out, "{:.6}", duration.as_secs_f64())
 }
 
 impl Format {
     /// Reads a format, or the file that `@` names.
-    pub fn new(text: &str) -> Result<Format, Failure> {
+    pub fn new(text: &OsStr) -> Result<Format, Failure> {
         let read;
-        let mut rest = match text.strip_prefix('@') {
+        let mut rest = match text.as_bytes().strip_prefix(b"@") {
             Some(name) => {
-                read = std::fs::read_to_string(name).map_err(|error| unreadable(name, error))?;
+                read = plan::read(OsStr::from_bytes(name))?;
                 &read[..]
             }
-            None => text,
+            None => text.as_bytes(),
         };
         let mut pieces = Vec::new();
-        while let Some(at) = rest.find(['%', '\\']) {
-            pieces.push(Piece::Text(rest[..at].to_owned()));
+        while let Some(at) = rest.iter().position(|byte| b"%\\".contains(byte)) {
+            pieces.push(Piece::Text(rest[..at].to_vec()));
             rest = &rest[at..];
             let (piece, used) = special(rest)?;
             pieces.push(piece);
             rest = &rest[used..];
         }
-        pieces.push(Piece::Text(rest.to_owned()));
+        pieces.push(Piece::Text(rest.to_vec()));
         Ok(Format { pieces })
     }
 
     /// Writes it to standard output.
     pub fn write(&self, facts: &Facts, stdout: &Console) -> Result<(), Failure> {
-        let shown = stdout.show(self.text(facts).as_bytes());
+        let shown = stdout.show(&self.bytes(facts));
         let shown = shown.and_then(|()| stdout.end());
         shown.map_err(|error| unwritable("standard output", error))
     }
 
-    fn text(&self, facts: &Facts) -> String {
-        let mut text = String::new();
+    fn bytes(&self, facts: &Facts) -> Vec<u8> {
+        let mut bytes = Vec::new();
         for piece in &self.pieces {
             let written = match piece {
-                Piece::Text(piece) => text.write_str(piece),
-                Piece::Variable(variable) => text.write_str(&variable(facts)),
+                Piece::Text(piece) => bytes.write_all(piece),
+                Piece::Variable(variable) => variable(facts, &mut bytes),
             };
-            written.expect("a string grows");
+            written.expect("a vector grows");
         }
-        text
+        bytes
     }
 }
 
 /// A variable, `%%` or an escape at the start of `text`, and its length.
-fn special(text: &str) -> Result<(Piece, usize), Failure> {
-    let plain = |text: &str, used| Ok((Piece::Text(text.to_owned()), used));
-    if text.starts_with("%%") {
-        return plain("%", 2);
-    }
-    if let Some(inside) = text.strip_prefix("%{") {
-        let Some((name, _)) = inside.split_once('}') else {
+fn special(text: &[u8]) -> Result<(Piece, usize), Failure> {
+    let plain = |text: &[u8], used| Ok((Piece::Text(text.to_vec()), used));
+    if let Some(inside) = text.strip_prefix(b"%{") {
+        let Some((name, _)) = split_once(inside, b'}') else {
             return Err(invalid("-w: `%{` without `}`"));
         };
-        let found = VARIABLES.iter().find(|(known, _)| *known == name);
+        let found = VARIABLES.iter().find(|(known, _)| known.as_bytes() == name);
         return match found {
             Some((_, variable)) => Ok((Piece::Variable(*variable), name.len() + 3)),
             None => Err(invalid(format!(
-                "-w: there is no `{name}`; there are {}",
+                "-w: there is no `{}`; there are {}",
+                String::from_utf8_lossy(name),
                 VARIABLES
                     .iter()
                     .map(|(name, _)| *name)
@@ -186,10 +199,11 @@ fn special(text: &str) -> Result<(Piece, usize), Failure> {
             ))),
         };
     }
-    match text.get(..2) {
-        Some("\\n") => plain("\n", 2),
-        Some("\\r") => plain("\r", 2),
-        Some("\\t") => plain("\t", 2),
+    match text {
+        [b'%', b'%', ..] => plain(b"%", 2),
+        [b'\\', b'n', ..] => plain(b"\n", 2),
+        [b'\\', b'r', ..] => plain(b"\r", 2),
+        [b'\\', b't', ..] => plain(b"\t", 2),
         _ => plain(&text[..1], 1),
     }
 }
@@ -218,11 +232,11 @@ mod tests {
             ("ü%{method}ü", "üü"),
         ];
         for (format, expected) in cases {
-            let format = Format::new(format).unwrap();
-            assert_eq!(format.text(&facts), expected);
+            let format = Format::new(OsStr::new(format)).unwrap();
+            assert_eq!(format.bytes(&facts), expected.as_bytes());
         }
         for bad in ["%{http_code", "%{no_such}"] {
-            assert!(Format::new(bad).is_err(), "{bad}");
+            assert!(Format::new(OsStr::new(bad)).is_err(), "{bad}");
         }
     }
 
