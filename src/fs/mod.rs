@@ -227,17 +227,19 @@ pub async fn open(path: impl AsRef<Path>) -> Result<(Arc<File>, Metadata), Error
     let path = path.as_ref();
     let own = path.to_owned();
     let opened = patiently(move || sys::open_file(&own)).await;
-    let (file, metadata) = opened.map_err(|error| match error.downcast::<Error>() {
-        // It did not come to opening the file.
-        Ok(ours) => ours.in_phase(Phase::File),
-        Err(error) => {
-            let text = format!("cannot open the file {}", path.display());
-            Error::new(ErrorKind::Io, text)
-                .in_phase(Phase::File)
-                .because(error)
-        }
-    })?;
+    let (file, metadata) = opened
+        .map_err(|error| failure(format!("cannot open the file {}", path.display()), error))?;
     Ok((Arc::new(file), metadata))
+}
+
+fn failure(text: String, error: io::Error) -> Error {
+    match error.downcast::<Error>() {
+        // It did not come to that.
+        Ok(ours) => ours.in_phase(Phase::File),
+        Err(error) => Error::new(ErrorKind::Io, text)
+            .in_phase(Phase::File)
+            .because(error),
+    }
 }
 
 /// Does on the blocking pool what opens something. Where the kernel says "not now", or has no descriptor

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::error::Error;
-use crate::error::ErrorKind;
-use crate::error::Phase;
+use crate::fs::failure;
+use crate::fs::patiently;
 use crate::reactor::sys;
 use crate::reactor::sys::File;
 use crate::runtime::Class;
@@ -35,17 +35,17 @@ impl TemporaryFile {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Io`] naming the directory; the blocking pool is full.
+    /// [`ErrorKind::Io`](crate::error::ErrorKind::Io) naming the directory; the blocking pool is full.
     pub async fn new_in(directory: Option<&Path>) -> Result<TemporaryFile, Error> {
         let directory = directory.map_or_else(std::env::temp_dir, PathBuf::from);
-        let made = blocking_in(Class::File, move || {
-            sys::temporary_file(&directory).map_err(|error| {
-                let place = directory.display();
-                failure(format!("cannot make a temporary file in {place}"), error)
-            })
-        });
+        let place = directory.clone();
+        let made = patiently(move || sys::temporary_file(&place)).await;
+        let file = made.map_err(|error| {
+            let place = directory.display();
+            failure(format!("cannot make a temporary file in {place}"), error)
+        })?;
         Ok(TemporaryFile {
-            file: Arc::new(made.await??),
+            file: Arc::new(file),
             len: 0,
         })
     }
@@ -55,7 +55,7 @@ impl TemporaryFile {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Io`]: the disk is full, for example; the blocking pool is full.
+    /// [`ErrorKind::Io`](crate::error::ErrorKind::Io): the disk is full, for example; the blocking pool is full.
     pub async fn append(&mut self, bytes: Bytes) -> Result<Range<u64>, Error> {
         let start = self.len;
         // Before the wait: work that has begun goes on when the future is dropped.
@@ -87,13 +87,11 @@ impl TemporaryFile {
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Io`]: it exists, its directory does not, the disk is full, for example.
+/// [`ErrorKind::Io`](crate::error::ErrorKind::Io): it exists, its directory does not, the disk is full, for example.
 pub async fn copy_to_new(file: &Arc<File>, range: Range<u64>, path: &Path) -> Result<(), Error> {
-    let (file, path) = (Arc::clone(file), path.to_owned());
-    blocking_in(Class::File, move || {
-        named(sys::copy_to_new(&file, range, &path), &path)
-    })
-    .await?
+    let (file, own) = (Arc::clone(file), path.to_owned());
+    let made = patiently(move || sys::copy_to_new(&file, range.clone(), &own));
+    named(made.await, path)
 }
 
 /// Makes a file at `path`, where there must be none, with this content.
@@ -102,21 +100,12 @@ pub async fn copy_to_new(file: &Arc<File>, range: Range<u64>, path: &Path) -> Re
 ///
 /// As for [`copy_to_new`].
 pub async fn write_new(path: &Path, bytes: Bytes) -> Result<(), Error> {
-    let path = path.to_owned();
-    blocking_in(Class::File, move || {
-        named(sys::write_new(&path, &bytes), &path)
-    })
-    .await?
+    let own = path.to_owned();
+    named(patiently(move || sys::write_new(&own, &bytes)).await, path)
 }
 
 fn named(result: io::Result<()>, path: &Path) -> Result<(), Error> {
     result.map_err(|error| failure(format!("cannot make the file {}", path.display()), error))
-}
-
-fn failure(text: String, error: io::Error) -> Error {
-    Error::new(ErrorKind::Io, text)
-        .in_phase(Phase::File)
-        .because(error)
 }
 
 #[cfg(test)]

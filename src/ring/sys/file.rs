@@ -457,7 +457,6 @@ fn read_up_to(file: &File, promised: Option<u64>, bytes_max: usize) -> io::Resul
         match file.read_at(&mut content[length..], length as u64) {
             Ok(0) => break,
             Ok(read) => length += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),
         }
         if promised == Some(length as u64) {
