@@ -281,3 +281,39 @@ fn a_listing_is_made_once_for_all_who_ask() {
         report.unwrap().unwrap();
     }
 }
+
+/// Connections that rest are held in case they are needed again; others need their descriptors now.
+#[test]
+fn a_pool_yields_to_connects_and_accepts() {
+    const RESTING: usize = 20;
+    let simulation = Simulation::new(6).descriptors_max(2 * RESTING + 10);
+    let report = simulation.run(async {
+        let router = Router::new().get("/{$}", async |_: Request| {
+            runtime::sleep(Duration::from_secs(1)).await;
+        });
+        let (handle, serving) = serve(router)?;
+        let client = Client::new();
+        let ask = || {
+            let request = client.get(URL);
+            runtime::spawn(async move { request.send().await?.bytes().await })
+        };
+        let asking: Vec<_> = (0..RESTING).map(|_| ask()).collect();
+        for task in asking {
+            task.await??;
+        }
+        let mut streams = Vec::new();
+        for _ in 0..RESTING {
+            let stream = TcpStream::connect("127.0.0.1", 80).await?;
+            stream
+                .write_all("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+                .await?;
+            let (read, bytes) = stream.read(BytesMut::with_capacity(6_000)).await;
+            assert!(read? > 0 && bytes.starts_with(b"HTTP/1.1 200"));
+            streams.push(stream);
+        }
+        drop(streams);
+        handle.shutdown();
+        serving.await?
+    });
+    report.unwrap().unwrap();
+}

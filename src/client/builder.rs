@@ -525,7 +525,8 @@ impl<C> ClientBuilder<C> {
         self
     }
 
-    /// Idle connections over all hosts; 256 by default. More may rest for 100 ms.
+    /// Idle connections over all hosts; 256 by default. More may rest for 100 ms. Where the process has no
+    /// descriptor left, the oldest of them make room for what needs one, also on other cores.
     pub fn idle_max(mut self, count: usize) -> Self {
         self.config.transport.pool.idle_max = count;
         self

@@ -55,6 +55,8 @@ use crate::net::Net;
 use crate::runtime;
 use crate::runtime::Core;
 use crate::runtime::Instant;
+use crate::runtime::descriptors;
+use crate::runtime::descriptors::Holder;
 
 /// Connections of one core, pooled: one request in, one response out. Cheap to clone; clones share
 /// the pool. Dropped with its last clone, it closes what rests.
@@ -104,7 +106,11 @@ impl Transport {
     }
 
     pub(super) fn on(core: &Rc<Core>, options: TransportOptions) -> Transport {
-        Transport::over(Rc::downgrade(core), Rc::downgrade(&Net::of(core)), options)
+        let net = Rc::downgrade(&Net::of(core));
+        let transport = Transport::over(Rc::downgrade(core), net, options);
+        let holder: Weak<Owner> = Rc::downgrade(&transport.owner);
+        descriptors::register(core, holder);
+        transport
     }
 
     /// A transport without a core: it never dials, and whoever drives its connections calls them
@@ -223,6 +229,15 @@ impl RoundTrip for Transport {
             &options,
         )
         .await
+    }
+}
+
+impl Holder for Owner {
+    /// One connection, the oldest: each is worth a dial. It is closed in the next turn.
+    fn give_up(&self) -> bool {
+        self.shared.pool.borrow_mut().evict_oldest();
+        self.shared.settle();
+        false
     }
 }
 

@@ -30,7 +30,6 @@ use crate::reactor::sys::SocketFile;
 use crate::reactor::sys::UnixOptions;
 use crate::runtime::Core;
 use crate::runtime::descriptors;
-use crate::runtime::descriptors::Need;
 
 /// What becomes of a connection that was accepted.
 pub trait Accept {
@@ -303,7 +302,7 @@ impl Net {
         let has_room = match completion.result {
             Err(errno) if descriptors::are_short(errno) => {
                 let then = |core: &Rc<Core>| Net::of(core).retry_exhausted(core);
-                descriptors::reclaim(core, Need::Accept, then)
+                descriptors::reclaim(core, then)
             }
             _ => false,
         };

@@ -13,6 +13,8 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 
 use crate::limits::DESCRIPTOR_PAUSE;
 use crate::reactor::Errno;
@@ -22,20 +24,11 @@ use crate::runtime::Remote;
 use crate::runtime::is_simulated;
 use crate::runtime::sleep;
 
-/// What a descriptor is needed for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Need {
-    /// A connection that somebody else began.
-    Accept,
-    /// A connection of ours, or a file.
-    Own,
-}
-
 /// Holds descriptors in case they are needed again.
 pub trait Holder {
-    /// Closes those that nobody uses, if they are worth less than this need; true when one is free
-    /// by now.
-    fn give_up(&self, need: Need) -> bool;
+    /// Closes what nobody uses, or one of it where each is worth much; true when one is free by now, false
+    /// when none is, or one will be in a moment.
+    fn give_up(&self) -> bool;
 }
 
 /// True for the errors of a process, and of a system, that has no descriptor left.
@@ -53,8 +46,8 @@ pub fn register(core: &Rc<Core>, holder: Weak<dyn Holder>) {
 
 /// Descriptors are short: holders give up what they can. True when one is free by now; else the other
 /// cores are asked, and `then` is called on this one when one of them had any.
-pub fn reclaim(core: &Rc<Core>, need: Need, then: fn(&Rc<Core>)) -> bool {
-    if give_up(core, need) {
+pub fn reclaim(core: &Rc<Core>, then: fn(&Rc<Core>)) -> bool {
+    if give_up(core) {
         return true;
     }
     if is_simulated() {
@@ -65,37 +58,39 @@ pub fn reclaim(core: &Rc<Core>, need: Need, then: fn(&Rc<Core>)) -> bool {
         return false;
     }
     others.asked = core.now();
-    for other in &others.remotes {
-        if !Arc::ptr_eq(other, core.remote()) {
-            let asker = Arc::clone(core.remote());
-            other.post(move |core| {
-                if give_up(core, need) {
-                    asker.post(then);
-                }
-            });
+    for other in &others.cores {
+        let is_this = Arc::ptr_eq(&other.remote, core.remote());
+        // One that a blocking client turns may not hear for long.
+        if is_this || other.is_asked.swap(true, Ordering::Relaxed) {
+            continue;
         }
+        let asker = Arc::clone(core.remote());
+        let is_asked = Arc::clone(&other.is_asked);
+        other.remote.post(move |core| {
+            is_asked.store(false, Ordering::Relaxed);
+            if give_up(core) {
+                asker.post(then);
+            }
+        });
     }
     false
 }
 
 /// As [`reclaim`], for who can wait a moment and then try once more.
 pub async fn make_room(core: &Rc<Core>) {
-    if !reclaim(core, Need::Own, |_| {}) {
+    if !reclaim(core, |_| {}) {
         sleep(DESCRIPTOR_PAUSE).await;
     }
 }
 
-fn give_up(core: &Rc<Core>, need: Need) -> bool {
+fn give_up(core: &Rc<Core>) -> bool {
     let Some(holders) = core.find_local::<Holders>() else {
         return false;
     };
     // Not borrowed while they drop what users may have given.
     let holders = holders.holders.borrow().clone();
-    let mut has_room = false;
-    for holder in holders.iter().filter_map(Weak::upgrade) {
-        has_room |= holder.give_up(need);
-    }
-    has_room
+    let mut holders = holders.iter().filter_map(Weak::upgrade);
+    holders.any(|holder| holder.give_up())
 }
 
 /// Those of one core.
@@ -108,7 +103,10 @@ impl Holders {
     fn new(core: &Rc<Core>) -> Holders {
         let remote = Arc::clone(core.remote());
         if !is_simulated() {
-            others().remotes.push(Arc::clone(&remote));
+            others().cores.push(Other {
+                remote: Arc::clone(&remote),
+                is_asked: Arc::default(),
+            });
         }
         Holders {
             holders: RefCell::default(),
@@ -119,21 +117,27 @@ impl Holders {
 
 impl Drop for Holders {
     fn drop(&mut self) {
-        let is_other = |other: &Arc<Remote>| !Arc::ptr_eq(other, &self.remote);
-        others().remotes.retain(is_other);
+        let is_other = |other: &Other| !Arc::ptr_eq(&other.remote, &self.remote);
+        others().cores.retain(is_other);
     }
 }
 
 /// The cores of this process that hold any.
 struct Others {
-    remotes: Vec<Arc<Remote>>,
+    cores: Vec<Other>,
     /// When they were asked last, by whichever core.
     asked: Instant,
 }
 
+struct Other {
+    remote: Arc<Remote>,
+    /// True while it has not heard that it was asked.
+    is_asked: Arc<AtomicBool>,
+}
+
 fn others() -> MutexGuard<'static, Others> {
     static OTHERS: Mutex<Others> = Mutex::new(Others {
-        remotes: Vec::new(),
+        cores: Vec::new(),
         asked: Instant::from_nanoseconds(0),
     });
     OTHERS.lock().unwrap_or_else(PoisonError::into_inner)

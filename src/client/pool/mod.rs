@@ -377,9 +377,13 @@ impl<T, W> Pool<T, W> {
 
     /// Evicts every idle connection.
     pub fn evict_idle(&mut self) {
-        while let Some(index) = self.lru.back() {
-            self.evict(index);
-        }
+        while self.evict_oldest() {}
+    }
+
+    /// Evicts the idle connection that has rested longest; false when there is none.
+    pub fn evict_oldest(&mut self) -> bool {
+        let oldest = self.lru.back();
+        oldest.map(|index| self.evict(index)).is_some()
     }
 
     /// A connection that is out of the pool and has to be closed by the caller.

@@ -31,7 +31,6 @@ use crate::runtime::Core;
 use crate::runtime::Instant;
 use crate::runtime::descriptors;
 use crate::runtime::descriptors::Holder;
-use crate::runtime::descriptors::Need;
 
 /// What is known of one path.
 #[derive(Clone, Debug)]
@@ -314,7 +313,7 @@ impl<T> Drop for Caches<T> {
 }
 
 impl<T: Value> Holder for Caches<T> {
-    fn give_up(&self, _need: Need) -> bool {
+    fn give_up(&self) -> bool {
         let before = self.descriptors.get();
         let caches = self.list.borrow().clone();
         caches.iter().for_each(|(_, cache)| cache.close_open());
