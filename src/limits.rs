@@ -100,6 +100,9 @@ pub const SENDS_PER_TURN: usize = 16;
 pub const INLINE_SEND_BYTES_MAX: usize = 64 * 1024;
 /// Pause after accept(2) ran out of descriptors or memory; re-arming at once would spin.
 pub const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
+/// Connections in a row that are gone before they are accepted; then comes that pause: it may be the
+/// listener that fails, and nothing else.
+pub const ACCEPT_SKIPS_MAX: u8 = 16;
 /// Connections that a listener takes from its queue when it ends: more than any queue holds, so that
 /// those that go on arriving meanwhile are taken as well, within reason.
 pub const ACCEPT_LAST_MAX: usize = 4 * LISTEN_BACKLOG as usize;

@@ -1,5 +1,6 @@
 //! Listening: one multishot accept per listener and core, with a pause when descriptors run out.
 
+use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -10,6 +11,7 @@ use crate::error::ErrorKind;
 use crate::error::Phase;
 use crate::limits::ACCEPT_LAST_MAX;
 use crate::limits::ACCEPT_RETRY_DELAY;
+use crate::limits::ACCEPT_SKIPS_MAX;
 use crate::net::network::LISTENER_BIT;
 use crate::net::network::Net;
 use crate::net::protocol::Io;
@@ -227,6 +229,8 @@ pub(super) struct Listener {
     pub(super) socket: ListenSocket,
     accept: Rc<dyn Accept>,
     state: State,
+    /// How many in a row could not be accepted, each for a reason of its own.
+    skipped: Cell<u8>,
 }
 
 #[derive(Clone, Copy)]
@@ -253,6 +257,7 @@ impl Net {
             socket,
             accept,
             state: State::Accepting(id),
+            skipped: Cell::new(0),
         };
         assert_eq!(self.listeners.borrow_mut().insert(listener), index);
         ListenerKey(key)
@@ -299,17 +304,18 @@ impl Net {
             self.end_listener(core, key, None);
             return;
         }
-        let has_room = match completion.result {
+        let goes_on = match completion.result {
             Err(errno) if descriptors::are_short(errno) => {
                 let then = |core: &Rc<Core>| Net::of(core).retry_exhausted(core);
                 descriptors::reclaim(core, then)
             }
+            Err(errno) if accept_failure(errno) == AcceptFailure::Skip => self.may_skip(key),
             _ => false,
         };
         match completion.result.map_err(accept_failure) {
-            Ok(_) | Err(AcceptFailure::Skip | AcceptFailure::Canceled) => self.rearm(core, key),
-            Err(AcceptFailure::Exhausted) if has_room => self.rearm(core, key),
-            Err(AcceptFailure::Exhausted) => {
+            Ok(_) | Err(AcceptFailure::Canceled) => self.rearm(core, key),
+            Err(AcceptFailure::Skip | AcceptFailure::Exhausted) if goes_on => self.rearm(core, key),
+            Err(AcceptFailure::Skip | AcceptFailure::Exhausted) => {
                 let at = core.now() + ACCEPT_RETRY_DELAY;
                 let timer = core.reactor().sleep(at, (self.id.get(), key));
                 self.set_state(key, State::Exhausted(timer));
@@ -318,10 +324,25 @@ impl Net {
         }
     }
 
+    /// One could not be accepted. False when too many in a row could not.
+    fn may_skip(&self, key: u64) -> bool {
+        let listeners = self.listeners.borrow();
+        let Some(listener) = listeners.get(index(key)) else {
+            return false;
+        };
+        listener
+            .skipped
+            .set(listener.skipped.get().saturating_add(1));
+        listener.skipped.get() <= ACCEPT_SKIPS_MAX
+    }
+
     fn accept_socket(&self, core: &Rc<Core>, key: u64, socket: Socket) {
         let accept = match self.listeners.borrow().get(index(key)) {
             None => return,
-            Some(listener) => Rc::clone(&listener.accept),
+            Some(listener) => {
+                listener.skipped.set(0);
+                Rc::clone(&listener.accept)
+            }
         };
         if let Some(socket) = accept.route(core, socket) {
             self.adopt(core, socket, |io| accept.accept(io));
@@ -422,4 +443,41 @@ fn index(key: u64) -> usize {
 #[cfg(test)]
 pub(super) fn key_for_tests(index: u64) -> ListenerKey {
     ListenerKey(index | LISTENER_BIT)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::runtime::Runtime;
+    use crate::runtime::sleep;
+
+    struct Nobody;
+
+    impl Accept for Nobody {
+        fn accept(&self, _io: &mut Io) -> Option<Box<dyn Protocol>> {
+            None
+        }
+    }
+
+    /// Each failure is one that may be of a single connection, and was tried again at once.
+    #[test]
+    fn a_listener_that_always_fails_pauses() {
+        let runtime = Runtime::small().unwrap();
+        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let socket = ListenSocket {
+            file: None,
+            address: Address::Tcp(udp.local_addr().unwrap()),
+            socket: Socket::from_owned(udp.into()),
+            is_inherited: false,
+        };
+        let core = runtime.core();
+        Net::of(core).listen(core, socket, Rc::new(Nobody));
+        let wait = sleep(Duration::from_millis(300));
+        runtime.block_on(wait).unwrap();
+        let turns = core.counters().enters;
+        assert!(turns < 10 * u64::from(ACCEPT_SKIPS_MAX), "{turns}");
+    }
 }

@@ -13,6 +13,7 @@ use bytes::BytesMut;
 
 use crate::error::Error;
 use crate::error::ErrorKind;
+use crate::limits::ACCEPT_SKIPS_MAX;
 use crate::limits::CONNECT_TIMEOUT;
 use crate::limits::SEND_BYTES_MAX;
 use crate::net::connect::connect;
@@ -231,6 +232,7 @@ impl Listening {
 
     async fn accept(&self) -> io::Result<Stream> {
         self.core.check_is_here()?;
+        let mut skipped = 0;
         loop {
             let fd = self.socket.raw();
             let submitted = operations::submit(
@@ -245,8 +247,9 @@ impl Listening {
             }
             match completion.result {
                 Err(errno) => match accept_failure(errno) {
-                    AcceptFailure::Skip | AcceptFailure::Canceled => {}
-                    AcceptFailure::Exhausted | AcceptFailure::Fatal(_) => {
+                    AcceptFailure::Skip if skipped < ACCEPT_SKIPS_MAX => skipped += 1,
+                    AcceptFailure::Canceled => {}
+                    AcceptFailure::Skip | AcceptFailure::Exhausted | AcceptFailure::Fatal(_) => {
                         return Err(errno.into());
                     }
                 },
