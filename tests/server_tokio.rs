@@ -338,7 +338,9 @@ fn asynchronous_code_of_tokio_is_not_blocked() {
     }
     // Where blocking is allowed, it serves.
     let serves = || unstarted().run_until(std::future::ready(())).unwrap();
-    multi.block_on(async { spawn_blocking(serves).await.unwrap() });
+    let made_before = unstarted();
+    let serve_it = move || made_before.run_until(std::future::ready(()));
+    multi.block_on(async { spawn_blocking(serve_it).await.unwrap().unwrap() });
     multi.block_on(async {
         let task = tokio::spawn(async move { tokio::task::block_in_place(serves) });
         task.await.unwrap();

@@ -68,8 +68,9 @@ use crate::server::routes::without_port;
 ///
 /// A pattern is `[METHOD ][HOST]/PATH`. In the path, `{name}` stands for one segment, `{name...}`
 /// for all that is left, `{$}` for the end. A pattern that ends with `/` answers everything beneath
-/// it; `/{$}` only the root itself: a router with a handler at `/` answers no path with 404. GET patterns answer HEAD too. A request to CONNECT has a host and
-/// no path, and is answered only by patterns that name the method: `CONNECT /`, `CONNECT host/`.
+/// it; `/{$}` only the root itself: a router with a handler at `/` answers no path with 404. GET
+/// patterns answer HEAD too. A request to CONNECT has a host and no path, and is answered only by
+/// patterns that name the method: `CONNECT /`, `CONNECT host/`.
 ///
 /// Where several match, the most specific one answers, whatever the order of registration: the one
 /// whose requests the others all answer too. A pattern with a host is asked before all without. When
