@@ -18,6 +18,11 @@ use crate::process;
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n";
 const GONE: &str = "HTTP/1.1 404 Not  There\r\nx-odd:1 \r\nContent-Length: 3\r\n\r\nno\n";
 
+const EARLY: &str = "HTTP/1.1 103 Early  Hints\r\nlink:a\r\n\r\n\
+    HTTP/1.1 200 \r\nContent-Length: 3\r\n\r\nok\n";
+const TRAILED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
+    3\r\nok\n\r\n0\r\nx-sum:  1\r\n\r\n";
+
 /// Answers the head of every request with these bytes and closes. Lives as long as the test's process.
 fn peer(answer: &'static str) -> String {
     serve(move |mut stream| {
@@ -63,6 +68,14 @@ fn answers() {
         (OK, "-w '%{http_code} %{exitcode}' $URL", 0),
         (OK, "-fsSL $URL", 0),
         (OK, "-I $URL", 0),
+        (EARLY, "-i $URL", 0),
+        (EARLY, "-I $URL", 0),
+        (
+            EARLY,
+            "-w '%{size_header} %{num_redirects} %{size_download}' $URL",
+            0,
+        ),
+        (TRAILED, "-w '%{size_header} %{size_download}' $URL", 0),
         (GONE, "$URL", 0),
         (GONE, "-i $URL", 0),
         (GONE, "-fsSL $URL", 22),
