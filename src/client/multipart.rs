@@ -110,16 +110,14 @@ impl Part {
         }
     }
 
-    /// A whole file, of the length that it has now, with its name and the media type that this shows.
-    /// It is read while it is sent.
+    /// A whole file, as [`Body::open`], with its name and the media type that this shows.
     ///
     /// # Errors
     ///
     /// Those of [`fs::open`].
     pub async fn open(path: impl AsRef<Path>) -> Result<Part> {
         let path = path.as_ref();
-        let (file, metadata) = fs::open(path).await?;
-        let part = Part::new(Body::file(file, 0..metadata.len));
+        let part = Part::new(Body::open(path).await?);
         let part = part.media_type(&media_type::of_path(path));
         let name = path.file_name().unwrap_or_default();
         Ok(part.file_name(name.as_bytes()))
@@ -544,5 +542,10 @@ mod tests {
         assert_eq!(content_type, Some("text/plain; charset=utf-8"));
         assert_eq!(part.body.length(), Some(4));
         assert!(run(Part::open(directory.path())).is_err());
+        // It says that it is empty.
+        let version = std::fs::read("/proc/version").unwrap();
+        let body = run(Part::open("/proc/version")).unwrap().body;
+        assert_eq!(body.length(), None);
+        assert_eq!(run(body.bytes()).unwrap(), version);
     }
 }

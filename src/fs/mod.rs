@@ -14,7 +14,13 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Context;
+use std::task::Poll;
+use std::task::ready;
+
+use futures_core::Stream;
 
 use crate::error::Error;
 use crate::error::ErrorKind;
@@ -22,6 +28,7 @@ use crate::error::Phase;
 use crate::limits::DIRECTORY_ENTRIES_MAX;
 use crate::limits::FILE_OPEN_ATTEMPTS_MAX;
 use crate::limits::FILE_OPEN_PAUSE;
+use crate::limits::FILE_READ_BYTES;
 use crate::reactor::Errno;
 use crate::reactor::operation::Operation;
 use crate::reactor::sys;
@@ -293,9 +300,11 @@ pub fn descriptors_max() -> u64 {
     }
 }
 
-/// True for an open file that says a length of zero and may have content all the same.
+/// True for an open file of which `length`, as it says, promises nothing: one that is made up while it is
+/// read, or says zero and may have content all the same.
 pub fn has_unknown_length(file: &File, length: u64) -> bool {
-    length == 0 && !matches!(sys::read_now(file, 0, &mut Vec::with_capacity(1), 1), Ok(0))
+    let is_empty = || matches!(sys::read_now(file, 0, &mut Vec::with_capacity(1), 1), Ok(0));
+    sys::is_pseudo(file) || length == 0 && !is_empty()
 }
 
 /// Reads up to `bytes_max` bytes of a file from `offset` on; none are the end. The ring reads, and
@@ -353,6 +362,37 @@ pub async fn read_on_pool(file: &Arc<File>, offset: u64, bytes_max: usize) -> io
         Ok(buffer)
     })
     .await
+}
+
+/// What read(2) gives of a file up to its end, for one whose length is [unknown](has_unknown_length).
+pub fn chunks(file: Arc<File>) -> Chunks {
+    Chunks {
+        file,
+        offset: 0,
+        reading: None,
+    }
+}
+
+/// The stream of [`chunks`].
+pub struct Chunks {
+    file: Arc<File>,
+    offset: u64,
+    reading: Option<Pin<Box<dyn Future<Output = io::Result<Vec<u8>>>>>>,
+}
+
+impl Stream for Chunks {
+    type Item = io::Result<Vec<u8>>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let (file, offset) = (Arc::clone(&self.file), self.offset);
+        let reading = self.reading.get_or_insert_with(|| {
+            Box::pin(async move { read_on_pool(&file, offset, FILE_READ_BYTES).await })
+        });
+        let read = ready!(reading.as_mut().poll(context));
+        self.reading = None;
+        self.offset += read.as_ref().map_or(0, Vec::len) as u64;
+        Poll::Ready(Some(read).filter(|read| !matches!(read, Ok(bytes) if bytes.is_empty())))
+    }
 }
 
 #[cfg(test)]

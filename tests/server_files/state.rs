@@ -205,14 +205,18 @@ fn files_whose_size_says_nothing() {
         .into_iter()
         .find(|path| Path::new("/sys").join(path).exists())
         .expect("some file of /sys");
-    let opened = |request: &Request| {
-        let file = File::open("/proc/self/status").unwrap();
+    let open = |path: &Path, request: &Request| {
+        let file = File::open(path).unwrap();
         Content::file("status", file).unwrap().respond(request)
     };
+    let opened = move |request: &Request| open(Path::new("/proc/self/status"), request);
+    let small_path = Path::new("/sys").join(small);
+    let opened_small = move |request: &Request| open(&small_path, request);
     let router = Router::new()
         .get("/proc/", files::serve("/proc/self"))
         .get("/sys/", files::serve("/sys"))
-        .get("/opened", opened);
+        .get("/opened", opened)
+        .get("/opened-small", opened_small);
     let serving = Serving::start(router);
     let ask = |path: &str, field: &str| serving.ask(&request(&format!("GET {path}"), &[field], ""));
     let small = format!("/sys/{small}");
@@ -227,6 +231,7 @@ fn files_whose_size_says_nothing() {
         assert_eq!(answer.text(), fs::read_to_string(&small).unwrap());
         assert!(ask("/opened", field).text().starts_with("Name:"));
         is_without_state(&answer);
+        assert_eq!(ask("/opened-small", field).text(), answer.text());
     }
     // More than is read at once.
     let answer = ask("/proc/smaps", plain);

@@ -84,7 +84,8 @@ impl<C: Builds> RequestBuilder<C> {
 }
 
 impl Body {
-    /// A whole file, of the length that it has now. It is read while it is sent.
+    /// A whole file, of the length that it has now. It is read while it is sent. One whose length promises
+    /// nothing, as those of `/proc` and `/sys`, is sent up to its end, and not a second time.
     ///
     /// ```no_run
     /// use roundtrip::Body;
@@ -101,7 +102,10 @@ impl Body {
     /// Those of [`fs::open`].
     pub async fn open(path: impl AsRef<Path>) -> Result<Body> {
         let (file, metadata) = fs::open(path).await?;
-        Ok(Body::file(file, 0..metadata.len))
+        Ok(match fs::has_unknown_length(&file, metadata.len) {
+            true => Body::stream(fs::chunks(file)),
+            false => Body::file(file, 0..metadata.len),
+        })
     }
 }
 

@@ -373,6 +373,12 @@ impl Directory {
     }
 }
 
+/// True for a file that is made up while it is read: what it says of its size promises nothing.
+pub fn is_pseudo(file: &File) -> bool {
+    let stat = fstat(file).map(|stat| Metadata::from_stat(&stat));
+    stat.is_ok_and(|metadata| FileSystem::of(file, &metadata) == FileSystem::Pseudo)
+}
+
 /// Opens a regular file for reading, wherever links lead. What is something else is not opened.
 pub fn open_file(path: &Path) -> io::Result<(File, Metadata)> {
     simulated!(calls::open_file(path));

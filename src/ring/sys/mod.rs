@@ -24,6 +24,7 @@ pub use file::Links;
 pub use file::Listed;
 pub use file::Metadata;
 pub use file::Opened;
+pub use file::is_pseudo;
 pub use file::open_file;
 pub use inherited::Inherited;
 pub use inherited::take_inherited;

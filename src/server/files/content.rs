@@ -92,8 +92,8 @@ impl Content {
     }
 
     /// All of an open file, with its time and an entity tag made of time and length. The file is
-    /// read while it is sent; the position of reads and writes through `file` does not matter. One that
-    /// has content and says a length of zero, as those of `/proc` do, is sent up to its end.
+    /// read while it is sent; the position of reads and writes through `file` does not matter. One
+    /// whose length promises nothing, as those of `/proc` and `/sys`, is sent up to its end.
     ///
     /// # Errors
     ///

@@ -25,7 +25,6 @@ use crate::http::range;
 use crate::http::range::Selection;
 use crate::http::request::Request;
 use crate::http::response::Response;
-use crate::limits::FILE_READ_BYTES;
 use crate::runtime::Core;
 use crate::runtime::random_number;
 use crate::server::into_response::status_text;
@@ -86,7 +85,7 @@ impl Source {
         match self {
             Source::Memory(bytes) | Source::Passing(bytes) => Body::from(bytes.clone()),
             Source::File(_, length) => self.body(0..*length),
-            Source::Stream(file) => stream_of(Arc::clone(file)),
+            Source::Stream(file) => Body::stream(fs::chunks(Arc::clone(file))),
             Source::Listing(pieces) => Body::parts(pieces.iter().cloned().map(Part::Bytes)),
         }
     }
@@ -211,21 +210,6 @@ impl Representation<'_> {
             None => response,
         }
     }
-}
-
-/// What read(2) gives of a file up to its end.
-fn stream_of(file: Arc<File>) -> Body {
-    Body::produce(async move |sender| {
-        let mut offset = 0;
-        loop {
-            let read = fs::read_on_pool(&file, offset, FILE_READ_BYTES).await?;
-            if read.is_empty() {
-                return Ok(());
-            }
-            offset += read.len() as u64;
-            sender.send(read.into()).await?;
-        }
-    })
 }
 
 /// A line that no content has by chance, nor by design of who wrote it.
