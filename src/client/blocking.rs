@@ -7,6 +7,9 @@
 //! ```
 //! Each thread has its own core and thus its own pool; between two calls nobody turns that core, so
 //! that a request first takes note of what has happened to its connections. No hidden thread runs.
+//! In a child of fork(2), [`get`] and clients that are made there work, with connections of their own;
+//! clients and responses of the parent are an error there, and their drop leaves its connections alone.
+//!
 //! A response belongs to the thread that asked for it:
 //!
 //! ```compile_fail
@@ -42,7 +45,7 @@ pub use crate::client::blocking::response::Response;
 
 thread_local! {
     static RUNTIME: RefCell<Option<Rc<Runtime>>> = const { RefCell::new(None) };
-    static DEFAULT: Client = Client::new();
+    static DEFAULT: RefCell<Client> = RefCell::new(Client::new());
 }
 
 /// GETs a URL with a client that this thread keeps for it.
@@ -51,9 +54,14 @@ thread_local! {
 ///
 /// Those of [`crate::client::Client::send`]; io_uring cannot be had.
 pub fn get(url: impl IntoUrl) -> Result<Response> {
-    let client = DEFAULT
-        .try_with(Client::clone)
-        .unwrap_or_else(|_| Client::new());
+    let of_thread = |client: &RefCell<Client>| {
+        let mut client = client.borrow_mut();
+        if !client.client.is_here() {
+            *client = Client::new();
+        }
+        client.clone()
+    };
+    let client = DEFAULT.try_with(of_thread).unwrap_or_default();
     client.get(url).send()
 }
 
@@ -166,7 +174,7 @@ impl RequestBuilder {
     }
 }
 
-/// Runs a future on this thread's core.
+/// Runs a future on this thread's core. It is one that was made in this process.
 fn drive<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
     // First, also since what is asked first here is taken apart last when the thread ends.
     if runtime::is_inside() {
@@ -194,6 +202,7 @@ fn on_core<T>(call: impl FnOnce() -> T) -> Option<T> {
         return None;
     }
     let runtime = RUNTIME.try_with(|cell| cell.borrow().clone()).ok()??;
+    // The parent's, in a child of fork(2), is an error here.
     let called = runtime.block_on_soon(async {
         runtime::yield_now().await;
         let value = call();
@@ -206,7 +215,9 @@ fn on_core<T>(call: impl FnOnce() -> T) -> Option<T> {
 fn runtime() -> Result<Rc<Runtime>> {
     let gone = |_| Error::new(ErrorKind::Shutdown, "the thread is ending");
     let found = RUNTIME.try_with(|cell| cell.borrow().clone());
-    if let Some(runtime) = found.map_err(gone)? {
+    if let Some(runtime) = found.map_err(gone)?
+        && runtime.core().is_here()
+    {
         return Ok(runtime);
     }
     let runtime = Rc::new(Runtime::small()?);

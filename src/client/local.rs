@@ -27,12 +27,15 @@ use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::http::request::Request;
 use crate::http::response::Response;
+use crate::runtime;
 use crate::runtime::Core;
+use crate::runtime::Process;
 use crate::runtime::Remote;
 
 /// What all clones of a client share.
 pub(super) struct Shared {
     pub(super) config: Config,
+    process: Process,
     /// Where it was used. Locked when a core uses it for the first time, and at the end.
     cores: Mutex<Vec<Weak<Remote>>>,
 }
@@ -41,8 +44,14 @@ impl Shared {
     pub(super) fn new(config: Config) -> Shared {
         Shared {
             config,
+            process: Process::here(),
             cores: Mutex::default(),
         }
+    }
+
+    /// False in a child of the process that made the client.
+    pub(super) fn is_here(&self) -> bool {
+        self.process.is_here()
     }
 
     /// Remembers a core, and forgets those that have ended.
@@ -97,11 +106,18 @@ impl Locals {
 }
 
 /// The core's part of a client, made on first use.
-pub(super) fn of(core: &Rc<Core>, client: &Client) -> Rc<Local> {
+///
+/// # Errors
+///
+/// This is a child of the process that made the client: what cores share of it may be locked for ever.
+pub(super) fn of(core: &Rc<Core>, client: &Client) -> Result<Rc<Local>> {
     let locals = core.local(|_| Rc::new(Locals::default()));
     let shared = &client.shared;
     if let Some(local) = locals.find(shared.config.id) {
-        return local;
+        return Ok(local);
+    }
+    if !shared.is_here() {
+        return Err(runtime::forked());
     }
     // What users gave is called and copied here: nothing is borrowed.
     let config = shared.config.clone();
@@ -113,11 +129,11 @@ pub(super) fn of(core: &Rc<Core>, client: &Client) -> Rc<Local> {
     });
     if let Some(local) = locals.find(shared.config.id) {
         // What users gave has used the client itself.
-        return local;
+        return Ok(local);
     }
     shared.note(core);
     locals.all.borrow_mut().push(Rc::clone(&local));
-    local
+    Ok(local)
 }
 
 /// The core's part of a client, if there is one.
@@ -151,8 +167,10 @@ enum Kind {
 
 impl Caller {
     pub(super) fn of(client: &Client) -> Caller {
-        Caller(match Core::current() {
-            Some(core) => Kind::Here(of(&core, client)),
+        // An error shows when it is sent.
+        let local = Core::current().and_then(|core| of(&core, client).ok());
+        Caller(match local {
+            Some(local) => Kind::Here(local),
             None => Kind::Anywhere(client.clone()),
         })
     }

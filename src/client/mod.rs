@@ -256,6 +256,11 @@ impl Client {
         into_url::resolve(url, self.shared.config.base_url.as_ref())
     }
 
+    /// False in a child of the process that made it.
+    fn is_here(&self) -> bool {
+        self.shared.is_here()
+    }
+
     /// True when no clone of it is left.
     fn is_last(&self) -> bool {
         Arc::strong_count(&self.shared) == 1
@@ -270,7 +275,7 @@ impl Client {
 
     async fn execute(&self, request: Request, options: RequestOptions) -> Result<Response> {
         let core = Core::try_current()?;
-        local::of(&core, self).execute(request, options).await
+        local::of(&core, self)?.execute(request, options).await
     }
 }
 

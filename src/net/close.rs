@@ -101,8 +101,11 @@ impl Net {
         self.finish_if_idle(core, key);
     }
 
-    /// The connection cannot go on.
+    /// The connection cannot go on. In a child of fork(2) it is the parent's, for whom it may.
     pub(super) fn fail(&self, core: &Rc<Core>, key: ConnectionKey, errno: Errno) {
+        if !core.is_here() {
+            return;
+        }
         {
             let mut table = self.table.borrow_mut();
             let Some(connection) = table.get_mut(key) else {

@@ -239,7 +239,8 @@ impl Net {
             Step::CloseAfterFlush => self.close_after_flush(core, key),
             Step::Abort => self.fail(core, key, Errno::ECONNABORTED),
             Step::EndOutput => {
-                if let Some(connection) = self.table.borrow_mut().get_mut(key)
+                if core.is_here()
+                    && let Some(connection) = self.table.borrow_mut().get_mut(key)
                     && let Some(endpoint) = &connection.endpoint
                 {
                     end_output(&endpoint.io);

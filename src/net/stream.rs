@@ -142,7 +142,9 @@ macro_rules! stream {
 
             /// Ends our side: the peer reads the end after what was sent.
             pub fn shutdown_write(&self) {
-                sys::shutdown(self.0.socket.raw(), Shutdown::Write);
+                if self.0.core.is_here() {
+                    sys::shutdown(self.0.socket.raw(), Shutdown::Write);
+                }
             }
         }
 

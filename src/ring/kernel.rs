@@ -10,6 +10,7 @@ use crate::ring::op::Op;
 use crate::ring::queue::Cqe;
 use crate::ring::queue::RingCounters;
 use crate::ring::queue::Wait;
+use crate::ring::sys::Process;
 use crate::ring::token::Token;
 
 /// Flags of io_uring_enter(2).
@@ -19,9 +20,10 @@ const REGISTERED_RING: u32 = 1 << 4;
 /// Do not count the wait as iowait (since 6.15).
 const NO_IOWAIT: u32 = 1 << 7;
 
-/// The queues, shared with the kernel.
+/// The queues, shared with the kernel, and with the children of fork(2): those write nothing there.
 pub(super) struct KernelQueue {
     uring: IoUring,
+    process: Process,
     /// Index of the ring's own descriptor among the registered ones.
     registered: Option<u32>,
     no_iowait: bool,
@@ -42,6 +44,7 @@ impl KernelQueue {
         let no_iowait = uring.params().is_feature_no_iowait();
         KernelQueue {
             uring,
+            process: Process::here(),
             registered,
             no_iowait,
         }
@@ -53,12 +56,16 @@ impl KernelQueue {
         self.registered.is_some()
     }
 
-    /// Puts an operation into the submission queue; false when that is full.
+    /// Puts an operation into the submission queue; false when that is full. What a child of fork(2)
+    /// wants is forgotten.
     ///
     /// # Safety
     ///
     /// As for [`Ring::push`](crate::ring::queue::Ring::push).
     pub(super) unsafe fn try_push(&mut self, op: Op, token: Token) -> bool {
+        if !self.process.is_here() {
+            return true;
+        }
         let entry = op.entry(token);
         // SAFETY: the caller's promise is the one that `SubmissionQueue::push` asks for.
         unsafe { self.uring.submission().push(&entry) }.is_ok()
@@ -73,6 +80,9 @@ impl KernelQueue {
     /// completions back because their queue is full.
     #[inline]
     pub(super) fn enter(&mut self, wait: Wait, counters: &mut RingCounters) -> io::Result<()> {
+        if !self.process.is_here() {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
         let (to_submit, overflow) = {
             let queue = self.uring.submission();
             (queue.len() as u32, queue.cq_overflow())
@@ -145,8 +155,11 @@ impl KernelQueue {
 
 impl Drop for KernelQueue {
     fn drop(&mut self) {
-        // A registered descriptor keeps the ring, and what it locks, until its thread ends.
-        if let Some(index) = self.registered {
+        // A registered descriptor keeps the ring, and what it locks, until its thread ends. A child of
+        // fork(2) has registered none.
+        if let Some(index) = self.registered
+            && self.process.is_here()
+        {
             unregister_own_descriptor(&self.uring, index);
         }
     }

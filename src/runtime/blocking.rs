@@ -40,6 +40,9 @@ use crate::limits::LISTING_QUEUE_MAX;
 use crate::limits::LISTING_THREADS_MAX;
 use crate::limits::LOOKUP_QUEUE_MAX;
 use crate::limits::LOOKUP_THREADS_MAX;
+use crate::runtime::PerProcess;
+use crate::runtime::Process;
+use crate::runtime::current::forked;
 #[cfg(feature = "simulation")]
 use crate::runtime::deferred;
 use crate::runtime::thread::start_thread;
@@ -163,15 +166,12 @@ struct Pool {
     work: Condvar,
 }
 
-static POOLS: [Pool; CLASSES] = [
-    Pool::new(Class::LookUp),
-    Pool::new(Class::File),
-    Pool::new(Class::Listing),
-    Pool::new(Class::User),
-];
+/// A child of fork(2) has none of the threads, and begins with pools of its own.
+static POOLS: PerProcess<[Pool; CLASSES]> =
+    PerProcess::new(|| [Class::LookUp, Class::File, Class::Listing, Class::User].map(Pool::new));
 
 fn pool(class: Class) -> &'static Pool {
-    let pool = &POOLS[class as usize];
+    let pool = &POOLS.get()[class as usize];
     assert!(
         pool.class == class,
         "the pools stand in the order of the classes"
@@ -180,7 +180,7 @@ fn pool(class: Class) -> &'static Pool {
 }
 
 impl Pool {
-    const fn new(class: Class) -> Pool {
+    fn new(class: Class) -> Pool {
         Pool {
             class,
             queue: Mutex::new(Queue::new()),
@@ -344,6 +344,7 @@ pub(crate) fn submit(class: Class, job: impl FnOnce() + Send + 'static) -> Resul
 ///
 /// [`ErrorKind::Limit`] when too much waits already, or no thread can be started: `work` was not run
 /// then, and a server answers 503. [`ErrorKind::Canceled`] when `work` panicked.
+/// [`ErrorKind::Shutdown`] in a child of fork(2), of work that was given before.
 pub fn blocking<T, W>(work: W) -> Blocking<T>
 where
     W: FnOnce() -> T + Send + 'static,
@@ -376,6 +377,7 @@ where
         shared.lock().unwrap_or_else(PoisonError::into_inner).result = Some(Err(error));
     });
     Blocking {
+        process: Process::here(),
         shared,
         ticket: ticket.ok(),
     }
@@ -384,6 +386,7 @@ where
 /// The future of [`blocking`].
 #[must_use = "dropped, work that has not begun is not done"]
 pub struct Blocking<T> {
+    process: Process,
     shared: Arc<Mutex<Shared<T>>>,
     /// `None` once the result was taken.
     ticket: Option<Ticket>,
@@ -398,6 +401,9 @@ impl<T> Future for Blocking<T> {
     type Output = Result<T, Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if !self.process.is_here() {
+            return Poll::Ready(Err(forked()));
+        }
         // Wakers may be of users: they are cloned and dropped while nothing is locked.
         let mut waker = Some(context.waker().clone());
         let result = {

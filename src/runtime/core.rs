@@ -24,6 +24,7 @@ use crate::ring::clock;
 use crate::ring::diagnosis::SetupError;
 use crate::ring::queue::Cqe;
 use crate::ring::setup::RingOptions;
+use crate::ring::sys::Process;
 use crate::runtime::remote::Message;
 use crate::runtime::remote::Remote;
 
@@ -60,6 +61,7 @@ pub trait Owner {
 
 /// What belongs to one worker thread. Not `Send`; other threads reach it through its [`Remote`].
 pub struct Core {
+    process: Process,
     reactor: RefCell<Reactor>,
     owners: RefCell<Vec<Rc<dyn Owner>>>,
     /// What is to be run soon: owner and key.
@@ -117,6 +119,7 @@ impl Core {
     pub(super) fn new(options: RingOptions) -> Result<Rc<Core>, SetupError> {
         let now = clock::now();
         let core = Rc::new(Core {
+            process: Process::here(),
             reactor: RefCell::new(Reactor::new(options, now)?),
             owners: RefCell::new(Vec::new()),
             ready: RefCell::new(VecDeque::new()),
@@ -137,7 +140,7 @@ impl Core {
     /// Runs turns until `done` says so or [`Core::stop`] was called. `done` is asked before the first
     /// turn and after each, and with [`Asks::Within`] also within a turn, when `pending` says that it
     /// has work; with work left, the turn does not sleep. What was queued for the kernel when it was
-    /// done within a turn is submitted.
+    /// done within a turn is submitted. In a child of fork(2) it ends where it stands.
     pub(super) fn run(
         self: &Rc<Self>,
         mut done: impl FnMut(At) -> bool,
@@ -154,7 +157,7 @@ impl Core {
             self.dispatch(&owners);
         }
         let mut is_done = done(At::TurnEnd);
-        while !is_done && !self.stopping.get() {
+        while !is_done && !self.is_over() {
             self.refresh(&mut owners);
             self.take_messages();
             self.run_ready(&owners);
@@ -162,11 +165,14 @@ impl Core {
             // As often as ready lists are run, so that a future that is always ready does not keep
             // the kernel from being entered.
             for _ in 0..2 {
-                if asks == Asks::Between || is_done || !pending.get() || self.stopping.get() {
+                if asks == Asks::Between || is_done || !pending.get() || self.is_over() {
                     break;
                 }
                 is_done = done(At::WithinTurn);
                 self.run_ready(&owners);
+            }
+            if !self.is_here() {
+                break;
             }
             owners.iter().for_each(|owner| owner.flush(self));
             // Nobody waits for this turn's completions, but others for what it sends.
@@ -175,7 +181,7 @@ impl Core {
             }
             self.enter(is_done || pending.get());
             self.dispatch(&owners);
-            is_done = is_done || done(At::TurnEnd);
+            is_done = is_done || self.is_here() && done(At::TurnEnd);
         }
         self.is_at_rest.set(true);
         self.scratch.borrow_mut().owners = owners;
@@ -184,6 +190,16 @@ impl Core {
     /// Ends the loop after this turn.
     pub fn stop(&self) {
         self.stopping.set(true);
+    }
+
+    /// False in a child of fork(2): the core is its parent's.
+    #[inline]
+    pub(crate) fn is_here(&self) -> bool {
+        self.process.is_here()
+    }
+
+    fn is_over(&self) -> bool {
+        self.stopping.get() || !self.is_here()
     }
 
     /// The time of this turn, read once, right after the kernel was entered.
@@ -271,7 +287,7 @@ impl Core {
         }
         let mut messages = mem::take(&mut self.scratch.borrow_mut().messages);
         self.remote.take(&mut messages);
-        for message in messages.drain(..) {
+        for message in messages.drain(..).take_while(|_| self.is_here()) {
             match message {
                 Message::Ready(owner, key) => self.schedule(owner, key),
                 Message::Call(call) => call(self),
@@ -288,7 +304,12 @@ impl Core {
             let count = self.ready.borrow().len().min(budget);
             budget -= count;
             for _ in 0..count {
-                let Some((owner, key)) = self.ready.borrow_mut().pop_front() else {
+                let next = self
+                    .ready
+                    .borrow_mut()
+                    .pop_front()
+                    .filter(|_| self.is_here());
+                let Some((owner, key)) = next else {
                     return;
                 };
                 self.owner(owners, owner).ready(self, key);
@@ -301,13 +322,16 @@ impl Core {
         self.reactor
             .borrow_mut()
             .expire(self.now.get(), &mut expired);
-        for (owner, key) in expired.drain(..) {
+        for (owner, key) in expired.drain(..).take_while(|_| self.is_here()) {
             self.owner(owners, owner).expired(self, key);
         }
         self.scratch.borrow_mut().expired = expired;
     }
 
     fn enter(&self, pending: bool) {
+        if !self.is_here() {
+            return;
+        }
         let mut scratch = self.scratch.borrow_mut();
         // From here on other threads must wake us; a message that came before is seen by the check.
         self.remote.set_sleeping(true);
@@ -425,6 +449,9 @@ struct Batch<'core> {
 
 impl Batch<'_> {
     fn next(&mut self) -> Option<Cqe> {
+        if !self.core.is_here() {
+            return None;
+        }
         let cqe = self.cqes.get(self.taken).copied();
         self.taken += usize::from(cqe.is_some());
         cqe

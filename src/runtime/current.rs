@@ -11,12 +11,12 @@ thread_local! {
     static CURRENT: RefCell<Option<Rc<Core>>> = const { RefCell::new(None) };
 }
 
-/// While it lives, the core is the thread's.
-pub(super) struct Entered(());
+/// While it lives, the core is the thread's. With what was the thread's before a fork.
+pub(super) struct Entered(Option<Rc<Core>>);
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        let core = CURRENT.try_with(RefCell::take);
+        let core = CURRENT.try_with(|current| current.replace(self.0.take()));
         drop(core);
     }
 }
@@ -25,15 +25,18 @@ impl Drop for Entered {
 ///
 /// # Errors
 ///
-/// There is one already: `block_on` within `block_on`, or within a handler. The thread ends.
+/// There is one already: `block_on` within `block_on`, or within a handler. The core is that of a
+/// parent of this process. The thread ends.
 pub(super) fn enter(core: &Rc<Core>) -> Result<Entered, Error> {
+    if !core.is_here() {
+        return Err(forked());
+    }
     let entered = CURRENT.try_with(|current| {
         let mut current = current.borrow_mut();
-        if current.is_some() {
+        if current.as_ref().is_some_and(|current| current.is_here()) {
             return Err(nested());
         }
-        *current = Some(Rc::clone(core));
-        Ok(Entered(()))
+        Ok(Entered(current.replace(Rc::clone(core))))
     });
     // A core that a thread-local variable holds ends when this one may be gone already.
     entered.unwrap_or_else(|_| Err(Error::new(ErrorKind::Shutdown, "this thread ends")))
@@ -47,6 +50,14 @@ pub(super) fn nested() -> Error {
     )
 }
 
+/// The error of using what was made before a fork(2).
+pub(crate) fn forked() -> Error {
+    Error::new(
+        ErrorKind::Shutdown,
+        "this process was forked, and this belongs to its parent: make it anew here",
+    )
+}
+
 /// True while the calling thread runs a core.
 pub fn is_inside() -> bool {
     with(|_| ()).is_some()
@@ -54,10 +65,11 @@ pub fn is_inside() -> bool {
 
 /// Borrows the calling thread's core; `None` without one, or while the thread ends.
 pub(super) fn with<T>(call: impl FnOnce(&Rc<Core>) -> T) -> Option<T> {
-    CURRENT
-        .try_with(|current| current.borrow().as_ref().map(call))
-        .ok()
-        .flatten()
+    let call_here = |current: &RefCell<Option<Rc<Core>>>| {
+        let current = current.borrow();
+        current.as_ref().filter(|core| core.is_here()).map(call)
+    };
+    CURRENT.try_with(call_here).ok().flatten()
 }
 
 /// Runs `call` as on a thread without a core, even while the core is borrowed.
@@ -77,12 +89,26 @@ pub(super) fn hidden<T>(call: impl FnOnce() -> T) -> T {
     result
 }
 
+#[cold]
+fn none_runs() -> Error {
+    // Within a call that a fork happened in.
+    if CURRENT.try_with(|current| current.borrow().is_some()) == Ok(true) {
+        return forked();
+    }
+    Error::new(
+        ErrorKind::Shutdown,
+        "no core runs on this thread: call this within roundtrip::block_on or a handler, or use \
+         roundtrip::blocking, or Client::spawned on another executor",
+    )
+}
+
 impl Core {
     /// An error unless the calling thread runs this very core: a future that waits for it would
     /// wait for ever.
     pub(crate) fn check_is_here(self: &Rc<Self>) -> std::io::Result<()> {
         match with(|core| Rc::ptr_eq(core, self)) {
             Some(true) => Ok(()),
+            _ if !self.is_here() => Err(forked().into()),
             _ => Err(std::io::Error::other(
                 "this socket belongs to a core that has ended, or that another thread runs",
             )),
@@ -100,13 +126,7 @@ impl Core {
     ///
     /// The thread runs none: what was asked for needs `block_on`, a worker or `blocking`.
     pub fn try_current() -> Result<Rc<Core>, Error> {
-        Core::current().ok_or_else(|| {
-            Error::new(
-                ErrorKind::Shutdown,
-                "no core runs on this thread: call this within roundtrip::block_on or a handler, \
-                 or use roundtrip::blocking, or Client::spawned on another executor",
-            )
-        })
+        Core::current().ok_or_else(none_runs)
     }
 }
 

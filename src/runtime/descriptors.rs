@@ -20,6 +20,7 @@ use crate::limits::DESCRIPTOR_PAUSE;
 use crate::reactor::Errno;
 use crate::ring::Instant;
 use crate::runtime::Core;
+use crate::runtime::PerProcess;
 use crate::runtime::Remote;
 use crate::runtime::is_simulated;
 use crate::runtime::sleep;
@@ -136,9 +137,12 @@ struct Other {
 }
 
 fn others() -> MutexGuard<'static, Others> {
-    static OTHERS: Mutex<Others> = Mutex::new(Others {
-        cores: Vec::new(),
-        asked: Instant::from_nanoseconds(0),
+    static OTHERS: PerProcess<Mutex<Others>> = PerProcess::new(|| {
+        Mutex::new(Others {
+            cores: Vec::new(),
+            asked: Instant::from_nanoseconds(0),
+        })
     });
-    OTHERS.lock().unwrap_or_else(PoisonError::into_inner)
+    let others = OTHERS.get().lock();
+    others.unwrap_or_else(PoisonError::into_inner)
 }

@@ -30,6 +30,8 @@ use crate::reactor::OwnerId;
 use crate::reactor::operation::Completion;
 use crate::runtime::Core;
 use crate::runtime::Owner;
+use crate::runtime::Process;
+use crate::runtime::current;
 use crate::runtime::remote::WakeTarget;
 
 type LocalFuture = Pin<Box<dyn Future<Output = ()>>>;
@@ -39,6 +41,7 @@ const MAIN: u64 = u64::MAX;
 
 /// The tasks of one core.
 pub(super) struct Executor {
+    process: Process,
     tasks: RefCell<Slab<Task>>,
     /// The generation of the next task, so that a late wake-up finds nobody else.
     generation: Cell<u32>,
@@ -64,6 +67,7 @@ impl Executor {
     pub(super) fn of(core: &Rc<Core>) -> Rc<Executor> {
         core.local(|core| {
             let executor = Rc::new(Executor {
+                process: Process::here(),
                 tasks: RefCell::new(Slab::new()),
                 generation: Cell::new(0),
                 main_woken: Rc::new(Cell::new(true)),
@@ -265,6 +269,9 @@ impl<T> Future for JoinHandle<T> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         // Wakers may be of users: they are cloned and dropped while nothing is borrowed.
         match self.state.outcome.replace(Outcome::Taken) {
+            Outcome::Running(_) if !self.executor.process.is_here() => {
+                Poll::Ready(Err(current::forked()))
+            }
             Outcome::Running(_) => {
                 let running = Outcome::Running(Some(context.waker().clone()));
                 self.state.outcome.replace(running);

@@ -20,6 +20,12 @@
 //! assert_eq!(sum, 42);
 //! # Ok::<(), roundtrip::Error>(())
 //! ```
+//!
+//! A child of fork(2) has none of the threads, and shares descriptors and rings with its parent. What
+//! was made before the fork does nothing there: its drop is silent, its use is an error that says so,
+//! and where it can give none (handles, wakers, mailboxes) it has no effect. A call that the fork
+//! happened in, such as `block_on`, returns that error. What the child makes anew works, on the same
+//! thread too. (A bare clone(2) past the C library is not noticed.)
 
 mod blocking;
 mod core;
@@ -39,6 +45,7 @@ mod workers;
 use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
+use std::mem;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Context;
@@ -60,6 +67,8 @@ pub use crate::ring::diagnosis::Surroundings;
 pub use crate::ring::setup::Features;
 pub use crate::ring::setup::RingOptions;
 pub use crate::ring::sys::Event;
+pub(crate) use crate::ring::sys::PerProcess;
+pub(crate) use crate::ring::sys::Process;
 pub use crate::ring::sys::Signals;
 #[cfg(feature = "tokio")]
 pub(crate) use crate::ring::sys::affinity;
@@ -76,6 +85,7 @@ pub use crate::runtime::blocking::set_blocking_limits;
 pub(crate) use crate::runtime::blocking::submit;
 pub use crate::runtime::core::Core;
 pub(crate) use crate::runtime::core::Owner;
+pub(crate) use crate::runtime::current::forked;
 pub use crate::runtime::current::is_inside;
 pub use crate::runtime::executor::JoinHandle;
 pub use crate::runtime::executor::spawn;
@@ -152,7 +162,7 @@ impl Runtime {
     ///
     /// # Errors
     ///
-    /// This thread already runs a core; the core was stopped ([`Core::stop`]).
+    /// This thread already runs a core; the core was stopped ([`Core::stop`]); the process was forked.
     pub fn block_on<F: Future>(&self, future: F) -> Result<F::Output, Error> {
         self.block_on_with(future, |_| ())
     }
@@ -208,7 +218,10 @@ impl Runtime {
                 false
             };
             self.core.run(poll, &woken, asks);
-            output.ok_or_else(|| Error::new(ErrorKind::Shutdown, "the core was stopped"))
+            output.ok_or_else(|| match self.core.is_here() {
+                true => Error::new(ErrorKind::Shutdown, "the core was stopped"),
+                false => forked(),
+            })
         })?
     }
 
@@ -227,6 +240,11 @@ impl Runtime {
 
 impl Drop for Runtime {
     fn drop(&mut self) {
+        if !self.core.is_here() {
+            // It is the parent's, with all that users gave: none of it is dropped here.
+            mem::forget(Rc::clone(&self.core));
+            return;
+        }
         // Users' destructors may want the core: it is the thread's while they run, unless the
         // thread runs another one.
         let entered = current::enter(&self.core).ok();

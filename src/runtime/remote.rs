@@ -19,6 +19,7 @@ use std::task::Waker;
 use crate::guard::guarded;
 use crate::reactor::OwnerId;
 use crate::ring::sys::Event;
+use crate::ring::sys::Process;
 use crate::runtime::Core;
 use crate::runtime::current;
 
@@ -34,6 +35,8 @@ pub(super) enum Message {
 
 /// The half of a core that other threads may hold.
 pub struct Remote {
+    /// In a child of it the mailbox may be locked for ever, and nobody reads it.
+    process: Process,
     mailbox: Mutex<Mailbox>,
     /// True exactly when the mailbox is not empty.
     pending: AtomicBool,
@@ -51,6 +54,7 @@ struct Mailbox {
 impl Remote {
     pub(super) fn new() -> io::Result<Remote> {
         Ok(Remote {
+            process: Process::here(),
             mailbox: Mutex::default(),
             pending: AtomicBool::new(false),
             sleeping: AtomicBool::new(false),
@@ -58,8 +62,9 @@ impl Remote {
         })
     }
 
-    /// Runs `call` on the core's thread, soon. False if the core has ended: then `call` is dropped.
-    /// A panic in it is caught and counted ([`Core::counters`]), and the core goes on.
+    /// Runs `call` on the core's thread, soon. False if the core has ended, or is that of a parent of
+    /// this process: then `call` is dropped. A panic in it is caught and counted ([`Core::counters`]),
+    /// and the core goes on.
     pub fn post(&self, call: impl FnOnce(&Rc<Core>) + Send + 'static) -> bool {
         self.post_own(|core| {
             let _ = guarded(|| call(core));
@@ -116,6 +121,9 @@ impl Remote {
     }
 
     fn send(&self, message: Message) -> bool {
+        if !self.process.is_here() {
+            return false;
+        }
         {
             let mut mailbox = self.mailbox.lock().unwrap_or_else(PoisonError::into_inner);
             if mailbox.closed {

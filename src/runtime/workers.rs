@@ -9,6 +9,7 @@
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::fmt;
+use std::mem;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -31,8 +32,10 @@ use crate::ring::diagnosis::SetupError;
 use crate::ring::setup::RingOptions;
 use crate::ring::sys;
 use crate::ring::sys::Event;
+use crate::ring::sys::Process;
 use crate::runtime::Core;
 use crate::runtime::Runtime;
+use crate::runtime::current::forked;
 use crate::runtime::remote::Remote;
 use crate::runtime::scope::ThreadScope;
 use crate::runtime::thread::start_thread;
@@ -94,8 +97,9 @@ pub type WorkerCall = Arc<dyn Fn(&Rc<Core>) + Send + Sync>;
 /// What is called when a worker ends that nobody asked to, on its thread.
 pub type WorkerFailed = Arc<dyn Fn() + Send + Sync>;
 
-/// Running workers. Dropped, they are stopped and waited for.
+/// Running workers. Dropped, they are stopped and waited for. In a child of fork(2) there are none.
 pub struct Workers {
+    process: Process,
     remotes: Vec<Arc<Remote>>,
     threads: Vec<JoinHandle<()>>,
     shared: Arc<Shared>,
@@ -152,6 +156,7 @@ impl Workers {
         let processors = sys::affinity();
         let pin = options.pin && processors.len() == count;
         let mut workers = Workers {
+            process: Process::here(),
             remotes: Vec::new(),
             threads: Vec::new(),
             shared: Arc::new(Shared {
@@ -214,7 +219,10 @@ impl Workers {
 
     /// How many workers have not ended.
     pub fn running(&self) -> usize {
-        self.shared.running.load(Ordering::SeqCst)
+        match self.process.is_here() {
+            true => self.shared.running.load(Ordering::SeqCst),
+            false => 0,
+        }
     }
 
     /// Notified when the last worker has ended.
@@ -241,9 +249,12 @@ impl Workers {
     /// # Errors
     ///
     /// A worker ended that nobody had asked to: it panicked, or somebody stopped its core. The text
-    /// names the first one, and what the panic said.
+    /// names the first one, and what the panic said. This is a child of the process that started them.
     pub fn join(mut self) -> Result<(), Error> {
         self.join_all();
+        if !self.process.is_here() {
+            return Err(forked());
+        }
         let mut failure = self
             .shared
             .failure
@@ -253,6 +264,10 @@ impl Workers {
     }
 
     fn join_all(&mut self) {
+        if !self.process.is_here() {
+            // A handle may name a thread that the child has made since.
+            mem::forget(mem::take(&mut self.threads));
+        }
         for thread in self.threads.drain(..) {
             // A panic was caught there, and is told by `join`.
             let _ = thread.join();

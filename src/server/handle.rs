@@ -20,12 +20,14 @@ use crate::http::request::Request;
 use crate::http::response::Response;
 use crate::net::Address;
 use crate::runtime::Event;
+use crate::runtime::Process;
 use crate::server::access_log::AccessLog;
 use crate::server::readiness;
 use crate::server::statistics::Counters;
 use crate::server::statistics::Statistics;
 
-/// A handle to a server, for any thread; clones are the same handle.
+/// A handle to a server, for any thread; clones are the same handle. In a child of fork(2), which has
+/// no part in the server, it tells of none and has no effect.
 #[derive(Clone)]
 pub struct ServerHandle {
     state: Arc<State>,
@@ -34,6 +36,7 @@ pub struct ServerHandle {
 /// What a server and its handles share.
 #[derive(Default)]
 pub(super) struct State {
+    process: Process,
     /// True exactly while all workers accept connections.
     is_serving: AtomicBool,
     /// True exactly when the user said that the server is not ready.
@@ -97,7 +100,9 @@ impl ServerHandle {
     /// events. At once when it has begun already. `call` runs on the thread that begins it, and must
     /// not block.
     pub fn on_shutdown(&self, call: impl FnOnce() + Send + 'static) {
-        let mut parts = self.state.parts();
+        let Some(mut parts) = self.state.parts() else {
+            return;
+        };
         if !self.state.is_shutdown_requested() {
             parts.on_shutdown.push(Box::new(call));
             return;
@@ -138,8 +143,10 @@ impl ServerHandle {
 
     /// What the server did so far, over all workers.
     pub fn statistics(&self) -> Statistics {
-        let parts = self.state.parts();
         let mut sum = Statistics::default();
+        let Some(parts) = self.state.parts() else {
+            return sum;
+        };
         for counters in &parts.counters {
             counters.add_to(&mut sum);
         }
@@ -162,35 +169,46 @@ impl ServerHandle {
 }
 
 impl State {
-    fn parts(&self) -> MutexGuard<'_, Parts> {
+    /// False in a child of the process that made the server.
+    pub(super) fn is_here(&self) -> bool {
+        self.process.is_here()
+    }
+
+    /// `None` in a child of fork(2), for which they may be locked for ever.
+    fn parts(&self) -> Option<MutexGuard<'_, Parts>> {
         // Plain data: no panic leaves it half changed.
-        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+        let lock = || self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        self.is_here().then(lock)
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Parts) -> T) -> Option<T> {
+        self.parts().map(|mut parts| change(&mut parts))
     }
 
     pub(super) fn add_address(&self, address: Address) {
-        self.parts().addresses.push(address);
+        self.change(|parts| parts.addresses.push(address));
     }
 
     pub(super) fn add_counters(&self, counters: Arc<Counters>) {
-        self.parts().counters.push(counters);
+        self.change(|parts| parts.counters.push(counters));
     }
 
     pub(super) fn set_access_log(&self, log: Option<AccessLog>) {
-        self.parts().access_log = log;
+        self.change(|parts| parts.access_log = log);
     }
 
     /// Sets whom a shutdown notifies.
     pub(super) fn set_event(&self, event: Option<Arc<Event>>) {
-        self.parts().event = event;
+        self.change(|parts| parts.event = event);
     }
 
     /// Sets whom a shutdown wakes. After one nobody is kept: handles outlive the core of that waker.
     pub(super) fn set_waker(&self, waker: Waker) {
-        let mut parts = self.parts();
-        let kept = (!self.is_shutdown_requested()).then_some(waker);
-        let replaced = std::mem::replace(&mut parts.waker, kept);
-        drop(parts);
-        drop(replaced);
+        // Dropped when nothing is locked.
+        drop(self.change(|parts| {
+            let kept = (!self.is_shutdown_requested()).then_some(waker);
+            std::mem::replace(&mut parts.waker, kept)
+        }));
     }
 
     /// Says whether all workers accept connections.
@@ -201,7 +219,7 @@ impl State {
     pub(super) fn health(&self) -> Health {
         if self.is_shutdown_requested() {
             Health::Draining
-        } else if !self.is_serving.load(Ordering::SeqCst) {
+        } else if !self.is_here() || !self.is_serving.load(Ordering::SeqCst) {
             Health::Starting
         } else if self.is_held.load(Ordering::SeqCst) {
             Health::Held
@@ -213,7 +231,9 @@ impl State {
     /// Begins a shutdown: whoever waits for one is told.
     pub(super) fn request_shutdown(&self) {
         let (event, waker, calls) = {
-            let mut parts = self.parts();
+            let Some(mut parts) = self.parts() else {
+                return;
+            };
             self.is_shutdown_requested.store(true, Ordering::SeqCst);
             let calls = std::mem::take(&mut parts.on_shutdown);
             (parts.event.clone(), parts.waker.take(), calls)
@@ -238,17 +258,17 @@ impl State {
     }
 
     pub(super) fn local_addr(&self) -> Option<SocketAddr> {
-        self.parts()
-            .addresses
-            .iter()
+        self.addresses()
+            .into_iter()
             .find_map(|address| match address {
-                Address::Tcp(address) => Some(*address),
+                Address::Tcp(address) => Some(address),
                 Address::Unix(_) => None,
             })
     }
 
     pub(super) fn addresses(&self) -> Vec<Address> {
-        self.parts().addresses.clone()
+        let addresses = self.change(|parts| parts.addresses.clone());
+        addresses.unwrap_or_default()
     }
 }
 

@@ -17,6 +17,7 @@ mod knobs;
 use std::fmt;
 use std::future::poll_fn;
 use std::io::Write;
+use std::mem;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -264,10 +265,14 @@ impl Server {
     /// Nobody would turn it.
     #[cfg(feature = "testing")]
     pub(crate) fn take_scope(&mut self) -> Result<Option<ThreadScope>> {
-        std::mem::take(&mut self.tokio).into_scope()
+        mem::take(&mut self.tokio).into_scope()
     }
 
+    /// That it can begin: it listens somewhere, and is of this process.
     fn check_bound(&self) -> Result<()> {
+        if !self.state.is_here() {
+            return Err(runtime::forked());
+        }
         if self.sockets.is_empty() {
             return Err(Error::new(
                 ErrorKind::Invalid,
@@ -299,7 +304,7 @@ impl Server {
             let router = router.on(core);
             let sockets = {
                 let mut shares = shares.lock().unwrap_or_else(PoisonError::into_inner);
-                std::mem::take(&mut shares[index])
+                mem::take(&mut shares[index])
             };
             let log = own_log.as_ref().map(AccessLog::for_worker);
             let worker = Worker::new(router, options, log).with_lifecycle(lifecycle.clone());
@@ -365,6 +370,11 @@ struct Running {
 impl Running {
     /// Shuts down and waits for the end.
     fn finish(self) -> Result<()> {
+        if !self.state.is_here() {
+            // A child of fork(2) leaves it all to its parent.
+            mem::forget(self);
+            return Err(runtime::forked());
+        }
         self.state.set_event(None);
         self.state.request_shutdown();
         self.workers.end_by(Arc::new(Site::shut_down));

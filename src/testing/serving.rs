@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::future;
+use std::mem;
 use std::net::SocketAddr;
 use std::thread;
 use std::thread::JoinHandle;
@@ -13,6 +14,7 @@ use std::thread::JoinHandle;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Result;
+use crate::runtime::Process;
 use crate::server::ServerHandle;
 use crate::testing::IntoServer;
 
@@ -51,6 +53,7 @@ pub fn serve(served: impl IntoServer) -> Result<Serving> {
         .spawn(|| server.run_until(future::pending()))
         .map_err(|error| Error::new(ErrorKind::Setup, "cannot start a thread").because(error))?;
     Ok(Serving {
+        process: Process::here(),
         address,
         handle,
         thread: Some(thread),
@@ -61,6 +64,7 @@ pub fn serve(served: impl IntoServer) -> Result<Serving> {
 /// A server that runs until this is dropped: then it finishes the requests that run, and the test
 /// fails if a handler panicked.
 pub struct Serving {
+    process: Process,
     address: SocketAddr,
     handle: ServerHandle,
     /// `None` only while it ends.
@@ -94,6 +98,11 @@ impl Serving {
 
 impl Drop for Serving {
     fn drop(&mut self) {
+        if !self.process.is_here() {
+            // The thread is the parent's: its handle may name another one here.
+            mem::forget(self.thread.take());
+            return;
+        }
         self.handle.shutdown();
         let ended = self.thread.take().map(JoinHandle::join);
         if thread::panicking() {

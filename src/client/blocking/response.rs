@@ -26,6 +26,8 @@ use crate::error::Result;
 use crate::http::body::Body;
 use crate::http::response;
 use crate::http::response::reading::unwritable;
+use crate::runtime;
+use crate::runtime::Process;
 
 /// A response whose body is read by the calling thread, at once or as [`Read`]. Status, fields, URL
 /// and times are those of [`roundtrip::Response`](crate::Response).
@@ -33,6 +35,8 @@ use crate::http::response::reading::unwritable;
 /// Dropped before its end, it closes its connection, or reads and drops what is there of the rest.
 #[derive(Debug)]
 pub struct Response {
+    /// A child of it has not the core that receives.
+    process: Process,
     response: response::Response,
     /// What `read` has not returned yet.
     unread: Bytes,
@@ -41,6 +45,7 @@ pub struct Response {
 impl Response {
     pub(super) fn new(response: response::Response) -> Response {
         Response {
+            process: Process::here(),
             response,
             unread: Bytes::new(),
         }
@@ -68,7 +73,7 @@ impl Response {
             return Ok(Some(std::mem::take(&mut self.unread)));
         }
         let is_at_hand = is_at_hand(&self.response);
-        read(is_at_hand, self.response.chunk())
+        read(self.process, is_at_hand, self.response.chunk())
     }
 
     /// Writes what is left of the body, as it comes; says how many bytes.
@@ -93,8 +98,7 @@ impl Response {
     ///
     /// The body is longer, or cannot be completed.
     pub fn bytes(self) -> Result<Bytes> {
-        let response = self.into_inner();
-        read(is_at_hand(&response), response.bytes())
+        self.read_all(|response| response.bytes())
     }
 
     /// As [`Response::bytes`], up to `limit_bytes`.
@@ -103,8 +107,7 @@ impl Response {
     ///
     /// As for [`Response::bytes`].
     pub fn bytes_within(self, limit_bytes: usize) -> Result<Bytes> {
-        let response = self.into_inner();
-        read(is_at_hand(&response), response.bytes_within(limit_bytes))
+        self.read_all(|response| response.bytes_within(limit_bytes))
     }
 
     /// All of the body as UTF-8 text without its byte order mark, up to the limit of
@@ -114,8 +117,7 @@ impl Response {
     ///
     /// The body is longer, is no text, or cannot be completed.
     pub fn text(self) -> Result<String> {
-        let response = self.into_inner();
-        read(is_at_hand(&response), response.text())
+        self.read_all(|response| response.text())
     }
 
     /// As [`Response::text`], up to `limit_bytes`.
@@ -124,8 +126,7 @@ impl Response {
     ///
     /// As for [`Response::text`].
     pub fn text_within(self, limit_bytes: usize) -> Result<String> {
-        let response = self.into_inner();
-        read(is_at_hand(&response), response.text_within(limit_bytes))
+        self.read_all(|response| response.text_within(limit_bytes))
     }
 
     /// All of the body as text, up to the limit of [`Response::bytes`], in the charset that it or its
@@ -136,8 +137,7 @@ impl Response {
     /// As for [`Response::bytes`]; the charset is not known, or the bytes are not text in it.
     #[cfg(feature = "charset")]
     pub fn text_with_charset(self, default: &str) -> Result<String> {
-        let response = self.into_inner();
-        read(is_at_hand(&response), response.text_with_charset(default))
+        self.read_all(|response| response.text_with_charset(default))
     }
 
     /// All of the body as JSON, up to the limit of [`Response::bytes`].
@@ -147,8 +147,7 @@ impl Response {
     /// As for [`Response::bytes`]; the bytes are not JSON, or have another shape than `T`.
     #[cfg(feature = "json")]
     pub fn json<T: DeserializeOwned>(self) -> Result<T> {
-        let response = self.into_inner();
-        read(is_at_hand(&response), response.json())
+        self.read_all(|response| response.json())
     }
 
     /// As [`Response::json`], of up to `limit_bytes`.
@@ -158,8 +157,16 @@ impl Response {
     /// As for [`Response::json`].
     #[cfg(feature = "json")]
     pub fn json_within<T: DeserializeOwned>(self, limit_bytes: usize) -> Result<T> {
+        self.read_all(|response| response.json_within(limit_bytes))
+    }
+
+    fn read_all<T, F: Future<Output = Result<T>>>(
+        self,
+        all: impl FnOnce(response::Response) -> F,
+    ) -> Result<T> {
+        let process = self.process;
         let response = self.into_inner();
-        read(is_at_hand(&response), response.json_within(limit_bytes))
+        read(process, is_at_hand(&response), all(response))
     }
 
     /// The response without this thread's part, with what is left of its body: what a handler
@@ -181,7 +188,11 @@ fn is_at_hand(response: &response::Response) -> bool {
 }
 
 /// Runs what reads a body, on the core only where it may have to wait.
-fn read<T>(is_at_hand: bool, future: impl Future<Output = Result<T>>) -> Result<T> {
+fn read<T>(
+    process: Process,
+    is_at_hand: bool,
+    future: impl Future<Output = Result<T>>,
+) -> Result<T> {
     let mut future = pin!(future);
     if is_at_hand {
         let context = &mut Context::from_waker(Waker::noop());
@@ -189,7 +200,10 @@ fn read<T>(is_at_hand: bool, future: impl Future<Output = Result<T>>) -> Result<
             return outcome;
         }
     }
-    drive(future)
+    match process.is_here() {
+        true => drive(future),
+        false => Err(runtime::forked()),
+    }
 }
 
 /// A body that begins with what was taken from it.

@@ -28,6 +28,8 @@ use crate::guard;
 use crate::guard::guarded_drop;
 use crate::http::headers::Headers;
 use crate::limits::SPAWNED_BODY_BYTES_MAX;
+use crate::runtime;
+use crate::runtime::Process;
 
 /// The producing end. Dropped before it has [ended](Sender::deliver), it fails what the consumer
 /// waits for.
@@ -74,6 +76,7 @@ pub(super) enum End {
 }
 
 struct Channel<T> {
+    process: Process,
     state: Mutex<State<T>>,
 }
 
@@ -95,6 +98,7 @@ struct State<T> {
 /// A channel.
 pub(super) fn channel<T>(lost: Lost) -> (Sender<T>, Receiver<T>) {
     let channel = Arc::new(Channel {
+        process: Process::here(),
         state: Mutex::new(State {
             first: None,
             queue: Chunks::default(),
@@ -159,7 +163,9 @@ impl Chunks {
 impl<T> Sender<T> {
     /// Hands over what there is of all this. Nothing happens when the consumer has gone.
     pub(super) fn deliver(&mut self, first: Option<T>, batch: &mut Batch, end: Option<End>) {
-        let mut state = self.channel.lock();
+        let Some(mut state) = self.channel.lock() else {
+            return;
+        };
         if state.is_dropped {
             drop(state);
             *batch = Batch::default();
@@ -197,7 +203,8 @@ impl<T> Sender<T> {
                 _ => Poll::Ready(Some(room)),
             }
         };
-        self.channel.poll(cx, |state| &mut state.producer, look)
+        let polled = self.channel.poll(cx, |state| &mut state.producer, look);
+        polled.unwrap_or(Poll::Ready(None))
     }
 
     /// Resolves when the consumer has gone.
@@ -206,13 +213,16 @@ impl<T> Sender<T> {
             true => Poll::Ready(()),
             false => Poll::Pending,
         };
-        self.channel.poll(cx, |state| &mut state.producer, look)
+        let polled = self.channel.poll(cx, |state| &mut state.producer, look);
+        polled.unwrap_or(Poll::Ready(()))
     }
 }
 
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
-        let mut state = self.channel.lock();
+        let Some(mut state) = self.channel.lock() else {
+            return;
+        };
         let producer = state.producer.take();
         let is_lost = !state.has_ended && !state.is_dropped;
         let consumer = if is_lost {
@@ -240,7 +250,8 @@ impl<T> Receiver<T> {
             },
             (None, false) => Poll::Pending,
         };
-        self.channel.poll(cx, |state| &mut state.consumer, look)
+        let polled = self.channel.poll(cx, |state| &mut state.consumer, look);
+        polled.unwrap_or_else(|| Poll::Ready(Err(runtime::forked())))
     }
 
     /// The next chunk, the error that ended the bytes, or `None` at their end.
@@ -270,6 +281,10 @@ impl<T> Receiver<T> {
             }
         };
         let polled = self.channel.poll(cx, |state| &mut state.consumer, look);
+        let Some(polled) = polled else {
+            self.has_ended = true;
+            return Poll::Ready(Some(Err(runtime::forked())));
+        };
         let (producer, end) = std::task::ready!(polled);
         guard::wake(producer);
         self.has_ended = end.is_some();
@@ -291,7 +306,9 @@ impl<T> Receiver<T> {
 
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
-        let mut state = self.channel.lock();
+        let Some(mut state) = self.channel.lock() else {
+            return;
+        };
         state.is_dropped = true;
         let left = (
             state.first.take(),
@@ -307,37 +324,39 @@ impl<T> Drop for Receiver<T> {
 }
 
 impl<T> Channel<T> {
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// `None` in a child of fork(2), which has no other side: it may be locked there for ever.
+    fn lock(&self) -> Option<MutexGuard<'_, State<T>>> {
+        let lock = || self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.process.is_here().then(lock)
     }
 
-    /// Looks, and where there is nothing leaves the waker in its `place`.
+    /// Looks, and where there is nothing leaves the waker in its `place`. `None` as for `lock`.
     fn poll<R>(
         &self,
         cx: &mut Context<'_>,
         place: fn(&mut State<T>) -> &mut Option<Waker>,
         mut look: impl FnMut(&mut State<T>) -> Poll<R>,
-    ) -> Poll<R> {
-        let mut state = self.lock();
+    ) -> Option<Poll<R>> {
+        let mut state = self.lock()?;
         let looked = look(&mut state);
         let is_known = |waker: &Waker| waker.will_wake(cx.waker());
         if looked.is_ready() || place(&mut state).as_ref().is_some_and(is_known) {
-            return looked;
+            return Some(looked);
         }
         // A waker may run anything when it is cloned or dropped, and the other side may have been
         // here in between.
         drop(state);
         let waker = cx.waker().clone();
-        state = self.lock();
+        state = self.lock()?;
         let looked = look(&mut state);
         if looked.is_ready() {
             drop(state);
-            return looked;
+            return Some(looked);
         }
         let replaced = place(&mut state).replace(waker);
         drop(state);
         drop(replaced);
-        looked
+        Some(looked)
     }
 }
 

@@ -132,6 +132,9 @@ fn send(
     options: RequestOptions,
     cx: &mut Context<'_>,
 ) -> Result<Receiver<Head>> {
+    if !shared.process.is_here() {
+        return Err(named(runtime::forked(), draft.url()));
+    }
     let permit = Permit::take(&shared.requests).map_err(|error| named(error, draft.url()))?;
     let (sender, mut receiver) = channel::channel(LOST);
     // The waker is in its place before anybody else looks for it.

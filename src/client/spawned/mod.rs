@@ -37,8 +37,8 @@
 //!
 //! - All bounds of the client hold once: there is one core, and one pool.
 //! - The thread ends in order with the last clone, request, response and received body; nobody waits
-//!   for it, and a process that exits does not either. A child of fork(2) has no such thread, and
-//!   makes a client of its own.
+//!   for it, and a process that exits does not either. A child of fork(2) has no such thread: all is
+//!   an error there, and the child makes a client of its own.
 //! - What the user gives runs on that thread, for everybody's requests: streams of request bodies,
 //!   observers. It must not block. A panic in it ends its request; should the thread itself panic,
 //!   those who wait get an error of kind `Shutdown`, and so does every later request.
@@ -71,7 +71,9 @@ use crate::client::spawned::request::Draft;
 use crate::error::Error;
 use crate::error::Result;
 use crate::http::request::Request;
+use crate::runtime;
 use crate::runtime::CoreThread;
+use crate::runtime::Process;
 use crate::runtime::RingOptions;
 
 pub use crate::client::spawned::body::Body;
@@ -94,6 +96,7 @@ pub struct Client {
 
 /// What clones, requests and received bodies share. With the last of them the thread ends.
 struct Shared {
+    process: Process,
     client: client::Client,
     thread: CoreThread,
     /// Requests whose exchange has not ended.
@@ -109,6 +112,7 @@ impl Client {
     pub fn start(client: client::Client) -> Result<Client> {
         Ok(Client {
             shared: Arc::new(Shared {
+                process: Process::here(),
                 client,
                 thread: CoreThread::start(THREAD_NAME, RingOptions::WORKER)?,
                 requests: Arc::new(AtomicUsize::new(0)),
@@ -184,6 +188,9 @@ impl Client {
     ///
     /// Of kind `Shutdown`, when the client's thread has ended by a panic.
     pub async fn stats(&self) -> Result<TransportStats> {
+        if !self.shared.process.is_here() {
+            return Err(runtime::forked());
+        }
         let (mut sender, mut receiver) = channel::channel(exchange::LOST);
         let client = self.shared.client.clone();
         self.shared.thread.remote().post(move |_| {
@@ -319,7 +326,7 @@ mod tests {
         let client = client::Client::spawned().unwrap();
         let (sender, mut receiver) = channel::channel::<()>(exchange::LOST);
         client.shared.thread.remote().post(move |_| {
-            crate::runtime::spawn(async move {
+            runtime::spawn(async move {
                 let _sender = sender;
                 panic!("on purpose");
             });

@@ -24,29 +24,42 @@ use nix::unistd;
 
 #[cfg(feature = "simulation")]
 use crate::ring::sim::calls;
+use crate::ring::sys::Process;
 use crate::ring::sys::descriptor::Descriptor;
 
-/// An eventfd(2): any thread notifies, one ring reads.
+/// An eventfd(2): any thread notifies, one ring reads. Children of fork(2) have the same one, and
+/// leave it alone.
 #[derive(Debug)]
-pub struct Event(Descriptor);
+pub struct Event {
+    descriptor: Descriptor,
+    process: Process,
+}
 
 impl Event {
     /// A fresh one, not notified. Blocking: the ring answers reads of a non-blocking descriptor
     /// with EAGAIN instead of waiting.
     pub fn new() -> io::Result<Event> {
-        simulated!(calls::new_event().map(|made| made.map(Descriptor::simulated).map(Event)));
+        simulated!(calls::new_event().map(|made| made.map(Descriptor::simulated).map(Event::of)));
         let event = EventFd::from_flags(EfdFlags::EFD_CLOEXEC)?;
-        Ok(Event(Descriptor::Kernel(event.into())))
+        Ok(Event::of(Descriptor::Kernel(event.into())))
+    }
+
+    fn of(descriptor: Descriptor) -> Event {
+        Event {
+            descriptor,
+            process: Process::here(),
+        }
     }
 
     /// The descriptor, for reads of the ring.
     pub fn raw(&self) -> RawFd {
-        self.0.raw()
+        self.descriptor.raw()
     }
 
     /// Wakes the reader. A counter at its maximum has woken it already.
     pub fn notify(&self) {
-        match &self.0 {
+        match &self.descriptor {
+            _ if !self.process.is_here() => {}
             Descriptor::Kernel(event) => {
                 let _ = unistd::write(event, &1u64.to_ne_bytes());
             }
@@ -55,9 +68,11 @@ impl Event {
         }
     }
 
-    /// Blocks the calling thread until notified, and takes the notification.
+    /// Blocks the calling thread until notified, and takes the notification. In a child of fork(2) it
+    /// returns at once.
     pub fn wait(&self) {
-        match &self.0 {
+        match &self.descriptor {
+            _ if !self.process.is_here() => {}
             Descriptor::Kernel(event) => {
                 let mut polls = [PollFd::new(event.as_fd(), PollFlags::POLLIN)];
                 let interrupted = Err(nix::errno::Errno::EINTR);
@@ -72,6 +87,8 @@ impl Event {
 
 /// The descriptor that the signal handler writes to; -1 when no handler is installed.
 static SIGNAL_EVENT: AtomicI32 = AtomicI32::new(-1);
+/// Whose handlers they are. A child of fork(2) has them for a moment, until [`forget_signals`].
+static SIGNAL_PID: AtomicI32 = AtomicI32::new(0);
 /// The signal that came first, 0 for none.
 static SIGNAL_RECEIVED: AtomicI32 = AtomicI32::new(0);
 /// Threads that run the handler: the descriptor stays open until there are none.
@@ -93,7 +110,9 @@ extern "C" fn on_signal(number: libc::c_int) {
     let is_first = SIGNAL_RECEIVED
         .compare_exchange(0, number, Ordering::SeqCst, Ordering::SeqCst)
         .is_ok();
-    if is_first && event >= 0 {
+    // SAFETY: a call without arguments.
+    let pid = unsafe { libc::getpid() };
+    if is_first && event >= 0 && pid == SIGNAL_PID.load(Ordering::SeqCst) {
         let one = 1u64.to_ne_bytes();
         // SAFETY: eight bytes on our stack; the descriptor is open, see `SIGNAL_HANDLERS`.
         unsafe { libc::write(event, one.as_ptr().cast(), one.len()) };
@@ -103,7 +122,7 @@ extern "C" fn on_signal(number: libc::c_int) {
         unsafe {
             if event >= 0 {
                 // The default action spares the first process of a container.
-                if libc::getpid() == 1 {
+                if pid == 1 {
                     libc::_exit(128 + number);
                 }
                 libc::signal(number, libc::SIG_DFL);
@@ -114,6 +133,17 @@ extern "C" fn on_signal(number: libc::c_int) {
     SIGNAL_HANDLERS.fetch_sub(1, Ordering::SeqCst);
 }
 
+/// In a child of fork(2), signals act as they would without us.
+pub(super) fn forget_signals() {
+    SIGNAL_HANDLERS.store(0, Ordering::SeqCst);
+    if SIGNAL_EVENT.swap(-1, Ordering::SeqCst) >= 0 {
+        for number in [libc::SIGINT, libc::SIGTERM] {
+            // SAFETY: a call with numbers only.
+            unsafe { libc::signal(number, libc::SIG_DFL) };
+        }
+    }
+}
+
 impl Signals {
     /// Installs the handlers; `event` is notified by the first signal.
     ///
@@ -122,7 +152,7 @@ impl Signals {
     /// `AlreadyExists` when another server of this process waits for signals; `Unsupported` for an
     /// event of a simulated kernel, which sends none.
     pub fn install(event: &Event) -> io::Result<Signals> {
-        let own = match &event.0 {
+        let own = match &event.descriptor {
             Descriptor::Kernel(event) => event.try_clone()?,
             #[cfg(feature = "simulation")]
             Descriptor::Simulated(_) => return Err(io::ErrorKind::Unsupported.into()),
@@ -131,6 +161,7 @@ impl Signals {
             .compare_exchange(-1, own.as_raw_fd(), Ordering::SeqCst, Ordering::SeqCst)
             .map_err(|_| io::Error::from(io::ErrorKind::AlreadyExists))?;
         SIGNAL_RECEIVED.store(0, Ordering::SeqCst);
+        SIGNAL_PID.store(unistd::getpid().as_raw(), Ordering::SeqCst);
         let action = SigAction::new(
             SigHandler::Handler(on_signal),
             SaFlags::SA_RESTART,

@@ -3,6 +3,7 @@
 mod descriptor;
 mod event;
 mod file;
+mod fork;
 mod inherited;
 mod process;
 mod random;
@@ -26,6 +27,8 @@ pub use file::Metadata;
 pub use file::Opened;
 pub use file::is_pseudo;
 pub use file::open_file;
+pub use fork::PerProcess;
+pub use fork::Process;
 pub use inherited::Inherited;
 pub use inherited::take_inherited;
 pub use process::affinity;

@@ -20,6 +20,7 @@ use nix::sys::stat::SFlag;
 #[cfg(feature = "simulation")]
 use crate::ring::sim::calls;
 use crate::ring::sys::Address;
+use crate::ring::sys::Process;
 use crate::ring::sys::Socket;
 use crate::ring::sys::new_socket;
 use crate::ring::sys::socket::borrow;
@@ -130,6 +131,8 @@ pub struct SocketFile {
     path: PathBuf,
     /// Device and inode; `None` where there are none (a simulation).
     identity: Option<(u64, u64)>,
+    /// A child of it removes nothing.
+    process: Process,
 }
 
 impl SocketFile {
@@ -138,6 +141,7 @@ impl SocketFile {
         SocketFile {
             path: path.to_owned(),
             identity: identity(path),
+            process: Process::here(),
         }
     }
 }
@@ -145,7 +149,7 @@ impl SocketFile {
 impl Drop for SocketFile {
     fn drop(&mut self) {
         simulated!(calls::remove_socket_file(&self.path).then_some(()));
-        if identity(&self.path) == self.identity {
+        if self.process.is_here() && identity(&self.path) == self.identity {
             remove_file(&self.path);
         }
     }

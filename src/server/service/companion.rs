@@ -31,6 +31,7 @@ use crate::error::Result;
 use crate::limits::TOKIO_SHUTDOWN_TIMEOUT;
 use crate::limits::WORKERS_PER_TOKIO_THREAD;
 use crate::runtime;
+use crate::runtime::Process;
 use crate::runtime::ThreadScope;
 use crate::server::service::Server;
 
@@ -179,6 +180,8 @@ pub(super) struct Companion {
 
 /// A runtime with a thread of its own, since one that runs asynchronous code must not end it.
 struct Own {
+    /// A child of it has no such thread.
+    process: Process,
     /// Dropped to end it.
     end: mpsc::Sender<()>,
     /// Hears of nothing but its end.
@@ -210,7 +213,12 @@ impl Companion {
         })
         .map_err(failed)?;
         let handle = made.recv().expect("the thread reports").map_err(failed)?;
-        let own = Some(Own { end, ended });
+        let process = Process::here();
+        let own = Some(Own {
+            process,
+            end,
+            ended,
+        });
         Ok(Companion { handle, own })
     }
 
@@ -249,9 +257,11 @@ fn make(threads_count: usize) -> io::Result<Runtime> {
 
 impl Drop for Companion {
     fn drop(&mut self) {
-        if let Some(Own { end, ended }) = self.own.take() {
-            drop(end);
-            let _ = ended.recv();
+        if let Some(own) = self.own.take()
+            && own.process.is_here()
+        {
+            drop(own.end);
+            let _ = own.ended.recv();
         }
     }
 }
