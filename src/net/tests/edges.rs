@@ -594,3 +594,14 @@ fn a_panic_loses_no_completion_of_its_turn() {
     drop(runtime);
     assert!(now() - before < DRAIN_TIMEOUT / 2);
 }
+
+#[test]
+fn places_in_the_output_stay_where_it_is_dropped() {
+    let mut io = Io::detached(crate::runtime::Instant::default(), 0);
+    io.append_copy(b"never sent");
+    io.drop_output(&mut Vec::new());
+    io.append_copy(b"too");
+    // What ends here was not taken, however little of it there is.
+    assert_eq!((io.taken_bytes(), io.appended_bytes()), (0, 13));
+    assert!(io.is_cut());
+}
