@@ -41,6 +41,7 @@ use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::thread::Thread;
 
@@ -66,8 +67,7 @@ pub struct AccessLog {
     driver: Driver,
 }
 
-/// One worker's part of the log.
-#[derive(Clone)]
+/// One worker's part of the log. With the last one the log ends.
 pub struct WorkerLog {
     buffer: Arc<Buffer>,
     shared: Arc<Shared>,
@@ -100,6 +100,8 @@ struct Shared {
     failures: AtomicU64,
     /// Of all workers; grows only.
     buffers: Mutex<Vec<Arc<Buffer>>>,
+    /// Workers that may have lines yet.
+    workers: AtomicUsize,
     /// True exactly when the writer has ended.
     is_done: Mutex<bool>,
     /// Tells of `is_done`.
@@ -136,6 +138,7 @@ impl AccessLog {
             lost: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             buffers: Mutex::default(),
+            workers: AtomicUsize::new(0),
             is_done: Mutex::new(false),
             done: Condvar::new(),
         });
@@ -161,6 +164,7 @@ impl AccessLog {
     pub fn for_worker(&self) -> WorkerLog {
         let buffer = Arc::new(Buffer::default());
         lock(&self.shared.buffers).push(Arc::clone(&buffer));
+        self.shared.workers.fetch_add(1, Ordering::Relaxed);
         WorkerLog {
             buffer,
             shared: Arc::clone(&self.shared),
@@ -183,8 +187,7 @@ impl AccessLog {
     /// Waits until all lines so far are written, at most [`ACCESS_LOG_FLUSH_TIMEOUT`]; then ends the
     /// writer.
     pub fn stop(&self) {
-        self.shared.is_closed.store(true, Ordering::SeqCst);
-        self.driver.end();
+        self.driver.end(&self.shared);
         let is_done = lock(&self.shared.is_done);
         // A reader that stalls must not keep the server from ending.
         let waited =
@@ -221,6 +224,14 @@ impl WorkerLog {
     }
 }
 
+impl Drop for WorkerLog {
+    fn drop(&mut self) {
+        if self.shared.workers.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.driver.end(&self.shared);
+        }
+    }
+}
+
 impl Driver {
     /// There is a line; `is_first` says that there was none in its buffer.
     fn tell(&self, is_first: bool) {
@@ -237,8 +248,9 @@ impl Driver {
         }
     }
 
-    /// The log is closed.
-    fn end(&self) {
+    /// The log takes no further lines.
+    fn end(&self, shared: &Shared) {
+        shared.is_closed.store(true, Ordering::SeqCst);
         match self {
             Driver::Thread(thread) => thread.unpark(),
             // Pauses take no time here: nobody waits for them.

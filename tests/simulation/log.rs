@@ -62,16 +62,15 @@ impl Write for Output {
     }
 }
 
-/// What is wrong with what was written, when no connection is left. A server that was dropped where
-/// it stood has not waited for its log.
-pub fn check(stats: &Statistics, is_dropped: bool) -> Option<String> {
+/// What is wrong with what was written, when no connection is left.
+pub fn check(stats: &Statistics) -> Option<String> {
     let text = String::from_utf8(TEXT.take()).expect("lines are ASCII");
     let mut found = Found::default();
     for line in text.split_inclusive('\n') {
         let said = match line.strip_suffix('\n') {
             Some(line) => found.add(line),
             // The last one may be cut where its end was not waited for.
-            None if is_dropped || stats.access_log_dropped > 0 => Ok(()),
+            None if stats.access_log_dropped > 0 => Ok(()),
             None => Err("has no end"),
         };
         if let Err(wrong) = said {
@@ -80,15 +79,14 @@ pub fn check(stats: &Statistics, is_dropped: bool) -> Option<String> {
     }
     let lost = stats.access_log_dropped;
     let told = found.requests + found.unnamed + lost;
-    let least = if is_dropped { 0 } else { stats.requests };
     let most = stats.requests + stats.requests_refused + stats.header_timeouts;
-    let is_all = lost > 0 || is_dropped || found.requests == stats.requests;
-    if !(least..=most).contains(&told) || !is_all || found.lost > lost {
+    let is_all = lost > 0 || found.requests == stats.requests;
+    if !(stats.requests..=most).contains(&told) || !is_all || found.lost > lost {
         return Some(format!("the access log has {found:?} for {stats:?}"));
     }
     let is_untold = |(id, is_whole): &(&u32, &bool)| ledger::was_answered(**id) && !**is_whole;
     let untold = found.whole.iter().find(is_untold).map(|(id, _)| *id);
-    let wrong = untold.filter(|_| lost == 0 && !is_dropped);
+    let wrong = untold.filter(|_| lost == 0);
     wrong.map(|id| format!("request {id} was answered, and no line says so"))
 }
 

@@ -298,7 +298,7 @@ async fn scenario(plan: Rc<Plan>) {
     CONNECTIONS.set(stats.connections_accepted + ledger::counts().accepted_by_hosts);
     let counts = ledger::counts();
     let wrong = plan.guards.check(&stats);
-    if let Some(wrong) = wrong.or_else(|| log::check(&stats, plan.abandoned_after.is_some())) {
+    if let Some(wrong) = wrong.or_else(|| log::check(&stats)) {
         simulation::fail(wrong);
     }
     if stats.requests != counts.handled + stats.requests_shed || stats.panics != counts.panicked {

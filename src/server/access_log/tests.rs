@@ -356,9 +356,9 @@ fn each_worker_keeps_its_order_and_no_line_is_lost() {
         permits: None,
     })
     .unwrap();
+    let workers = ["a", "b", "c"].map(|name| (name, log.for_worker()));
     std::thread::scope(|scope| {
-        for name in ["a", "b", "c"] {
-            let worker = log.for_worker();
+        for (name, worker) in workers {
             scope.spawn(move || {
                 for number in 0..LINES {
                     let target = format!("/{name}/{number}");
@@ -378,4 +378,35 @@ fn each_worker_keeps_its_order_and_no_line_is_lost() {
         });
         assert!(numbers.eq(0..LINES), "{name}");
     }
+}
+
+#[test]
+fn a_writer_ends_with_the_last_worker() {
+    struct Last(mpsc::Sender<()>);
+
+    impl Write for Last {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Drop for Last {
+        fn drop(&mut self) {
+            self.0.send(()).unwrap();
+        }
+    }
+
+    let (sender, ends) = mpsc::channel();
+    let log = AccessLog::start(Last(sender)).unwrap();
+    let (one, other) = (log.for_worker(), log.for_worker());
+    drop(one);
+    other.write(line("/"), 200, 0, Instant::default(), Ended::Complete);
+    drop(other);
+    // Nobody stops a log whose server was dropped.
+    assert_eq!(ends.recv_timeout(Duration::from_secs(10)), Ok(()));
+    assert_eq!(log.dropped(), 0);
 }
