@@ -177,7 +177,7 @@ pub const RETRY_AFTER_SECONDS: u32 = 1;
 pub const FILE_CACHE_ENTRIES_MAX: usize = 512;
 /// How long what cannot be told from a look at the name counts: where the directory itself is; a file that
 /// was changed at about the time when it was opened, whose clock may stand still; a file of another
-/// machine, which a look might wait for.
+/// machine, which a look might wait for; and a listing.
 pub const FILE_FRESH_TIME: Duration = Duration::from_secs(1);
 /// How often files that nobody asked for since the last time are closed: after twice that at the latest,
 /// within 2 s, nothing keeps their file system from being unmounted.

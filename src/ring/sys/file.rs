@@ -373,10 +373,13 @@ impl Directory {
     }
 }
 
-/// True for a file that is made up while it is read: what it says of its size promises nothing.
+/// True for a file that is made up while it is read: what it says of its size promises nothing. Does not
+/// wait for a file system of another machine: what takes room somewhere is not made up.
 pub fn is_pseudo(file: &File) -> bool {
-    let stat = fstat(file).map(|stat| Metadata::from_stat(&stat));
-    stat.is_ok_and(|metadata| FileSystem::of(file, &metadata) == FileSystem::Pseudo)
+    fstat(file).is_ok_and(|stat| {
+        let metadata = Metadata::from_stat(&stat);
+        stat.st_blocks == 0 && FileSystem::of(file, &metadata) == FileSystem::Pseudo
+    })
 }
 
 /// Opens a regular file for reading, wherever links lead. What is something else is not opened.
