@@ -64,7 +64,10 @@ fn router() -> Router {
 fn main() -> Result<()> {
     let address = std::env::args().nth(1);
     let address = address.as_deref().unwrap_or("127.0.0.1:8080");
-    Server::new(router()).bind(address)?.run()
+    Server::new(router())
+        .bind(address)?
+        .on_handler_error(|failed| eprintln!("{failed}"))
+        .run()
 }
 
 #[cfg(all(test, feature = "testing"))]

@@ -47,6 +47,7 @@ fn serve() -> roundtrip::Result<()> {
             .idle_timeout(timeout);
     }
     server
+        .on_handler_error(|failed| eprintln!("{failed}"))
         .on_listening(|addresses| {
             for address in addresses {
                 println!("listening on http://{address}");

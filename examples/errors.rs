@@ -38,7 +38,7 @@ impl IntoResponse for NoteError {
                 StatusCode::NOT_FOUND.into_response()
             }
             NoteError::Storage(error) => {
-                // Nothing of the error is sent: it is there for the log below.
+                // Nothing of the error is sent: it is told below.
                 let error = roundtrip::Error::new(ErrorKind::Handler, "notes").because(error);
                 StatusCode::SERVICE_UNAVAILABLE
                     .into_response()
@@ -89,15 +89,11 @@ fn main() -> roundtrip::Result<()> {
     let router = Router::new()
         .get("/notes/{name}", read)
         .put("/notes/{name}", keep)
-        .before(move |request: &mut Request| protection.check(request))
-        .after(|response: Response| {
-            if let Some(error) = response.error() {
-                eprintln!("{}: {error:#}", response.status_code());
-            }
-            response
-        });
+        .before(move |request: &mut Request| protection.check(request));
     let server = Server::new(router).bind(address.as_deref().unwrap_or("127.0.0.1:8080"))?;
     server
+        // With the error that clients do not see.
+        .on_handler_error(|failed| eprintln!("{failed}"))
         .on_listening(|addresses| {
             for address in addresses {
                 println!("listening on http://{address}");

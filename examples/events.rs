@@ -56,6 +56,7 @@ fn main() -> roundtrip::Result<()> {
         .get("/events", events);
     let server = Server::new(router).bind(address.as_deref().unwrap_or("127.0.0.1:8080"))?;
     server
+        .on_handler_error(|failed| eprintln!("{failed}"))
         .on_listening(|addresses| {
             for address in addresses {
                 println!("listening on http://{address}");

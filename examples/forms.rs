@@ -66,6 +66,7 @@ fn main() -> roundtrip::Result<()> {
     let router = Router::new().get("/{$}", page).post("/{$}", upload);
     let server = Server::new(router).bind(address.as_deref().unwrap_or("127.0.0.1:8080"))?;
     server
+        .on_handler_error(|failed| eprintln!("{failed}"))
         .on_listening(|addresses| {
             for address in addresses {
                 println!("listening on http://{address}");

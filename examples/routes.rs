@@ -34,7 +34,10 @@ fn main() -> roundtrip::Result<()> {
         .get("/{$}", |_: &Request| "welcome")
         .nest("/notes", notes)
         .not_found(|r: &Request| format!("there is nothing at {}", r.path()));
-    Server::new(router).bind("127.0.0.1:8080")?.run()
+    Server::new(router)
+        .bind("127.0.0.1:8080")?
+        .on_handler_error(|failed| eprintln!("{failed}"))
+        .run()
 }
 
 /// Runs inline, before every route of the router it was given to.

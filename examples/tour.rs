@@ -29,6 +29,7 @@ fn main() -> roundtrip::Result<()> {
     Server::new(router)
         .bind("127.0.0.1:8080")?
         .on_listening(|addresses| println!("listening on http://{}", addresses[0]))
+        .on_handler_error(|failed| eprintln!("{failed}")) // what clients see as 502
         .run() // a worker per core; SIGTERM drains
 }
 

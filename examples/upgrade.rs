@@ -42,6 +42,7 @@ fn serve() -> Result<()> {
         // Open tunnels may go on for so long when the server is asked to end.
         .shutdown_timeout(Duration::from_secs(10));
     server
+        .on_handler_error(|failed| eprintln!("{failed}"))
         .on_listening(|addresses| {
             for address in addresses {
                 println!("listening on http://{address}");

@@ -156,6 +156,11 @@ impl Response {
         self.rare()?.special.as_deref()
     }
 
+    /// True where it may have what few responses have: trailers, an error, something special.
+    pub(crate) fn is_rare(&self) -> bool {
+        self.rare().is_some()
+    }
+
     /// What the response does beside being sent, taken out.
     pub(crate) fn take_special(&mut self) -> Option<Box<Special>> {
         self.inner_mut().rare.as_mut()?.special.take()
@@ -340,27 +345,16 @@ impl Response {
         self
     }
 
-    /// Which error the response stands for: for middleware that logs what clients do not see.
-    ///
-    /// ```
-    /// use roundtrip::Request;
-    /// use roundtrip::Response;
-    /// use roundtrip::Router;
-    ///
-    /// let router = Router::new()
-    ///     .get("/{$}", async |_: Request| {
-    ///         Err::<(), _>(std::io::Error::other("the disk is full")).map_err(roundtrip::Error::from)
-    ///     })
-    ///     .after(|response: Response| {
-    ///         if let Some(error) = response.error() {
-    ///             eprintln!("{}: {error:#}", response.status_code());
-    ///         }
-    ///         response
-    ///     });
-    /// # let _ = router;
-    /// ```
+    /// Which error the response stands for: for middleware. Of those that are answered with 5xx a
+    /// server tells whoever wants to know
+    /// ([`Server::on_handler_error`](crate::Server::on_handler_error)).
     pub fn error(&self) -> Option<&Error> {
         self.rare()?.error.as_ref()
+    }
+
+    /// Which error the response stands for, taken out.
+    pub(crate) fn take_error(&mut self) -> Option<Error> {
+        self.inner_mut().rare.as_mut()?.error.take()
     }
 
     /// The body.

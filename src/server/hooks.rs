@@ -1,9 +1,10 @@
-//! Being told about connections and about what peers do wrong.
+//! Being told about connections, and about what peers and handlers do wrong.
 //!
 //! ```text
 //!   accept ─► New ─► Active ⇄ Idle ─► Closed(why)        Server::on_connection_state
 //!                      └─► Upgraded ──┘
 //!   rule broken, too slow, over a limit ─► ProtocolError  Server::on_protocol_error
+//!   error, panic, too slow, cut response ─► HandlerError  Server::on_handler_error
 //! ```
 //!
 //! Hooks run on the thread of the worker, between two events of the connection: a slow hook is a
@@ -18,6 +19,7 @@ use std::sync::atomic::Ordering;
 
 use ::http::StatusCode;
 
+use crate::error::Error;
 pub use crate::http::framing::CloseReason;
 
 /// Something happened to a connection.
@@ -87,14 +89,44 @@ pub enum ProtocolErrorKind {
     ProxyHeader,
 }
 
+/// A handler, or the body of its response, failed: what the client was told of that is the status.
+/// `Display` writes it in one line: `GET /mirror: 502 Bad Gateway: the error with its sources`.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct HandlerError<'a> {
+    /// The client; `None` on a Unix socket.
+    pub peer: Option<SocketAddr>,
+    /// Where the client connected to; `None` on a Unix socket.
+    pub local: Option<SocketAddr>,
+    /// Method and target as the client sent them, a query too: `GET /users?page=2`.
+    pub request: &'a str,
+    /// What went wrong: the error that the handler returned, or what was seen of it.
+    pub error: &'a Error,
+    /// What was answered; `None` when the response had begun, and was cut.
+    pub status: Option<StatusCode>,
+}
+
+impl fmt::Display for HandlerError<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.request)?;
+        match self.status {
+            Some(status) => write!(f, "{status}: ")?,
+            None => f.write_str("the response was cut: ")?,
+        }
+        write!(f, "{:#}", self.error)
+    }
+}
+
 type OnState = Arc<dyn Fn(&ConnectionEvent) + Send + Sync>;
 type OnError = Arc<dyn Fn(&ProtocolError<'_>) + Send + Sync>;
+type OnHandlerError = Arc<dyn Fn(&HandlerError<'_>) + Send + Sync>;
 
 /// The hooks of a server; shared by its workers.
 #[derive(Clone, Default)]
 pub struct Hooks {
     on_state: Option<OnState>,
     on_error: Option<OnError>,
+    on_handler_error: Option<OnHandlerError>,
 }
 
 impl Hooks {
@@ -108,6 +140,14 @@ impl Hooks {
         self.on_error = Some(Arc::new(hook));
     }
 
+    /// Sets who is told about handlers that fail.
+    pub fn set_on_handler_error(
+        &mut self,
+        hook: impl Fn(&HandlerError<'_>) + Send + Sync + 'static,
+    ) {
+        self.on_handler_error = Some(Arc::new(hook));
+    }
+
     /// True when somebody is told about connections.
     pub fn watches_states(&self) -> bool {
         self.on_state.is_some()
@@ -116,6 +156,11 @@ impl Hooks {
     /// True when somebody is told about faults.
     pub fn watches_errors(&self) -> bool {
         self.on_error.is_some()
+    }
+
+    /// True when somebody is told about handlers that fail.
+    pub fn watches_handlers(&self) -> bool {
+        self.on_handler_error.is_some()
     }
 
     /// Tells of a connection. User code: to be called guarded.
@@ -131,6 +176,13 @@ impl Hooks {
             hook(error);
         }
     }
+
+    /// Tells of a handler that failed. User code: to be called guarded.
+    pub fn tell_handler_error(&self, error: &HandlerError<'_>) {
+        if let Some(hook) = &self.on_handler_error {
+            hook(error);
+        }
+    }
 }
 
 impl fmt::Debug for Hooks {
@@ -138,6 +190,7 @@ impl fmt::Debug for Hooks {
         f.debug_struct("Hooks")
             .field("watches_states", &self.watches_states())
             .field("watches_errors", &self.watches_errors())
+            .field("watches_handlers", &self.watches_handlers())
             .finish()
     }
 }

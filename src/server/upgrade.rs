@@ -18,7 +18,8 @@ use std::task::Poll;
 
 use ::http::StatusCode;
 
-use crate::guard::guarded;
+use crate::error::Error;
+use crate::guard::caught;
 use crate::guard::guarded_drop;
 use crate::http::disconnect::Disconnect;
 use crate::http::duplex::Driver;
@@ -121,7 +122,8 @@ pub(super) struct Tunnel {
     is_bulk: bool,
     /// True exactly when the peer was told that nothing more comes.
     has_ended: bool,
-    has_panicked: bool,
+    /// What a panic of the closure said.
+    panic: Option<String>,
 }
 
 impl Tunnel {
@@ -133,7 +135,7 @@ impl Tunnel {
         io: &mut Io,
     ) -> Tunnel {
         let (driver, duplex) = duplex(io.waker().clone());
-        let future = guarded(|| (takeover.run)(duplex));
+        let started = caught(|| (takeover.run)(duplex));
         io.set_deadline(None);
         io.set_linger(true);
         if worker.is_shutting_down() {
@@ -145,8 +147,8 @@ impl Tunnel {
             driver,
             life: None,
             log: None,
-            has_panicked: future.is_none(),
-            future,
+            panic: started.as_ref().err().cloned(),
+            future: started.ok(),
             is_bulk: false,
             has_ended: false,
         }
@@ -171,14 +173,18 @@ impl Tunnel {
         if let Some(future) = &mut self.future {
             let waker = io.waker().clone();
             let mut cx = Context::from_waker(&waker);
-            let polled = guarded(|| future.as_mut().poll(&mut cx));
-            if polled != Some(Poll::Pending) {
-                self.has_panicked |= polled.is_none();
+            let polled = caught(|| future.as_mut().poll(&mut cx));
+            if polled != Ok(Poll::Pending) {
+                self.panic = polled.err();
                 guarded_drop(self.future.take());
             }
         }
-        if self.has_panicked {
+        if let Some(panic) = &self.panic {
             self.worker.counters.count_panic();
+            if let Some(life) = &self.life {
+                let error = Error::panicked("who has the connection", panic);
+                life.tell_failure(&self.worker, &error, None);
+            }
             io.set_resets(true);
             return Step::Abort;
         }
@@ -266,7 +272,7 @@ impl Protocol for Tunnel {
         let cause = cause.as_ref();
         if let Some(log) = self.log.take() {
             let ended = match cause {
-                _ if self.has_panicked => Ended::Panicked,
+                _ if self.panic.is_some() => Ended::Panicked,
                 None => Ended::Complete,
                 Some(_) => how_it_ended(io, cause, false),
             };

@@ -17,6 +17,7 @@ use crate::http::date::DateCache;
 use crate::net::Io;
 use crate::server::access_log::WorkerLog;
 use crate::server::hooks::ConnectionEvent;
+use crate::server::hooks::HandlerError;
 use crate::server::hooks::Hooks;
 use crate::server::hooks::ProtocolError;
 use crate::server::hooks::ProtocolErrorKind;
@@ -143,6 +144,17 @@ impl Worker {
             received,
         };
         self.tell(|hooks| hooks.tell_error(&error));
+    }
+
+    /// True when somebody is told about handlers that fail.
+    pub fn watches_handlers(&self) -> bool {
+        let hooks = self.lifecycle.hooks.as_ref();
+        hooks.is_some_and(|hooks| hooks.watches_handlers())
+    }
+
+    /// Tells the hook of a handler that failed, if there is one.
+    pub fn tell_handler_error(&self, error: &HandlerError<'_>) {
+        self.tell(|hooks| hooks.tell_handler_error(error));
     }
 
     fn tell(&self, call: impl FnOnce(&Hooks)) {

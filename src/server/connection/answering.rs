@@ -12,7 +12,9 @@ use std::task::Poll;
 use ::http::Method;
 use ::http::StatusCode;
 
-use crate::guard::guarded;
+use crate::error::Error;
+use crate::error::ErrorKind;
+use crate::guard::caught;
 use crate::guard::guarded_drop;
 use crate::http::body::Body;
 use crate::http::body::Content;
@@ -33,6 +35,7 @@ use crate::server::connection::Work;
 use crate::server::connection::terms::body_bytes_max;
 use crate::server::connection::timing::Credit;
 use crate::server::handler::Endpoint;
+use crate::server::into_response::answer_of;
 use crate::server::router::Routed;
 
 impl Connection {
@@ -73,9 +76,9 @@ impl Connection {
         request.set_addresses(peer, local);
         match endpoint {
             Endpoint::Inline(function) => {
-                match guarded(|| function(&mut request)) {
-                    Some(response) => self.respond(io, response),
-                    None => self.panicked(io),
+                match caught(|| function(&mut request)) {
+                    Ok(response) => self.respond(io, response),
+                    Err(panic) => self.panicked(io, &panic),
                 }
                 drop_request(request);
             }
@@ -96,9 +99,9 @@ impl Connection {
                 });
                 request.set_disconnect(disconnect.for_request(self.exchange.may_inform()));
                 let handler = std::sync::Arc::clone(handler);
-                match guarded(|| handler.start(request)) {
-                    Some(future) => self.work = Work::Handler(future),
-                    None => self.panicked(io),
+                match caught(|| handler.start(request)) {
+                    Ok(future) => self.work = Work::Handler(future),
+                    Err(panic) => self.panicked(io, &panic),
                 }
             }
         }
@@ -113,7 +116,7 @@ impl Connection {
         self.is_standing |= self.exchange.close_reason().is_none();
         let length = self.exchange.body_length();
         self.has_large_bodies = length.is_none_or(|length| length > OWN_BUFFER_BODY_BYTES);
-        self.live_active();
+        self.live_request(request);
         if self.worker.access_log.is_some() {
             self.begin_log(io, Some(request));
         }
@@ -134,20 +137,20 @@ impl Connection {
                 Work::Handler(mut future) => {
                     let waker = io.waker().clone();
                     let mut cx = Context::from_waker(&waker);
-                    let polled = guarded(|| future.as_mut().poll(&mut cx));
+                    let polled = caught(|| future.as_mut().poll(&mut cx));
                     self.send_informational(io);
                     match polled {
-                        Some(Poll::Pending) => {
+                        Ok(Poll::Pending) => {
                             self.work = Work::Handler(future);
                             return;
                         }
-                        Some(Poll::Ready(response)) => {
+                        Ok(Poll::Ready(response)) => {
                             guarded_drop(future);
                             self.respond(io, response);
                         }
-                        None => {
+                        Err(panic) => {
                             guarded_drop(future);
-                            self.panicked(io);
+                            self.panicked(io, &panic);
                         }
                     }
                 }
@@ -170,8 +173,8 @@ impl Connection {
         if let Some(disconnect) = &self.disconnect {
             disconnect.answered();
         }
-        if response.special().is_some() {
-            return self.respond_specially(io, response);
+        if response.is_rare() {
+            return self.respond_rarely(io, response);
         }
         self.respond_usually(io, response);
     }
@@ -188,6 +191,7 @@ impl Connection {
         }
         if let Some(status) = self.exchange.replacement_for(&response) {
             self.worker.counters.count_invalid_response();
+            self.tell_unsendable(&response, status);
             guarded_drop(response);
             response = Response::new().status(status);
         }
@@ -259,27 +263,33 @@ impl Connection {
         let waker = io.waker().clone();
         let mut cx = Context::from_waker(&waker);
         while !io.is_full() {
-            match guarded(|| streamed.body.poll_chunk(&mut cx)) {
-                Some(Poll::Pending) => {
+            match caught(|| streamed.body.poll_chunk(&mut cx)) {
+                Ok(Poll::Pending) => {
                     self.work = Work::Body(streamed);
                     return true;
                 }
-                Some(Poll::Ready(Some(Ok(chunk)))) => {
+                Ok(Poll::Ready(Some(Ok(chunk)))) => {
                     if !self.exchange.begin_chunk(chunk.len(), io.output.tail()) {
                         guarded_drop(chunk);
+                        self.tell_failure(&wrong_length(), None);
                         return self.cut(io, streamed);
                     }
                     io.append_bytes(chunk);
                     self.exchange.end_chunk(io.output.tail());
                 }
-                Some(Poll::Ready(None)) => return self.finish(io, streamed),
-                Some(Poll::Ready(Some(Err(error)))) => {
+                Ok(Poll::Ready(None)) => return self.finish(io, streamed),
+                Ok(Poll::Ready(Some(Err(error)))) => {
+                    // That the body of the request did not arrive is no fault of the handler.
+                    if answer_of(&error).0.is_server_error() {
+                        self.tell_failure(&error, None);
+                    }
                     guarded_drop(error);
                     return self.cut(io, streamed);
                 }
-                None => {
+                Err(panic) => {
                     self.worker.counters.count_panic();
                     self.log_ended(Ended::Panicked);
+                    self.tell_failure(&Error::panicked("the body of the response", &panic), None);
                     return self.cut(io, streamed);
                 }
             }
@@ -294,6 +304,7 @@ impl Connection {
         let trailers = own.or_else(|| streamed.body.take_trailers());
         let out = io.output.tail();
         if !self.exchange.finish_body(trailers.as_ref(), out) {
+            self.tell_failure(&wrong_length(), None);
             return self.cut(io, streamed);
         }
         guarded_drop(streamed);
@@ -312,17 +323,33 @@ impl Connection {
         false
     }
 
-    pub(super) fn panicked(&mut self, io: &mut Io) {
+    #[cold]
+    fn panicked(&mut self, io: &mut Io, panic: &str) {
         self.worker.counters.count_panic();
         self.log_ended(Ended::Panicked);
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        self.tell_failure(&Error::panicked("the handler", panic), Some(status));
         self.has_unread |= self.exchange.is_in_body();
         self.exchange.stop_receiving(CloseReason::HandlerFailed);
         self.sender = None;
-        self.respond(
-            io,
-            Response::new().status(StatusCode::INTERNAL_SERVER_ERROR),
-        );
+        self.respond(io, Response::new().status(status));
     }
+
+    /// Tells why another status is answered than the handler's.
+    #[cold]
+    fn tell_unsendable(&self, response: &Response, status: StatusCode) {
+        let text = match response.invalid_header() {
+            Some(invalid) => format!("the response has a field that cannot be sent: {invalid}"),
+            None => format!("{} is no answer to this request", response.status_code()),
+        };
+        self.tell_failure(&Error::new(ErrorKind::Invalid, text), Some(status));
+    }
+}
+
+/// The error of a body that is shorter or longer than it said.
+fn wrong_length() -> Error {
+    let text = "the body of the response is not as long as it said";
+    Error::new(ErrorKind::Invalid, text)
 }
 
 /// Drops a request, which may carry values of the user.

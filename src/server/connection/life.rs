@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use ::http::StatusCode;
 
+use crate::error::Error;
 use crate::http::framing::CloseReason;
+use crate::http::request::Request;
 use crate::http::serve::Refusal;
 use crate::limits::CONNECTION_AGE_JITTER_PERCENT;
 use crate::net;
@@ -25,6 +27,7 @@ use crate::server::connection::logging::is_write_late;
 use crate::server::hooks;
 use crate::server::hooks::ConnectionEvent;
 use crate::server::hooks::ConnectionState;
+use crate::server::hooks::HandlerError;
 use crate::server::hooks::ProtocolErrorKind;
 use crate::server::into_response::error_page;
 use crate::server::worker::Worker;
@@ -38,6 +41,8 @@ pub(in crate::server) struct Life {
     local: Option<SocketAddr>,
     /// What the hook was told last.
     told: ConnectionState,
+    /// Method and target of the last request; empty where no hook wants them.
+    request: String,
     /// When it is as old as it may get.
     expires_at: Instant,
     /// Requests answered.
@@ -70,6 +75,7 @@ impl Life {
             peer,
             local,
             told: ConnectionState::New,
+            request: String::new(),
             expires_at,
             requests: 0,
             ticket: None,
@@ -85,6 +91,22 @@ impl Life {
             local: self.local,
             state: self.told,
             requests: self.requests,
+        });
+    }
+
+    /// What was asked for could not be answered as it should.
+    pub(in crate::server) fn tell_failure(
+        &self,
+        worker: &Worker,
+        error: &Error,
+        status: Option<StatusCode>,
+    ) {
+        worker.tell_handler_error(&HandlerError {
+            peer: self.peer,
+            local: self.local,
+            request: &self.request,
+            error,
+            status,
         });
     }
 
@@ -158,6 +180,14 @@ impl Connection {
             .tell_error(io, kind, refusal.rule, status, received);
     }
 
+    /// The handler or its body failed: with this status, or after the head was sent.
+    #[cold]
+    pub(super) fn tell_failure(&self, error: &Error, status: Option<StatusCode>) {
+        if let Some(life) = &self.life {
+            life.tell_failure(&self.worker, error, status);
+        }
+    }
+
     /// The body came too slowly.
     pub(super) fn note_late_body(&mut self, io: &mut Io) {
         self.worker.counters.count_body_timeout();
@@ -203,6 +233,24 @@ impl Connection {
     pub(super) fn live_active(&mut self) {
         if let Some(life) = &mut self.life {
             life.turn(&self.worker, ConnectionState::Active);
+        }
+    }
+
+    /// A request was read.
+    #[inline]
+    pub(super) fn live_request(&mut self, request: &Request) {
+        if self.life.is_some() {
+            self.begin_life_of(request);
+        }
+    }
+
+    #[cold]
+    fn begin_life_of(&mut self, request: &Request) {
+        self.live_active();
+        if let Some(life) = &mut self.life
+            && self.worker.watches_handlers()
+        {
+            life.request = format!("{} {}", request.method(), request.target());
         }
     }
 

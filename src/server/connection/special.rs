@@ -3,8 +3,9 @@
 //!
 //! ```text
 //!   begin ─► set_terms              deadline ─► time_out_handler ─► 503, or cut
-//!   poll ──► send_informational     respond ──► respond_specially ─┬─ abort: reset
-//!                                                                  └─ Work::Takeover ─► hand_over
+//!   poll ──► send_informational     respond ──► respond_rarely ─┬─ an error: somebody is told
+//!                                                               ├─ abort: reset
+//!                                                               └─ Work::Takeover ─► hand_over
 //! ```
 
 use std::rc::Rc;
@@ -80,14 +81,17 @@ impl Connection {
                 self.worker.counters.count_handler_timeout();
                 guarded_drop(future);
                 let text = format!("the handler did not answer within {timeout:?}; {knob}");
+                let error = || Error::new(ErrorKind::Timeout, text.clone());
                 if let Some(sender) = self.sender.take() {
-                    let error = Error::new(ErrorKind::Timeout, text.clone());
-                    sender.fail(error.in_phase(ErrorPhase::RequestBody));
+                    sender.fail(error().in_phase(ErrorPhase::RequestBody));
                 }
-                self.respond(io, error_page(StatusCode::SERVICE_UNAVAILABLE, &text));
+                let response = error_page(StatusCode::SERVICE_UNAVAILABLE, &text);
+                self.respond(io, response.with_error(error()));
             }
             Work::Body(streamed) => {
                 self.worker.counters.count_handler_timeout();
+                let text = format!("the response did not end within {timeout:?}; {knob}");
+                self.tell_failure(&Error::new(ErrorKind::Timeout, text), None);
                 self.cut(io, streamed);
             }
             other => self.work = other,
@@ -105,10 +109,19 @@ impl Connection {
         }
     }
 
-    /// A response that does something else than be sent.
+    /// A response that stands for an error, or does something else than be sent.
     #[cold]
-    pub(super) fn respond_specially(&mut self, io: &mut Io, mut response: Response) {
-        let special = response.take_special().expect("the caller has looked");
+    pub(super) fn respond_rarely(&mut self, io: &mut Io, mut response: Response) {
+        if let Some(error) = response.take_error() {
+            let status = response.status_code();
+            if status.is_server_error() {
+                self.tell_failure(&error, Some(status));
+            }
+            guarded_drop(error);
+        }
+        let Some(special) = response.take_special() else {
+            return self.respond_usually(io, response);
+        };
         match *special {
             Special::Abort => {
                 guarded_drop(response);

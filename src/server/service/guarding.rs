@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::error::Result;
 use crate::net::Address;
 use crate::server::hooks::ConnectionEvent;
+use crate::server::hooks::HandlerError;
 use crate::server::hooks::Hooks;
 use crate::server::hooks::ProtocolError;
 use crate::server::proxy_protocol::Peers;
@@ -182,6 +183,27 @@ impl Server {
         hook: impl Fn(&ProtocolError<'_>) + Send + Sync + 'static,
     ) -> Server {
         self.hooks_mut().set_on_error(hook);
+        self
+    }
+
+    /// Is told when a handler fails, on the thread of its worker: when it returns an error that is
+    /// answered with 5xx, panics, or takes too long, when its response cannot be sent as it is, and
+    /// when the body that it streams fails. Clients see a status, or a response that is cut; nobody
+    /// else hears of the error without this. See [`hooks`](crate::server::hooks).
+    ///
+    /// ```
+    /// use roundtrip::Router;
+    /// use roundtrip::Server;
+    ///
+    /// let server = Server::new(Router::new()).on_handler_error(|failed| eprintln!("{failed}"));
+    /// # drop(server);
+    /// ```
+    #[must_use]
+    pub fn on_handler_error(
+        mut self,
+        hook: impl Fn(&HandlerError<'_>) + Send + Sync + 'static,
+    ) -> Server {
+        self.hooks_mut().set_on_handler_error(hook);
         self
     }
 
