@@ -686,11 +686,13 @@ impl Active {
         let Active {
             exchange,
             request,
+            options,
+            observers,
             upload,
             download,
             ..
         } = self;
-        guarded_drop((request, upload, download));
+        guarded_drop((request, upload, download, options, observers));
         exchange::recycle(exchange);
     }
 }

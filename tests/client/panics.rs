@@ -4,6 +4,8 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 use std::task::Context;
 use std::task::Poll;
 use std::task::Wake;
@@ -18,6 +20,7 @@ use roundtrip::Method;
 use roundtrip::Request;
 use roundtrip::Result;
 use roundtrip::blocking;
+use roundtrip::client::Next;
 use roundtrip::client::dial::ConnectTarget;
 use roundtrip::client::dial::DialTarget;
 use roundtrip::client::observe::Event;
@@ -82,10 +85,34 @@ async fn with_bell<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
+/// Gives a request up when it was sent: its connection is the last to know of it.
+async fn given_up() -> Result<String> {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", silent.local_addr().unwrap());
+    let (bomb, is_sent) = (Bomb, Arc::new(AtomicBool::new(false)));
+    let told = Arc::clone(&is_sent);
+    let request = Client::new().get(url).observer(move |event: &Event<'_>| {
+        let _owned = &bomb;
+        let is_head = matches!(event, Event::RequestHead { .. });
+        told.fetch_or(is_head, Ordering::SeqCst);
+    });
+    let mut sending = Box::pin(text(request));
+    std::future::poll_fn(|cx| {
+        assert!(sending.as_mut().poll(cx).is_pending(), "nobody answers");
+        cx.waker().wake_by_ref();
+        match is_sent.load(Ordering::SeqCst) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    })
+    .await;
+    Ok(String::new())
+}
+
 /// What is done, and the text of the error, if there is to be one.
 type Row = (&'static str, fn(String) -> Outcome, Option<&'static str>);
 
-const TABLE: [Row; 12] = [
+const TABLE: [Row; 13] = [
     (
         "who observes the client",
         |url| {
@@ -109,6 +136,11 @@ const TABLE: [Row; 12] = [
             Box::pin(text(client.build().get("http://127.0.0.1:1/")))
         },
         Some("connect"),
+    ),
+    (
+        "what an observer of a request that is given up owns",
+        |_| Box::pin(given_up()),
+        None,
     ),
     (
         "who is informed",
@@ -219,6 +251,13 @@ fn the_threads_of_other_clients_go_on() {
     for _ in 0..2 {
         let sent = async { client.get(peer.url("/")).send().await?.text().await };
         assert_eq!(spawned::wait(sent).unwrap(), "0");
+    }
+    let client = Client::builder().wrap(async |_: Request, _: Next| panic!("on purpose"));
+    let client = client.spawned().unwrap();
+    for _ in 0..2 {
+        let error = spawned::wait(client.get(peer.url("/")).send()).unwrap_err();
+        let text = "the middleware panicked: on purpose";
+        assert!(error.to_string().ends_with(text), "{error}");
     }
     let client = blocking::Client::builder()
         .observer(|_: &Event<'_>| panic!("on purpose"))

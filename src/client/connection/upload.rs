@@ -78,8 +78,8 @@ impl Connection {
             Ok(upload) => upload,
             Err(error) => {
                 let error = Failure::Request(error).into_error(Phase::Send, request.url());
-                guarded_drop((request, options));
                 exchange.fail(error, observers.as_ref());
+                guarded_drop((request, options, observers));
                 exchange::recycle(exchange);
                 return false;
             }

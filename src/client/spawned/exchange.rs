@@ -40,6 +40,7 @@ use crate::client::spawned::response::Head;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Result;
+use crate::guard::caught;
 use crate::http::body;
 use crate::http::request::Request;
 use crate::http::response;
@@ -210,7 +211,11 @@ impl Job {
             let mut execute = pin!(client.execute(request, options));
             poll_fn(|cx| match sender.poll_gone(cx) {
                 Poll::Ready(()) => Poll::Ready(None),
-                Poll::Pending => execute.as_mut().poll(cx).map(Some),
+                Poll::Pending => caught(|| execute.as_mut().poll(cx))
+                    .unwrap_or_else(|panic| {
+                        Poll::Ready(Err(Error::panicked("the middleware", &panic)))
+                    })
+                    .map(Some),
             })
             .await
         };
