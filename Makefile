@@ -27,12 +27,12 @@ test: ## format, lints, docs, all tests, all examples: needs the toolchain alone
 # Many seeds are quick in a profile of their own only.
 SIMULATION = $(CARGO) test --quiet --profile simulation --features simulation --test simulation
 
-simulate: ## one SEED, RACE, SCHEDULE step by step (CLIENTS, REQUESTS, PEERS, HOSTS, FAULTS); fresh ones: MINUTES
+simulate: ## one SEED, RACE, SCHEDULE, DEATH step by step (CLIENTS, REQUESTS, PEERS, HOSTS, FAULTS); fresh ones: MINUTES
 	$(SIMULATION) -- $(if $(SEED),--seed $(SEED)) $(if $(CLIENTS),--clients $(CLIENTS)) \
 		$(if $(REQUESTS),--requests $(REQUESTS)) $(if $(PEERS),--peers $(PEERS)) \
 		$(if $(HOSTS),--hosts $(HOSTS)) $(if $(FAULTS),--faults $(FAULTS)) \
 		$(if $(MINUTES),--minutes $(MINUTES)) $(if $(RACE),--race $(RACE)) \
-		$(if $(SCHEDULE),--schedule $(SCHEDULE))
+		$(if $(SCHEDULE),--schedule $(SCHEDULE)) $(if $(DEATH),--death $(DEATH))
 
 # The sanitizer's compiler is the stable one: its runtime (librustc-stable_rt.asan.a) comes with the
 # toolchain, and RUSTC_BOOTSTRAP=1 admits the flag that asks for it. --target keeps build scripts and

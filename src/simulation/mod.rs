@@ -327,11 +327,12 @@ impl Simulation {
             Err(panic) => (None, Some(panic_text(&*panic))),
         };
         running.kernel.finish_jobs();
-        let failure = running
-            .failure
-            .take()
-            .or(failure)
-            .or_else(|| running.left_over());
+        let has_panicked = running.has_panicked.get();
+        let failure = match (running.failure.take().or(failure), running.left_over()) {
+            // A core that panics ends like any other.
+            (Some(panic), Some(left)) if has_panicked => Some(format!("{panic}; and then {left}")),
+            (failure, left) => failure.or(left),
+        };
         running.flush(&mut trace);
         drop(CURRENT.take());
         Report {

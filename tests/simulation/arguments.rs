@@ -7,7 +7,7 @@ use crate::plan::Overrides;
 
 pub const HELP: &str = "\
 make simulate [SEED=N [CLIENTS=N] [REQUESTS=N] [PEERS=N] [HOSTS=N] [FAULTS=A,B]] [MINUTES=N]
-  (nothing)          the fixed set of seeds, of races and of schedules
+  (nothing)          the fixed set of seeds, of deaths, races and schedules
   --seeds N          so many seeds of the fixed set
   --seed N           one seed, with every step; shrunk if it fails
   --quiet            without the steps, and not shrunk
@@ -22,6 +22,8 @@ make simulate [SEED=N [CLIENTS=N] [REQUESTS=N] [PEERS=N] [HOSTS=N] [FAULTS=A,B]]
   --race N           one of them, with every step
   --schedules N      so many seeds of random schedules
   --schedule N       one of them, with every step
+  --deaths N         so many seeds of cores that die
+  --death N          one of them, with every step
   --canary NAME      one known bug
   --canaries         all of them";
 
@@ -36,6 +38,8 @@ pub enum Mode {
     Race(u64),
     Schedules(u64),
     Schedule(u64),
+    Deaths(u64),
+    Death(u64),
     Seed(u64),
     Minutes(f64),
     Canaries(Option<String>),
@@ -90,6 +94,8 @@ fn with_value(arguments: &mut Arguments, name: &str, value: &str) -> Result<(), 
         "--race" => arguments.mode = Mode::Race(number()?),
         "--schedules" => arguments.mode = Mode::Schedules(number()?),
         "--schedule" => arguments.mode = Mode::Schedule(number()?),
+        "--deaths" => arguments.mode = Mode::Deaths(number()?),
+        "--death" => arguments.mode = Mode::Death(number()?),
         "--seed" => arguments.mode = Mode::Seed(number()?),
         "--first" => arguments.first = Some(number()?),
         "--clients" => overrides.tasks = count()?,

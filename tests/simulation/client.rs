@@ -40,6 +40,7 @@ use crate::job::Upload;
 use crate::job::Verdict;
 use crate::job::Work;
 use crate::ledger;
+use crate::panics;
 use crate::pieces;
 use crate::pieces::Pieces;
 use crate::pieces::Read;
@@ -121,7 +122,7 @@ impl Clients {
     async fn run_job(&self, client: Client, job: &Job) {
         let core = Core::current().expect("tasks run on a core");
         let started = core.now();
-        let ended = self.perform(&client, job).await;
+        let ended = panics::waking(self.perform(&client, job)).await;
         let took = core.now() - started;
         let wrong = self.judge(job, ended, took);
         if let Some(wrong) = wrong {
@@ -369,6 +370,9 @@ fn settings(plan: &Plan, random: &mut Random) -> Client {
             .write_timeout(time(random))
             .response_head_timeout(time(random))
             .body_timeout(time(random));
+    }
+    if panics::are_on() {
+        builder = builder.observer(panics::observe);
     }
     builder.build()
 }

@@ -16,6 +16,8 @@ use roundtrip::server::hooks::ConnectionState;
 use roundtrip::simulation;
 use roundtrip::simulation::Random;
 
+use crate::panics;
+
 /// Limits of the server in one run.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Guards {
@@ -63,7 +65,7 @@ impl Guards {
         if let Some(age) = self.age {
             server = server.connection_age_max(age);
         }
-        server.on_connection_state(watch)
+        panics::hook(server).on_connection_state(watch)
     }
 
     /// What is wrong with what was told and counted, once no connection is left.
@@ -111,4 +113,5 @@ fn watch(event: &ConnectionEvent) {
             "connection {number} became {state:?} after {before:?}"
         ));
     }
+    panics::in_hook();
 }

@@ -23,6 +23,7 @@ use crate::ask::Ask;
 use crate::content;
 use crate::content::Way;
 use crate::ledger;
+use crate::panics;
 use crate::pieces;
 use crate::pieces::End;
 use crate::pieces::Pieces;
@@ -118,7 +119,7 @@ fn plain() -> Router {
 /// one that a handler has seen.
 async fn pause(request: Request, next: Next) -> Response {
     let id = Ask::of(&request).map_or(0, |ask| ask.id);
-    let response = next.run(request).await;
+    let response = panics::waking(next.run(request)).await;
     match id % 4 {
         0 => runtime::yield_now().await,
         1 => runtime::sleep(Duration::from_millis(1)).await,

@@ -2,10 +2,11 @@
 //! every fault, from one seed.
 //!
 //! ```text
-//!   (nothing)       the fixed set of seeds, those that once found something, races and schedules
+//!   (nothing)       the fixed set of seeds, those that once found something, deaths, races and schedules
 //!   --seed N        one seed, with every step
 //!   --races N       connections that are closed when they are used again
 //!   --schedules N   few connections, and everybody who changes their mind
+//!   --deaths N      cores that die at any moment
 //!   --minutes M     fresh seeds, until the time is over
 //!   --canaries      known bugs, planted: is each found?
 //! ```
@@ -15,6 +16,7 @@ mod ask;
 mod canaries;
 mod client;
 mod content;
+mod deaths;
 mod fixed;
 mod guards;
 mod handlers;
@@ -23,6 +25,7 @@ mod job;
 mod ledger;
 mod log;
 mod origin;
+mod panics;
 mod pieces;
 mod plan;
 mod races;
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         }
         Mode::Everything => {
             let is_good = fixed::run(fixed::SEEDS);
+            let is_good = deaths::run(deaths::SEEDS) & is_good;
             races::run(races::SEEDS) & schedules::run(schedules::SEEDS) & is_good
         }
         Mode::Fixed(count) => fixed::run(count),
@@ -65,6 +69,8 @@ fn main() -> ExitCode {
         Mode::Race(seed) => races::replay(seed),
         Mode::Schedules(seeds) => schedules::run(seeds),
         Mode::Schedule(seed) => schedules::replay(seed),
+        Mode::Deaths(seeds) => deaths::run(seeds),
+        Mode::Death(seed) => deaths::replay(seed),
         Mode::Seed(seed) => replay::run(seed, &arguments.overrides, arguments.is_quiet),
         Mode::Minutes(minutes) => search::run(minutes, arguments.first),
         Mode::Canaries(name) => canaries::run(name.as_deref()),

@@ -34,6 +34,10 @@ pub enum Part {
     Stream,
     /// The output of the access log.
     Log,
+    /// What panics beside.
+    Panics,
+    /// When the core dies.
+    Death,
 }
 
 /// The kind of a seed.

@@ -6,6 +6,7 @@
 
 use std::cell::Cell;
 use std::cell::RefCell;
+use std::future::Future;
 use std::hash::DefaultHasher;
 use std::hash::Hash;
 use std::hash::Hasher;
@@ -38,6 +39,7 @@ use crate::ledger;
 use crate::ledger::Counts;
 use crate::log;
 use crate::log::Output;
+use crate::panics;
 use crate::plan::Overrides;
 use crate::plan::Part;
 use crate::plan::Plan;
@@ -173,6 +175,7 @@ fn run_here(seed: u64, overrides: &Overrides, bug: Option<Bug>, watch: Watch) ->
             }
         });
     }
+    panics::begin(&mut plan.stream(Part::Panics, 0));
     let report = simulation.run(scenario(Rc::clone(&plan)));
     let failure = failure_of(&report);
     let counts = ledger::counts();
@@ -197,6 +200,24 @@ fn run_here(seed: u64, overrides: &Overrides, bug: Option<Bug>, watch: Watch) ->
         turns: counters.enters,
         digest: hasher.finish(),
     }
+}
+
+/// Runs the scenario of a plan with `beside` beside it.
+pub fn simulate(
+    plan: Plan,
+    is_printed: bool,
+    beside: impl Future<Output = ()> + 'static,
+) -> Report<()> {
+    let mut simulation = machine(&plan);
+    if is_printed {
+        println!("{plan}");
+        simulation = simulation.trace(|line| println!("{line}"));
+    }
+    panics::begin(&mut plan.stream(Part::Panics, 0));
+    simulation.run(async {
+        drop(runtime::spawn(beside));
+        scenario(Rc::new(plan)).await;
+    })
 }
 
 /// What was wrong, with the place of a panic.
