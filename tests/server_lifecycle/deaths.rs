@@ -91,7 +91,10 @@ fn a_worker_that_dies_is_an_error_and_the_others_drain() {
         *slow.handle.lock().unwrap() = Some(handle.clone());
         let (sender, shutdowns) = mpsc::channel();
         handle.on_shutdown(move || sender.send(()).unwrap());
+        let (listens, listening) = mpsc::channel();
+        let server = server.on_listening(move |_| listens.send(()).unwrap());
         let running = std::thread::spawn(move || run(server));
+        listening.recv().unwrap();
         let mut other = peer_of(address, "roundtrip-0");
         other.send(get("/slow"));
         while !slow.has_begun.load(Ordering::SeqCst) {
