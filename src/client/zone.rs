@@ -86,7 +86,7 @@ impl fmt::Display for Zone {
 ///
 /// The rule that the zone breaks.
 pub(super) fn take(text: &str) -> Result<Option<(String, Zone)>, &'static str> {
-    let Some(open) = text.find('[') else {
+    let Some(open) = memchr::memchr(b'[', text.as_bytes()) else {
         return Ok(None);
     };
     // In front of an address: the scheme, and a user.

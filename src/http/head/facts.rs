@@ -166,26 +166,27 @@ pub(super) fn is_valid_host(value: &[u8]) -> bool {
 }
 
 /// True for a host with an optional port (RFC 3986 §3.2.2, §3.2.3), without user information.
-#[inline]
 pub(super) fn is_valid_authority(value: &[u8]) -> bool {
-    match token::host_kinds(value) {
-        0 => !value.is_empty(),
+    let (name, port) = split_port(value);
+    if !port.is_empty() && !is_port(port) {
+        return false;
+    }
+    match token::host_kinds(name) {
+        0 => !name.is_empty(),
+        token::PERCENT => token::is_percent_coded(name),
         kinds if kinds & token::HOST_INVALID != 0 => false,
-        kinds => is_valid_unusual_authority(value, kinds),
+        kinds => kinds & token::HOST_BRACKET != 0 && is_bracketed_authority(value),
     }
 }
 
-/// One with a port, brackets or percent signs.
-fn is_valid_unusual_authority(value: &[u8], kinds: u8) -> bool {
-    if kinds & token::HOST_BRACKET != 0 {
-        return is_bracketed_authority(value);
+/// What stands before the last colon that only digits follow, and that colon with them. A port is
+/// short: from the end it is found sooner than the colon from the front.
+fn split_port(value: &[u8]) -> (&[u8], &[u8]) {
+    let digits = value.iter().rev().take_while(|byte| byte.is_ascii_digit());
+    match value.len().checked_sub(digits.count() + 1) {
+        Some(colon) if value[colon] == b':' => value.split_at(colon),
+        _ => (value, b""),
     }
-    let (name, port) = match memchr::memchr(b':', value) {
-        None => (value, None),
-        Some(at) => (&value[..at], Some(&value[at..])),
-    };
-    let is_coded = kinds & token::PERCENT == 0 || token::is_percent_coded(name);
-    is_coded && !name.is_empty() && port.is_none_or(is_port)
 }
 
 /// An IP literal in brackets, and perhaps a port.
