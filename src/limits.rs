@@ -98,6 +98,14 @@ pub const INHERITED_SOCKETS_MAX: usize = 256;
 pub const SENDS_PER_TURN: usize = 16;
 /// Up to this many bytes are sent by send(2) at once when few connections are served in a turn.
 pub const INLINE_SEND_BYTES_MAX: usize = 64 * 1024;
+/// Room of large receives after which memory that is free again is given back to the system: what is
+/// less is not worth the page faults when it is needed again.
+pub const MEMORY_RETURN_BYTES: usize = 32 * 1024 * 1024;
+/// How long after large receives memory is given back. The pause doubles from then on, since they may
+/// be held for long.
+pub const MEMORY_RETURN_PAUSE: Duration = Duration::from_secs(4);
+/// The longest of these pauses; after it, whatever is held is as good as kept.
+pub const MEMORY_RETURN_PAUSE_MAX: Duration = Duration::from_secs(60 * 60);
 /// Pause after accept(2) ran out of descriptors or memory; re-arming at once would spin.
 pub const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 /// Connections in a row that are gone before they are accepted; then comes that pause: it may be the

@@ -23,6 +23,7 @@ pub mod output;
 pub mod protocol;
 mod race;
 mod receive;
+mod returning;
 mod send;
 mod send_file;
 mod stream;

@@ -18,6 +18,7 @@ use crate::net::protocol::Origin;
 use crate::net::protocol::Protocol;
 use crate::net::protocol::Received;
 use crate::net::protocol::Step;
+use crate::net::returning::Returning;
 use crate::net::send::is_late;
 use crate::net::table::Closing;
 use crate::net::table::Connection;
@@ -57,6 +58,7 @@ pub struct Net {
     pub(super) starved: RefCell<VecDeque<ConnectionKey>>,
     /// Shared bytes that were sent or given up: dropped by the next flush, when nothing is borrowed.
     pub(super) spent: RefCell<Vec<Bytes>>,
+    pub(super) returning: Rc<Returning>,
     /// True from the moment that the core ends.
     pub(super) closing: Cell<bool>,
     /// What operations of a core that ends still name by its descriptor's number: open until
@@ -81,6 +83,7 @@ impl Net {
                 dirty: RefCell::new(Vec::new()),
                 starved: RefCell::new(VecDeque::new()),
                 spent: RefCell::new(Vec::new()),
+                returning: Rc::default(),
                 closing: Cell::new(false),
                 ending: RefCell::default(),
             });

@@ -94,6 +94,7 @@ impl Net {
         connection: &mut Connection,
         bytes: usize,
     ) {
+        self.returning.note(bytes);
         let operation = Operation::RecvOwned(BytesMut::with_capacity(bytes.max(1)));
         let owner = (self.id.get(), key.pack());
         let id = core

@@ -38,6 +38,7 @@ pub use process::kernel_release;
 pub use process::memlock_limit;
 pub use process::pin_to;
 pub use process::raise_soft_limits;
+pub use process::return_memory;
 #[cfg(feature = "tokio")]
 pub use process::run_on;
 pub use random::random_number;
