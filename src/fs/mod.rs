@@ -377,8 +377,10 @@ pub fn chunks(file: Arc<File>) -> Chunks {
 pub struct Chunks {
     file: Arc<File>,
     offset: u64,
-    reading: Option<Pin<Box<dyn Future<Output = io::Result<Vec<u8>>>>>>,
+    reading: Option<Reading>,
 }
+
+type Reading = Pin<Box<dyn Future<Output = io::Result<Vec<u8>>>>>;
 
 impl Stream for Chunks {
     type Item = io::Result<Vec<u8>>;
