@@ -33,7 +33,8 @@ use crate::runtime::WakeTarget;
 /// The state machine that a connection drives: events come in, output and a [`Step`] go out.
 ///
 /// It does no I/O and reads no clock. It may run user code (a handler), and is therefore never
-/// called while a table of the core is borrowed.
+/// called while a table of the core is borrowed. A panic of the protocol itself is a broken invariant
+/// and ends the core: it catches those of the code that it runs for others.
 pub trait Protocol {
     /// Bytes arrived. All of them are taken: what cannot be used yet is copied by the protocol.
     fn on_recv(&mut self, io: &mut Io, data: Received<'_>) -> Step;

@@ -38,8 +38,8 @@ pub fn start_thread<T: Send + 'static>(
 /// the thread with it; nobody waits for that, so that the last owner may live on any thread, the
 /// core's own too.
 ///
-/// A panic of ours ends the core in the same order (those of users are caught): its tasks are dropped, and with them what others wait
-/// for. From then on [`Remote::post`] refuses.
+/// A panic of ours ends the core in the same order (those of users are caught): its tasks are
+/// dropped, and with them what others wait for. From then on [`Remote::post`] refuses.
 ///
 /// [`Core::stop`]: crate::runtime::Core::stop
 pub struct CoreThread {
