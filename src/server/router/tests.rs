@@ -86,7 +86,7 @@ fn finds_and_fills_in() {
             ("HEAD /", "200 root"),
             ("GET /users/7?x=1", "200 GET /users/{id} id=7"),
             ("GET /users/a%20b%2Fc", "200 GET /users/{id} id=a b/c"),
-            ("GET /users/%FF", "200 GET /users/{id} id=%FF"),
+            ("GET /users/%FF", "200 GET /users/{id} id=\u{fffd}"),
             ("GET /users/%zz", "200 GET /users/{id} id=%zz"),
             ("GET /us%65rs/7", "200 GET /users/{id} id=7"),
             ("GET /files/a/b", "200 GET /files/{path...} path=a/b"),
