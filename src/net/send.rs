@@ -214,7 +214,7 @@ impl Net {
         loop {
             let is_idle = connection.send == Sending::Idle;
             if is_idle && !connection.reading && ahead != Ahead::Cached {
-                ahead = look_ahead(output);
+                ahead = look_ahead(output, &self.cached);
             }
             let before = output.len();
             let at_once = match output.front() {

@@ -10,7 +10,9 @@
 //! two copies. It would block where a disk has to be waited for: what is not in the page cache is
 //! for the ring.
 
+use std::cell::Cell;
 use std::os::fd::RawFd;
+use std::sync::Arc;
 
 use crate::limits::FILE_BRIDGE_BYTES;
 use crate::limits::FILE_COPY_BYTES_MAX;
@@ -26,6 +28,7 @@ use crate::reactor::operation::Operation;
 use crate::reactor::outcome::SendFailure;
 use crate::reactor::outcome::send_failure;
 use crate::reactor::sys;
+use crate::reactor::sys::File;
 
 /// What stands behind the pieces in memory at the front.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,9 +55,18 @@ pub(super) enum AtOnce {
     Failed(Errno),
 }
 
+/// A part of an open file. Compared within one turn, in which an address is no other file's.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct FilePart {
+    file: *const File,
+    start: u64,
+    bytes: u64,
+}
+
 /// Looks at the first part of a file behind what is in memory; small ones become pieces in memory.
-/// Nothing is being read or sent.
-pub(super) fn look_ahead(output: &mut Output) -> Ahead {
+/// Nothing is being read or sent. What was `cached` at the last look need not be asked for again: many
+/// want the same file.
+pub(super) fn look_ahead(output: &mut Output, cached: &Cell<Option<FilePart>>) -> Ahead {
     let mut found = Ahead::Nothing;
     while let Some(Segment::File {
         file,
@@ -65,11 +77,19 @@ pub(super) fn look_ahead(output: &mut Output) -> Ahead {
         let bytes = range.end - range.start;
         if bytes > FILE_COPY_BYTES_MAX as u64 {
             let now = bytes.min(FILE_SEND_BYTES as u64);
-            *is_cold = !sys::may_send_files() || !sys::is_cached(file, range.start, now);
-            return match is_cold {
-                true => Ahead::Cold,
-                false => Ahead::Cached,
+            let part = FilePart {
+                file: Arc::as_ptr(file),
+                start: range.start,
+                bytes: now,
             };
+            let is_known = cached.get() == Some(part);
+            let is_cached = || sys::is_cached(file, range.start, now);
+            *is_cold = !sys::may_send_files() || !is_known && !is_cached();
+            if *is_cold {
+                return Ahead::Cold;
+            }
+            cached.set(Some(part));
+            return Ahead::Cached;
         }
         let mut buffer = room_for(bytes as usize);
         let read = sys::read_now(file, range.start, &mut buffer, bytes as usize);
@@ -160,7 +180,7 @@ pub(super) fn read_of_front(output: &mut Output) -> Operation {
     let Some(Segment::File { file, range, .. }) = output.front() else {
         panic!("no file in front")
     };
-    let file = std::sync::Arc::clone(file);
+    let file = Arc::clone(file);
     let offset = range.start;
     // Not beyond the range: less room than there is makes the read shorter.
     let wanted = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
