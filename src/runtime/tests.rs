@@ -432,27 +432,29 @@ impl std::task::Wake for Bomb {
     }
 }
 
-/// Polls once, with a waker that panics.
-fn poll_with_bomb<F: Future + Unpin>(future: &mut F) {
+/// Polls once, with a waker that panics. Gives the future back.
+fn poll_with_bomb<F: Future + Unpin + 'static>(mut future: F) -> Box<dyn std::any::Any> {
     let waker = Bomb::waker();
     let mut context = std::task::Context::from_waker(&waker);
-    assert!(std::pin::Pin::new(future).poll(&mut context).is_pending());
-    std::mem::forget(waker);
+    let mut pinned = std::pin::Pin::new(&mut future);
+    assert!(pinned.as_mut().poll(&mut context).is_pending());
+    Box::new(future)
 }
 
 #[test]
 fn what_panics_is_the_end_of_its_own_thing() {
-    type Cause = fn(&Rc<Core>);
+    // What it gives back is kept until the panic.
+    type Cause = fn(&Rc<Core>) -> Box<dyn std::any::Any>;
     let table: [(&str, Cause); 9] = [
         ("a posted closure", |core| {
-            core.remote().post(|_| panic!("a closure on purpose"));
+            Box::new(core.remote().post(|_| panic!("a closure on purpose")))
         }),
         ("what a posted closure owns", |core| {
             let bomb = Bomb::armed();
-            core.remote().post(move |_| drop(bomb));
+            Box::new(core.remote().post(move |_| drop(bomb)))
         }),
         ("a task", |_| {
-            spawn(async { panic!("a task on purpose") });
+            Box::new(spawn(async { panic!("a task on purpose") }))
         }),
         ("what a task owns at its end", |_| {
             let bomb = Bomb::armed();
@@ -460,9 +462,11 @@ fn what_panics_is_the_end_of_its_own_thing() {
                 let _bomb = bomb;
                 yield_now().await;
             });
+            Box::new(())
         }),
         ("a result that nobody waits for", |_| {
             spawn(async { Bomb::armed() });
+            Box::new(())
         }),
         ("what an aborted task owns", |_| {
             let bomb = Bomb::armed();
@@ -471,22 +475,20 @@ fn what_panics_is_the_end_of_its_own_thing() {
                 std::future::pending::<()>().await;
             })
             .abort();
+            Box::new(())
         }),
         ("who waits for a task", |_| {
-            poll_with_bomb(&mut spawn(yield_now()));
+            poll_with_bomb(spawn(yield_now()))
         }),
         ("who sleeps", |_| {
-            let mut sleep = Box::pin(sleep(Duration::from_millis(1)));
-            poll_with_bomb(&mut sleep);
-            std::mem::forget(sleep);
+            poll_with_bomb(Box::pin(sleep(Duration::from_millis(1))))
         }),
         ("who waits for an operation", |core| {
             let event = crate::runtime::Event::new().unwrap();
             event.notify();
             let read = Operation::Wake(Box::new(0));
-            let mut read = operations::submit(core, event.raw(), None, read);
-            poll_with_bomb(&mut read);
-            std::mem::forget((event, read));
+            let read = operations::submit(core, event.raw(), None, read);
+            Box::new((poll_with_bomb(read), event))
         }),
     ];
     let runtime = Runtime::small().unwrap();
@@ -494,7 +496,7 @@ fn what_panics_is_the_end_of_its_own_thing() {
         let before = runtime.core().counters().panics;
         runtime
             .block_on(async {
-                cause(&Core::current().unwrap());
+                let _kept = cause(&Core::current().unwrap());
                 for _ in 0..1_000 {
                     if runtime.core().counters().panics > before {
                         return;

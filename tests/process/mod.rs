@@ -86,7 +86,7 @@ impl Server {
 
     /// The most memory it has used (VmHWM).
     pub fn peak_resident_bytes(&self) -> u64 {
-        peak_resident_bytes(self.child.id())
+        peak_resident_bytes(self.child.id()).expect("it runs")
     }
 
     /// Descriptors below a number that it has not open; what it inherited may lie above.
@@ -140,13 +140,13 @@ impl Drop for Server {
     }
 }
 
-/// The most memory that a running process has used (VmHWM).
-fn peak_resident_bytes(process: u32) -> u64 {
+/// The most memory that a running process has used (VmHWM); `None` once it ends.
+fn peak_resident_bytes(process: u32) -> Option<u64> {
     let path = format!("/proc/{process}/status");
     let status = fs::read_to_string(path).expect("the process still runs");
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
-    let kib = line.and_then(|line| line.split_whitespace().nth(1));
-    kib.expect("VmHWM").parse::<u64>().expect("KiB") * 1024
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    let kib = line.split_whitespace().nth(1).expect("KiB");
+    Some(kib.parse::<u64>().expect("KiB") * 1024)
 }
 
 /// Runs a program that must exist and succeed; its standard output.
@@ -193,7 +193,7 @@ pub fn for_each_piece(command: &mut Command, mut each: impl FnMut(&[u8])) -> u64
         }
         each(&piece[..length]);
         if round % 64 == 0 {
-            peak = peak_resident_bytes(child.id());
+            peak = peak_resident_bytes(child.id()).unwrap_or(peak);
         }
     }
     let status = child.wait().expect("it ends");
