@@ -36,7 +36,7 @@ pub fn serve(each: impl Fn(TcpStream) + Send + 'static) -> String {
 }
 
 /// Answers when it has read a request to the end of its chunks.
-fn reader() -> String {
+fn reader(answer: String) -> String {
     serve(move |mut stream| {
         let (mut seen, mut piece) = (Vec::new(), [0; 4_096]);
         while !seen.ends_with(b"0\r\n\r\n")
@@ -44,7 +44,7 @@ fn reader() -> String {
         {
             seen.extend_from_slice(&piece[..len]);
         }
-        let _ = stream.write_all(ok("").as_bytes());
+        let _ = stream.write_all(answer.as_bytes());
     })
 }
 
@@ -209,7 +209,8 @@ fn all_are_tried_and_the_last_failure_counts() {
 #[test]
 fn what_went_nowhere_is_a_failure() {
     let url = peer(ok("body"));
-    let (vacant, reader) = (peer(ok("")), reader());
+    let (vacant, whole) = (peer(ok("")), reader(ok("")));
+    let moved = reader("HTTP/1.1 307 x\r\nLocation: /\r\nContent-Length: 0\r\n\r\n".into());
     let closed = "standard output: Bad file descriptor";
     let table: &[(&str, &str, i32, &str)] = &[
         (r#""$0" get "$1" >&-"#, &url, 23, closed),
@@ -247,15 +248,22 @@ fn what_went_nowhere_is_a_failure() {
             "-c: /dev/full",
         ),
         (r#""$0" get -c - "$1" >/dev/full"#, &vacant, 23, "-c: -"),
-        (r#""$0" get -T - "$1" <&-"#, &reader, 26, "standard input"),
-        (r#""$0" get -T - "$1" </"#, &reader, 26, "standard input"),
+        (r#""$0" get -T - "$1" <&-"#, &whole, 26, "standard input"),
+        (r#""$0" get -T - "$1" </"#, &whole, 26, "standard input"),
         (
             r#""$0" get -T - "$1" 0>/dev/null"#,
-            &reader,
+            &whole,
             26,
             "standard input",
         ),
         (r#""$0" get -d @- "$1" <&-"#, &url, 26, "cannot read -"),
+        (
+            r#"echo a | "$0" get -L -T - "$1""#,
+            &moved,
+            65,
+            "cannot be read again",
+        ),
+        (r#"echo a | "$0" get -T - "$1""#, &moved, 0, ""),
         // On purpose, or nothing was to be written.
         (r#""$0" get "$1" >/dev/null"#, &url, 0, ""),
         (r#""$0" get "$1" 1<>/dev/null"#, &url, 0, ""),

@@ -22,6 +22,8 @@ pub const WRITE: u8 = 23;
 pub const READ: u8 = 26;
 /// A request that was not sent whole.
 pub const SEND: u8 = 55;
+/// A request that a redirect asks for once more, and that cannot be read again.
+pub const REWIND: u8 = 65;
 
 const SETUP: u8 = 2;
 const PROXY_NAME: u8 = 5;
@@ -46,7 +48,8 @@ Exit codes are curl's; where several URLs fail, that of the last one of them:
    8  malformed head      18  body cut short                 22  status, with -f
   23  cannot write        26  cannot read what is to be sent 28  time-out
   47  too many redirects  52  no answer                      55  request not sent whole
-  56  cannot receive      61  corrupt content coding         63  body too large";
+  56  cannot receive      61  corrupt content coding         63  body too large
+  65  redirected, and what was sent cannot be read again";
 
 /// How far an exchange had come when it failed.
 #[derive(Clone, Copy, PartialEq, Eq)]

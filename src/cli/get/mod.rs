@@ -238,6 +238,8 @@ struct Job {
     tells_errors: bool,
     /// True exactly when a status of 400 or above is a failure.
     fails: bool,
+    /// True exactly when redirects are followed.
+    follows: bool,
     urls: Vec<OsString>,
     /// The URL that nobody fetches yet.
     next: Cell<usize>,
@@ -263,6 +265,7 @@ impl Job {
             is_verbose: arguments.verbose,
             tells_errors: tells_errors(arguments),
             fails: arguments.fail,
+            follows: arguments.follow,
             urls: arguments.urls.clone(),
             next: Cell::new(0),
             failed: Cell::new(None),

@@ -168,6 +168,14 @@ impl<'a> Transfer<'a> {
             );
             return Err(Failure::new(exit::SEND, text));
         }
+        // What the client follows is not seen here, but where the body is gone.
+        if self.job.follows && is_moved(&response) {
+            let text = format!(
+                "{}: redirected ({status}), and what was sent cannot be read again",
+                self.url.display()
+            );
+            return Err(Failure::new(exit::REWIND, text));
+        }
         Ok(())
     }
 
@@ -288,4 +296,10 @@ fn say(head: &[u8], mark: &str) {
     // Who closed it wants to hear nothing.
     let stderr = Console::stderr();
     let _ = stderr.show(&text).and_then(|()| stderr.end());
+}
+
+/// True for a redirect that asks for the same request somewhere else.
+fn is_moved(response: &Response) -> bool {
+    matches!(response.status_code().as_u16(), 301 | 302 | 307 | 308)
+        && response.headers().contains("location")
 }
