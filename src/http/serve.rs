@@ -703,6 +703,12 @@ impl Exchange {
         }
     }
 
+    /// True when a body that runs has sent all that it announced: the peer has the whole response,
+    /// whatever the stream still does.
+    pub fn has_sent_length(&self) -> bool {
+        matches!(self.sending, Sending::Body(Outgoing::Length(0)))
+    }
+
     /// Ends the body of the response, with trailers where it is chunked. False when it is shorter
     /// than it said.
     pub fn finish_body(&mut self, trailers: Option<&Headers>, out: &mut Vec<u8>) -> bool {

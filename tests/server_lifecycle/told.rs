@@ -81,6 +81,13 @@ fn router() -> Router {
                 Err(Error::new(ErrorKind::Io, "broken"))
             }))
         })
+        .get("/lingers", |_: &Request| {
+            let body = Body::produce(async |producer| {
+                producer.send("abcde".into()).await?;
+                std::future::pending().await
+            });
+            Response::new().body(body.with_length(5))
+        })
         .get("/late", async |_: Request| {
             roundtrip::runtime::sleep(Duration::from_secs(5)).await;
             "late"
@@ -327,6 +334,17 @@ fn who_is_not_answered_has_a_line() {
         told.serving.wait_until(|s| s.connections_open == 0);
         assert_lines(&told.lines(), &[("/never", status, 0, end)]);
     }
+}
+
+#[test]
+fn who_has_all_that_was_announced_may_go() {
+    let told = Told::start(|server| server);
+    let mut peer = told.serving.peer();
+    // The stream of its body goes on; of its length nothing is left.
+    assert_eq!(peer.send(get("/lingers")).answer().text(), "abcde");
+    reset(peer);
+    told.serving.wait_until(|s| s.connections_open == 0);
+    assert_lines(&told.lines(), &[("/lingers", 200, 5, "complete")]);
 }
 
 /// Closes with a reset instead of an end.

@@ -264,10 +264,7 @@ impl Connection {
         let mut cx = Context::from_waker(&waker);
         while !io.is_full() {
             match caught(|| streamed.body.poll_chunk(&mut cx)) {
-                Ok(Poll::Pending) => {
-                    self.work = Work::Body(streamed);
-                    return true;
-                }
+                Ok(Poll::Pending) => break,
                 Ok(Poll::Ready(Some(Ok(chunk)))) => {
                     if !self.exchange.begin_chunk(chunk.len(), io.output.tail()) {
                         guarded_drop(chunk);
@@ -293,6 +290,9 @@ impl Connection {
                     return self.cut(io, streamed);
                 }
             }
+        }
+        if self.exchange.has_sent_length() {
+            self.log_length(io);
         }
         self.work = Work::Body(streamed);
         true

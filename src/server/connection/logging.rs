@@ -206,6 +206,16 @@ impl Connection {
         }
     }
 
+    /// The response is written as far as its length goes, and its stream has not ended: who has it all may
+    /// go.
+    pub(super) fn log_length(&mut self, io: &Io) {
+        if let Some(log) = &mut self.log
+            && let Some(entry) = &mut log.running
+        {
+            entry.end_at = io.appended_bytes();
+        }
+    }
+
     /// The response is written to its end.
     #[inline]
     pub(super) fn end_log(&mut self, io: &mut Io) {
