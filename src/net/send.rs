@@ -335,7 +335,8 @@ impl Net {
                     connection.failed_reads += 1;
                     None
                 }
-                Err(errno) => Some(errno),
+                // Whatever it is, it is the file's, and no end that the peer made.
+                Err(_) => Some(Errno::EIO),
             }
         };
         match failure {

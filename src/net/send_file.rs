@@ -125,7 +125,9 @@ pub(super) fn send_file(socket: RawFd, nonblocking: &mut bool, output: &mut Outp
             return match send_failure(Errno::from_io(&error)) {
                 SendFailure::Retry | SendFailure::Canceled => AtOnce::WouldBlock,
                 // The file's, and not the socket's.
-                SendFailure::Broken(errno @ Errno::EIO) => AtOnce::Failed(errno),
+                SendFailure::Broken(
+                    Errno::EIO | Errno::ENOMEM | Errno::EREMOTEIO | Errno::ESTALE,
+                ) => AtOnce::Failed(Errno::EIO),
                 // A file system without sendfile(2): read and sent piece by piece.
                 SendFailure::Broken(Errno::EINVAL) => AtOnce::WouldBlock,
                 SendFailure::Broken(errno) => AtOnce::Broken(errno),
