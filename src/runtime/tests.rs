@@ -14,6 +14,7 @@ use crate::reactor::operation::Operation;
 use crate::runtime::Core;
 use crate::runtime::RingOptions;
 use crate::runtime::Runtime;
+use crate::runtime::ThreadScope;
 use crate::runtime::WorkerOptions;
 use crate::runtime::Workers;
 use crate::runtime::block_on;
@@ -215,6 +216,21 @@ fn a_worker_that_cannot_start_stops_all() {
         }),
     );
     assert_eq!(result.unwrap_err().kind(), ErrorKind::Bind);
+}
+
+/// A worker may have ended before it is told to make its ring.
+#[test]
+fn a_scope_that_panics_is_an_error_of_the_start() {
+    for _ in 0..3 {
+        let options = WorkerOptions {
+            count: Some(64),
+            scope: Some(ThreadScope::new(|_body| panic!("a scope on purpose"))),
+            ..WorkerOptions::default()
+        };
+        let error = Workers::start(&options, Arc::new(|_core, _index| Ok(()))).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Setup);
+        assert!(error.to_string().contains("a scope on purpose"), "{error}");
+    }
 }
 
 #[test]

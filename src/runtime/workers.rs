@@ -343,8 +343,8 @@ impl Starter {
 
     fn tell(&self, workers: &[mpsc::Sender<Command>], command: Command) -> Vec<Report> {
         for worker in workers {
-            let told = worker.send(command);
-            told.expect("a worker hears until it has failed");
+            // One that hears nothing has failed, and its report says so.
+            let _ = worker.send(command);
         }
         self.reports.iter().take(workers.len()).collect()
     }

@@ -212,7 +212,9 @@ impl Companion {
             }
         })
         .map_err(failed)?;
-        let handle = made.recv().expect("the thread reports").map_err(failed)?;
+        // tokio panics where a thread of its own cannot be started.
+        let unmade = |_| Err(io::Error::other("its threads cannot be started"));
+        let handle = made.recv().unwrap_or_else(unmade).map_err(failed)?;
         let process = Process::here();
         let own = Some(Own {
             process,
