@@ -316,6 +316,12 @@ fn a_runtime_that_nobody_turns_is_refused() {
     refused(server.run(), "current_thread");
     let server = unstarted().tokio(runtime.handle().clone());
     refused(server.run_until(async {}), "current_thread");
+    // Nor does its access log go on: its output is closed.
+    let (reader, writer) = std::io::pipe().unwrap();
+    let server = unstarted().access_log(writer);
+    let server = server.tokio(runtime.handle().clone());
+    refused(server.run(), "current_thread");
+    assert_eq!(std::io::read_to_string(reader).unwrap(), "");
 }
 
 #[test]

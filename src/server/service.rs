@@ -288,6 +288,9 @@ impl Server {
         let count = self.workers.resolved_count()?;
         let access_log = self.access_log.map(AccessLog::start).transpose()?;
         self.state.set_access_log(access_log.clone());
+        // The writer ends with the last part of its log: there is one until all workers have theirs, and
+        // also where none comes to have one.
+        let _kept = access_log.as_ref().map(AccessLog::for_worker);
         let shares = Mutex::new(binding::share_sockets(self.sockets, count)?);
         let sites = Sites::new(&self.state);
         let (own_sites, own_log) = (Arc::clone(&sites), access_log.clone());
