@@ -204,11 +204,13 @@ impl State {
 
     /// Sets whom a shutdown wakes. After one nobody is kept: handles outlive the core of that waker.
     pub(super) fn set_waker(&self, waker: Waker) {
-        // Dropped when nothing is locked.
-        drop(self.change(|parts| {
-            let kept = (!self.is_shutdown_requested()).then_some(waker);
-            std::mem::replace(&mut parts.waker, kept)
-        }));
+        // Dropped when nothing is locked: the one before, or this one.
+        let mut waker = Some(waker);
+        self.change(|parts| {
+            if !self.is_shutdown_requested() {
+                std::mem::swap(&mut parts.waker, &mut waker);
+            }
+        });
     }
 
     /// Says whether all workers accept connections.

@@ -209,8 +209,8 @@ impl Server {
 
     /// Is told once that the server listens, with all its addresses: when the rings and listeners of
     /// all workers stand, so that a start that fails is never told as one. On the thread that waits
-    /// in [`Server::run`] or [`Server::run_until`], or on the core of [`Server::run_here`]; what it
-    /// does delays nobody else. A panic in it is caught, and the server serves.
+    /// in [`Server::run`] or [`Server::run_until`], where a signal waits for it and no worker does, or
+    /// on the core of [`Server::run_here`], which waits for it. A panic in it is caught, and the server serves.
     ///
     /// ```no_run
     /// use roundtrip::Request;
