@@ -43,6 +43,16 @@ pub const SMALL_RECV_BUFFERS: u16 = 16;
 pub const SLOTS_PER_CHUNK: usize = 1_024;
 /// Completions dispatched in one turn; more wait for the next, which then does not sleep.
 pub const COMPLETIONS_PER_TURN: usize = 1_024;
+/// Events that one epoll_wait(2) takes; the others stay for the next.
+pub const EVENTS_PER_TURN: usize = 512;
+/// Receives of one operation in a turn of the epoll engine (io_uring/net.c: MULTISHOT_MAX_RETRY).
+pub const RECEIVES_PER_TURN: usize = 32;
+/// Connections that the epoll engine takes from one listener in a turn.
+pub const ACCEPTS_PER_TURN: usize = 64;
+/// Threads of a process that read files for the epoll engine where a disk may have to be waited for.
+pub const READER_THREADS_MAX: usize = 8;
+/// How long the epoll engine waits before it tries again to connect to a Unix socket whose queue is full.
+pub const CONNECT_RETRY_PAUSE: Duration = Duration::from_millis(10);
 /// Resolution of connection deadlines.
 pub const WHEEL_TICK: Duration = Duration::from_millis(64);
 /// Slots of the timer wheel (a power of two): one revolution is 65 s; longer deadlines go round.

@@ -78,9 +78,20 @@ impl BufferRing {
     }
 
     /// Bytes of one buffer.
-    #[cfg(feature = "simulation")]
     pub(super) fn buffer_bytes(&self) -> u32 {
         self.buffer_bytes
+    }
+
+    /// The buffer that was given back as the `position`th, if so many were: for an engine in this
+    /// process, on this thread.
+    pub(super) fn offered(&self, position: u16) -> Option<u16> {
+        if position == self.tail.get() {
+            return None;
+        }
+        let slot = usize::from(position & (self.count - 1));
+        let base = self.entries.start.as_ptr().cast::<BufRingEntry>();
+        // SAFETY: `slot < count` entries fit the mapping (`new`), and this thread alone writes them.
+        Some(unsafe { (*base.add(slot)).bid() })
     }
 
     /// How many buffers there are.
@@ -118,7 +129,7 @@ impl BufferRing {
     }
 
     /// Address of buffer `id`.
-    fn start(&self, id: u16) -> *mut u8 {
+    pub(super) fn start(&self, id: u16) -> *mut u8 {
         debug_assert!(id < self.count, "buffer {id} of {}", self.count);
         let offset = usize::from(id) * self.buffer_bytes as usize;
         // SAFETY: `id < count` (`new`, and checked in `lease`): the buffer lies in the mapping.

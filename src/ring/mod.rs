@@ -1,13 +1,13 @@
-//! The io_uring, every other system call, and the clock. Nothing above knows submission entries,
-//! `libc` or `std::net`.
+//! The engine of a core, every other system call, and the clock. Nothing above knows submission
+//! entries, events of epoll, `libc` or `std::net`.
 //!
 //! ```text
-//!    reactor ── Op + Token ──► push ─► SQ ─┐
-//!                                          ├── enter ── kernel
-//!    reactor ◄── Cqe, Lease ── completions ┘      │
-//!                                                 └─ BufferRing: received bytes
+//!                             ┌─ uring  the kernel's queues ─┐
+//!    reactor ── Op + Token ─► ┼─ epoll  readiness, threads   ┼─ enter ── kernel
+//!    reactor ◄─ Cqe, Lease ── └─ sim    a kernel in memory ──┘    │
+//!                                                                └─ BufferRing: received bytes
 //!    sys   sockets, files, limits, signals        clock   monotonic, wall
-//!    diagnosis   why there is no ring, and what to change
+//!    engine   which it is        diagnosis   why there is no ring, and what to change
 //! ```
 
 // The proofs of these blocks stand beside them; `op`, `queue` and `buffers` hold the kernel's side.
@@ -40,9 +40,10 @@ pub mod buffers;
 pub mod bug;
 pub mod clock;
 pub mod diagnosis;
+pub mod engine;
+mod epoll;
 pub mod errno;
 mod guard;
-mod kernel;
 pub mod op;
 pub mod queue;
 pub mod setup;
@@ -50,6 +51,7 @@ pub mod setup;
 pub mod sim;
 pub mod sys;
 pub mod token;
+mod uring;
 
 pub use clock::Instant;
 pub use errno::Errno;

@@ -11,11 +11,9 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use io_uring::cqueue;
-
 use crate::ring::buffers::BufferRing;
 use crate::ring::buffers::Lease;
-use crate::ring::kernel::KernelQueue;
+use crate::ring::epoll::EpollQueue;
 use crate::ring::op::Op;
 use crate::ring::setup::Features;
 #[cfg(feature = "simulation")]
@@ -23,6 +21,7 @@ use crate::ring::sim::queue::SimulatedQueue;
 #[cfg(feature = "simulation")]
 use crate::ring::sim::queue::count_operations;
 use crate::ring::token::Token;
+use crate::ring::uring::UringQueue;
 
 /// How long one enter may sleep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +34,13 @@ pub enum Wait {
     Forever,
 }
 
+/// include/uapi/linux/io_uring.h: IORING_CQE_F_BUFFER, a buffer was picked.
+const FLAG_BUFFER: u32 = 1;
+/// IORING_CQE_F_MORE: further completions of this operation follow.
+const FLAG_MORE: u32 = 1 << 1;
+/// IORING_CQE_BUFFER_SHIFT: the buffer stands in the upper half.
+const BUFFER_SHIFT: u32 = 16;
+
 /// One completion, copied out of the queue.
 #[derive(Clone, Copy, Debug)]
 pub struct Cqe {
@@ -46,35 +52,31 @@ pub struct Cqe {
 }
 
 impl Cqe {
-    pub(super) fn from_entry(entry: &cqueue::Entry) -> Cqe {
-        Cqe {
-            token: Token::from_user_data(entry.user_data()),
-            result: entry.result(),
-            flags: entry.flags(),
-        }
+    /// A completion of an engine that has no entries.
+    pub(super) fn new(token: Token, result: i32, more: bool, buffer: Option<u16>) -> Cqe {
+        let picked = buffer.map_or(0, |id| FLAG_BUFFER | u32::from(id) << BUFFER_SHIFT);
+        let flags = picked | if more { FLAG_MORE } else { 0 };
+        Cqe::from_flags(token, result, flags)
     }
 
-    /// A completion of the simulated kernel.
-    #[cfg(feature = "simulation")]
-    pub(super) fn new(token: Token, result: i32, more: bool, buffer: Option<u16>) -> Cqe {
-        // include/uapi/linux/io_uring.h: IORING_CQE_F_BUFFER, IORING_CQE_F_MORE, and the buffer in
-        // the upper half.
-        let picked = buffer.map_or(0, |id| 1 | u32::from(id) << 16);
+    /// A completion with the flags of io_uring.
+    #[inline]
+    pub(super) fn from_flags(token: Token, result: i32, flags: u32) -> Cqe {
         Cqe {
             token,
             result,
-            flags: picked | u32::from(more) << 1,
+            flags,
         }
     }
 
     /// True exactly when further completions of this operation follow.
     pub fn more(&self) -> bool {
-        cqueue::more(self.flags)
+        self.flags & FLAG_MORE != 0
     }
 
     /// The buffer that the kernel picked, whatever the result.
     pub fn buffer(&self) -> Option<u16> {
-        cqueue::buffer_select(self.flags)
+        (self.flags & FLAG_BUFFER != 0).then_some((self.flags >> BUFFER_SHIFT) as u16)
     }
 }
 
@@ -89,14 +91,20 @@ pub struct RingCounters {
     pub spills: u64,
     /// Turns in which the kernel held completions back because the queue was full.
     pub overflows: u64,
+    /// Calls of epoll_ctl(2) that registered a descriptor.
+    pub registrations: u64,
+    /// System calls of the engine: on io_uring its enters, on epoll all calls on behalf of operations.
+    pub system_calls: u64,
 }
 
-/// Whose queues they are. One variant without the simulation: the choice then costs nothing.
+/// Which engine it is.
 // A ring per thread: the size of the smaller variant does not matter.
-#[cfg_attr(feature = "simulation", allow(clippy::large_enum_variant))]
+#[allow(clippy::large_enum_variant)]
 pub(super) enum Backend {
-    /// The kernel's.
-    Kernel(KernelQueue),
+    /// The kernel's queues.
+    Uring(UringQueue),
+    /// Readiness, and calls that do not block.
+    Epoll(EpollQueue),
     /// Those of the simulated kernel.
     #[cfg(feature = "simulation")]
     Simulated(SimulatedQueue),
@@ -142,7 +150,8 @@ impl Ring {
     #[cfg(test)]
     pub(super) fn has_registered_descriptor(&self) -> bool {
         match &self.backend {
-            Backend::Kernel(queue) => queue.has_registered_descriptor(),
+            Backend::Uring(queue) => queue.has_registered_descriptor(),
+            Backend::Epoll(_) => false,
             #[cfg(feature = "simulation")]
             Backend::Simulated(_) => false,
         }
@@ -152,7 +161,7 @@ impl Ring {
     #[cfg(feature = "simulation")]
     pub fn known(&self) -> usize {
         match &self.backend {
-            Backend::Kernel(_) => 0,
+            Backend::Uring(_) | Backend::Epoll(_) => 0,
             Backend::Simulated(queue) => queue.known() + count_operations(&self.spill),
         }
     }
@@ -183,7 +192,8 @@ impl Ring {
             return true;
         }
         match &mut self.backend {
-            Backend::Kernel(queue) => queue.has_queued(),
+            Backend::Uring(queue) => queue.has_queued(),
+            Backend::Epoll(queue) => queue.has_queued(),
             #[cfg(feature = "simulation")]
             Backend::Simulated(queue) => queue.has_queued(),
         }
@@ -202,7 +212,8 @@ impl Ring {
         };
         self.counters.enters += 1;
         let entered = match &mut self.backend {
-            Backend::Kernel(queue) => queue.enter(wait, &mut self.counters),
+            Backend::Uring(queue) => queue.enter(wait, &mut self.counters),
+            Backend::Epoll(queue) => queue.enter(wait, &mut self.counters),
             #[cfg(feature = "simulation")]
             Backend::Simulated(queue) => queue.enter(wait, &mut self.counters),
         };
@@ -219,7 +230,8 @@ impl Ring {
     #[inline]
     pub fn completions(&mut self, into: &mut Vec<Cqe>, max: usize) -> usize {
         let (taken, left) = match &mut self.backend {
-            Backend::Kernel(queue) => queue.completions(into, max),
+            Backend::Uring(queue) => queue.completions(into, max),
+            Backend::Epoll(queue) => queue.completions(into, max),
             #[cfg(feature = "simulation")]
             Backend::Simulated(queue) => {
                 let before = into.len();
@@ -237,7 +249,7 @@ impl Ring {
     pub fn release(&mut self, token: Token) {
         let _ = token;
         match &mut self.backend {
-            Backend::Kernel(_) => {}
+            Backend::Uring(_) | Backend::Epoll(_) => {}
             #[cfg(feature = "simulation")]
             Backend::Simulated(queue) => queue.release(token),
         }
@@ -276,7 +288,12 @@ impl Backend {
     unsafe fn try_push(&mut self, op: Op, token: Token) -> bool {
         match self {
             // SAFETY: the caller's promise.
-            Backend::Kernel(queue) => unsafe { queue.try_push(op, token) },
+            Backend::Uring(queue) => unsafe { queue.try_push(op, token) },
+            // SAFETY: the caller's promise.
+            Backend::Epoll(queue) => unsafe {
+                queue.push(op, token);
+                true
+            },
             #[cfg(feature = "simulation")]
             Backend::Simulated(queue) => queue.try_push(op, token),
         }

@@ -13,6 +13,7 @@ use std::panic;
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::ring::engine::Engine;
 use crate::ring::setup::RingOptions;
 use crate::ring::sim;
 use crate::ring::sim::Options;
@@ -47,6 +48,7 @@ const OPTIONS: RingOptions = RingOptions {
     cq_entries: 256,
     buffers: 16,
     buffer_bytes: 16,
+    engine: Engine::Auto,
 };
 
 /// One script.

@@ -1,20 +1,23 @@
 //! A descriptor that closes itself, by the kernel that made it.
 
 use std::io;
+use std::mem::ManuallyDrop;
+use std::os::fd::AsFd;
 use std::os::fd::AsRawFd;
+use std::os::fd::BorrowedFd;
 use std::os::fd::FromRawFd;
-use std::os::fd::IntoRawFd;
 use std::os::fd::OwnedFd;
 use std::os::fd::RawFd;
 
+use crate::ring::epoll;
 #[cfg(feature = "simulation")]
 use crate::ring::sim::calls;
 
-/// An open descriptor. Without the simulation it is an `OwnedFd` and nothing else.
+/// An open descriptor. Without the simulation it is the kernel's and nothing else.
 #[derive(Debug)]
 pub(super) enum Descriptor {
     /// The kernel's.
-    Kernel(OwnedFd),
+    Kernel(KernelFd),
     /// The simulated kernel's.
     #[cfg(feature = "simulation")]
     Simulated(SimulatedFd),
@@ -27,7 +30,7 @@ impl Descriptor {
     /// Its number.
     pub(super) fn raw(&self) -> RawFd {
         match self {
-            Descriptor::Kernel(fd) => fd.as_raw_fd(),
+            Descriptor::Kernel(fd) => fd.0.as_raw_fd(),
             #[cfg(feature = "simulation")]
             Descriptor::Simulated(fd) => fd.0,
         }
@@ -36,9 +39,9 @@ impl Descriptor {
     /// Gives up ownership.
     pub(super) fn into_raw(self) -> RawFd {
         match self {
-            Descriptor::Kernel(fd) => fd.into_raw_fd(),
+            Descriptor::Kernel(fd) => fd.into_raw(),
             #[cfg(feature = "simulation")]
-            Descriptor::Simulated(fd) => std::mem::ManuallyDrop::new(fd).0,
+            Descriptor::Simulated(fd) => ManuallyDrop::new(fd).0,
         }
     }
 
@@ -50,13 +53,13 @@ impl Descriptor {
     pub(super) unsafe fn from_raw(fd: RawFd) -> Descriptor {
         simulated!(for fd => Descriptor::Simulated(SimulatedFd(fd)));
         // SAFETY: the caller's promise.
-        Descriptor::Kernel(unsafe { OwnedFd::from_raw_fd(fd) })
+        Descriptor::from(unsafe { OwnedFd::from_raw_fd(fd) })
     }
 
     /// The same by another number (dup(2)).
     pub(super) fn duplicate(&self) -> io::Result<Descriptor> {
         match self {
-            Descriptor::Kernel(fd) => fd.try_clone().map(Descriptor::Kernel),
+            Descriptor::Kernel(fd) => fd.0.try_clone().map(Descriptor::from),
             #[cfg(feature = "simulation")]
             Descriptor::Simulated(fd) => calls::duplicate(fd.0).map(Descriptor::simulated),
         }
@@ -70,6 +73,39 @@ impl Descriptor {
             "descriptor {fd} is the real kernel's"
         );
         Descriptor::Simulated(SimulatedFd(fd))
+    }
+}
+
+impl From<OwnedFd> for Descriptor {
+    fn from(fd: OwnedFd) -> Descriptor {
+        Descriptor::Kernel(KernelFd(fd))
+    }
+}
+
+/// A number of the real kernel. Before it is closed, or leaves this thread, the thread's engine hears of
+/// it: what the engine knows of a number ends with what the number stands for.
+#[derive(Debug)]
+pub(super) struct KernelFd(OwnedFd);
+
+impl KernelFd {
+    /// Gives up ownership: the number may go to another thread.
+    fn into_raw(self) -> RawFd {
+        let kept = ManuallyDrop::new(self);
+        epoll::forget(kept.0.as_raw_fd());
+        kept.0.as_raw_fd()
+    }
+}
+
+impl AsFd for KernelFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Drop for KernelFd {
+    fn drop(&mut self) {
+        // The field closes itself afterwards.
+        epoll::forget(self.0.as_raw_fd());
     }
 }
 

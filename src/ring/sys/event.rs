@@ -41,7 +41,7 @@ impl Event {
     pub fn new() -> io::Result<Event> {
         simulated!(calls::new_event().map(|made| made.map(Descriptor::simulated).map(Event::of)));
         let event = EventFd::from_flags(EfdFlags::EFD_CLOEXEC)?;
-        Ok(Event::of(Descriptor::Kernel(event.into())))
+        Ok(Event::of(Descriptor::from(OwnedFd::from(event))))
     }
 
     fn of(descriptor: Descriptor) -> Event {
@@ -153,7 +153,7 @@ impl Signals {
     /// event of a simulated kernel, which sends none.
     pub fn install(event: &Event) -> io::Result<Signals> {
         let own = match &event.descriptor {
-            Descriptor::Kernel(event) => event.try_clone()?,
+            Descriptor::Kernel(event) => event.as_fd().try_clone_to_owned()?,
             #[cfg(feature = "simulation")]
             Descriptor::Simulated(_) => return Err(io::ErrorKind::Unsupported.into()),
         };

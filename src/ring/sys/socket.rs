@@ -70,7 +70,7 @@ impl Socket {
 
     /// From a descriptor that somebody owns: an inherited or duplicated socket.
     pub fn from_owned(fd: OwnedFd) -> Socket {
-        Socket(Descriptor::Kernel(fd))
+        Socket(Descriptor::from(fd))
     }
 
     #[cfg(feature = "simulation")]

@@ -1,10 +1,11 @@
-//! The submission and completion queues of the kernel's io_uring.
+//! The submission and completion queues, and io_uring_enter(2).
 
 use std::io;
 use std::os::fd::AsRawFd;
 use std::ptr;
 
 use io_uring::IoUring;
+use io_uring::cqueue;
 
 use crate::ring::op::Op;
 use crate::ring::queue::Cqe;
@@ -12,6 +13,7 @@ use crate::ring::queue::RingCounters;
 use crate::ring::queue::Wait;
 use crate::ring::sys::Process;
 use crate::ring::token::Token;
+use crate::ring::uring::entry::entry;
 
 /// Flags of io_uring_enter(2).
 const GETEVENTS: u32 = 1;
@@ -21,7 +23,7 @@ const REGISTERED_RING: u32 = 1 << 4;
 const NO_IOWAIT: u32 = 1 << 7;
 
 /// The queues, shared with the kernel, and with the children of fork(2): those write nothing there.
-pub(super) struct KernelQueue {
+pub(in crate::ring) struct UringQueue {
     uring: IoUring,
     process: Process,
     /// Index of the ring's own descriptor among the registered ones.
@@ -38,11 +40,11 @@ struct GetEventsArg {
     timespec: u64,
 }
 
-impl KernelQueue {
-    pub(super) fn new(uring: IoUring) -> KernelQueue {
+impl UringQueue {
+    pub(in crate::ring) fn new(uring: IoUring) -> UringQueue {
         let registered = register_own_descriptor(&uring);
         let no_iowait = uring.params().is_feature_no_iowait();
-        KernelQueue {
+        UringQueue {
             uring,
             process: Process::here(),
             registered,
@@ -52,7 +54,7 @@ impl KernelQueue {
 
     /// True when enters need no look-up of the descriptor.
     #[cfg(test)]
-    pub(super) fn has_registered_descriptor(&self) -> bool {
+    pub(in crate::ring) fn has_registered_descriptor(&self) -> bool {
         self.registered.is_some()
     }
 
@@ -62,24 +64,28 @@ impl KernelQueue {
     /// # Safety
     ///
     /// As for [`Ring::push`](crate::ring::queue::Ring::push).
-    pub(super) unsafe fn try_push(&mut self, op: Op, token: Token) -> bool {
+    pub(in crate::ring) unsafe fn try_push(&mut self, op: Op, token: Token) -> bool {
         if !self.process.is_here() {
             return true;
         }
-        let entry = op.entry(token);
+        let entry = entry(op, token);
         // SAFETY: the caller's promise is the one that `SubmissionQueue::push` asks for.
         unsafe { self.uring.submission().push(&entry) }.is_ok()
     }
 
     /// True when the submission queue is not empty.
-    pub(super) fn has_queued(&mut self) -> bool {
+    pub(in crate::ring) fn has_queued(&mut self) -> bool {
         !self.uring.submission().is_empty()
     }
 
     /// Submits everything, runs the kernel's deferred work, and waits. Counts when the kernel holds
     /// completions back because their queue is full.
     #[inline]
-    pub(super) fn enter(&mut self, wait: Wait, counters: &mut RingCounters) -> io::Result<()> {
+    pub(in crate::ring) fn enter(
+        &mut self,
+        wait: Wait,
+        counters: &mut RingCounters,
+    ) -> io::Result<()> {
         if !self.process.is_here() {
             return Err(io::ErrorKind::Unsupported.into());
         }
@@ -93,13 +99,17 @@ impl KernelQueue {
 
     /// Copies up to `max` completions out, in order. Returns how many, and how many are left.
     #[inline]
-    pub(super) fn completions(&mut self, into: &mut Vec<Cqe>, max: usize) -> (usize, usize) {
+    pub(in crate::ring) fn completions(
+        &mut self,
+        into: &mut Vec<Cqe>,
+        max: usize,
+    ) -> (usize, usize) {
         let mut queue = self.uring.completion();
         // The length is a snapshot of the tail: what arrives from here on is for the next turn.
         let ready = queue.len();
         let taken = ready.min(max);
         for entry in queue.by_ref().take(taken) {
-            into.push(Cqe::from_entry(&entry));
+            into.push(from_entry(&entry));
         }
         (taken, ready - taken)
     }
@@ -153,7 +163,7 @@ impl KernelQueue {
     }
 }
 
-impl Drop for KernelQueue {
+impl Drop for UringQueue {
     fn drop(&mut self) {
         // A registered descriptor keeps the ring, and what it locks, until its thread ends. A child of
         // fork(2) has registered none.
@@ -163,6 +173,12 @@ impl Drop for KernelQueue {
             unregister_own_descriptor(&self.uring, index);
         }
     }
+}
+
+/// A completion in the form that all engines share, which is io_uring's.
+fn from_entry(entry: &cqueue::Entry) -> Cqe {
+    let token = Token::from_user_data(entry.user_data());
+    Cqe::from_flags(token, entry.result(), entry.flags())
 }
 
 /// `struct io_uring_rsrc_update` of io_uring_register(2).

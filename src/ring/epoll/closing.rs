@@ -1,0 +1,57 @@
+//! Tells the engines of a thread that a descriptor is about to be closed, or leaves the thread.
+//!
+//! A registration belongs to the open file description and to the number. After close(2) a copy of the
+//! description (dup(2), a child) keeps it alive, and the number, used again, would be taken for
+//! registered and never heard of.
+
+use std::cell::Cell;
+use std::cell::RefCell;
+use std::os::fd::RawFd;
+use std::ptr;
+use std::rc::Rc;
+use std::rc::Weak;
+
+use crate::ring::epoll::engine::EpollEngine;
+
+/// The engine as the queue and this list share it.
+pub(super) type SharedEngine = Rc<RefCell<EpollEngine>>;
+
+thread_local! {
+    static COUNT: Cell<usize> = const { Cell::new(0) };
+    static ENGINES: RefCell<Vec<Weak<RefCell<EpollEngine>>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Begins to tell an engine of this thread.
+pub(super) fn enlist(engine: &SharedEngine) {
+    ENGINES.with_borrow_mut(|engines| {
+        engines.push(Rc::downgrade(engine));
+        COUNT.set(engines.len());
+    });
+}
+
+/// An engine is about to end.
+pub(super) fn delist(engine: &SharedEngine) {
+    // A thread that ends may have dropped the list before its last engine.
+    let _ = ENGINES.try_with(|engines| {
+        let mut engines = engines.borrow_mut();
+        engines.retain(|other| !ptr::eq(other.as_ptr(), Rc::as_ptr(engine)));
+        COUNT.set(engines.len());
+    });
+}
+
+/// The descriptor is about to be closed, or to leave this thread.
+#[inline]
+pub(in crate::ring) fn forget(fd: RawFd) {
+    if COUNT.get() > 0 {
+        tell(fd);
+    }
+}
+
+#[cold]
+fn tell(fd: RawFd) {
+    let _ = ENGINES.try_with(|engines| {
+        for engine in engines.borrow().iter().filter_map(Weak::upgrade) {
+            engine.borrow_mut().forget(fd);
+        }
+    });
+}

@@ -1,0 +1,450 @@
+//! One enter: cancels and first tries in order, one wait, and what is ready then.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::fd::RawFd;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::limits::CONNECT_RETRY_PAUSE;
+use crate::limits::EVENTS_PER_TURN;
+use crate::ring::buffers::BufferRing;
+use crate::ring::clock;
+use crate::ring::clock::Instant;
+use crate::ring::epoll::attempts::Tried;
+use crate::ring::epoll::buffers::FreeBuffers;
+use crate::ring::epoll::calls;
+use crate::ring::epoll::descriptors::Descriptors;
+use crate::ring::epoll::descriptors::Kind;
+use crate::ring::epoll::operations::Operations;
+use crate::ring::epoll::operations::Side;
+use crate::ring::epoll::operations::Waiting;
+use crate::ring::epoll::readers::Job;
+use crate::ring::epoll::readers::Mailbox;
+use crate::ring::op::Op;
+use crate::ring::queue::Cqe;
+use crate::ring::queue::RingCounters;
+use crate::ring::queue::Wait;
+use crate::ring::sys::Process;
+use crate::ring::token::Token;
+
+/// The data of the mailbox's event: no descriptor has this index.
+const MAILBOX: u64 = u64::MAX;
+
+/// There is something to receive, or never will be.
+const READABLE: u32 =
+    (libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLPRI | libc::EPOLLHUP | libc::EPOLLERR) as u32;
+/// There is room, or never will be.
+const WRITABLE: u32 = (libc::EPOLLOUT | libc::EPOLLHUP | libc::EPOLLERR) as u32;
+/// More can stand behind what one receive takes: an end, an error, an urgent byte at which it stops.
+const MORE_BEHIND: u32 =
+    (libc::EPOLLRDHUP | libc::EPOLLPRI | libc::EPOLLHUP | libc::EPOLLERR) as u32;
+/// Connections are registered once, for both directions.
+const CONNECTION: u32 =
+    (libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLPRI | libc::EPOLLET) as u32;
+/// There is always room in a counter, and each read would say so.
+const COUNTER: u32 = (libc::EPOLLIN | libc::EPOLLET) as u32;
+
+/// All that one ring knows.
+pub(in crate::ring) struct EpollEngine {
+    set: OwnedFd,
+    process: Process,
+    submissions: Vec<(Op, Token)>,
+    pub(super) operations: Operations,
+    pub(super) descriptors: Descriptors,
+    /// Descriptors that are ready and have somebody waiting.
+    ready: VecDeque<u32>,
+    /// Connects that are tried again at `retry_at`.
+    retries: Vec<u32>,
+    retry_at: Instant,
+    pub(super) buffers: FreeBuffers,
+    /// The turn began with a free buffer.
+    pub(super) had_buffers: bool,
+    completions: VecDeque<Cqe>,
+    events: Box<[libc::epoll_event]>,
+    /// There once a file was read by a thread.
+    mailbox: Option<Arc<Mailbox>>,
+    registrations: u64,
+    pub(super) system_calls: u64,
+}
+
+impl EpollEngine {
+    pub(super) fn new(buffers: &Rc<BufferRing>) -> io::Result<EpollEngine> {
+        let no_event = libc::epoll_event { events: 0, u64: 0 };
+        Ok(EpollEngine {
+            set: calls::new_set()?,
+            process: Process::here(),
+            submissions: Vec::new(),
+            operations: Operations::default(),
+            descriptors: Descriptors::default(),
+            ready: VecDeque::new(),
+            retries: Vec::new(),
+            retry_at: Instant::NEVER,
+            buffers: FreeBuffers::new(buffers),
+            had_buffers: false,
+            completions: VecDeque::new(),
+            events: vec![no_event; EVENTS_PER_TURN].into(),
+            mailbox: None,
+            registrations: 0,
+            system_calls: 0,
+        })
+    }
+
+    /// Queues an operation. What a child of fork(2) wants is forgotten.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Ring::push`](crate::ring::queue::Ring::push): this is what every attempt relies on.
+    #[inline]
+    pub(super) unsafe fn push(&mut self, op: Op, token: Token) {
+        if self.process.is_here() {
+            self.submissions.push((op, token));
+        }
+    }
+
+    pub(super) fn has_queued(&self) -> bool {
+        !self.submissions.is_empty()
+    }
+
+    pub(super) fn completions(&mut self, into: &mut Vec<Cqe>, max: usize) -> (usize, usize) {
+        let taken = self.completions.len().min(max);
+        into.extend(self.completions.drain(..taken));
+        (taken, self.completions.len())
+    }
+
+    pub(super) fn enter(&mut self, wait: Wait, counters: &mut RingCounters) -> io::Result<()> {
+        if !self.process.is_here() {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        self.buffers.look();
+        self.had_buffers = !self.buffers.is_empty();
+        let mut submissions = std::mem::take(&mut self.submissions);
+        for (op, token) in submissions.drain(..) {
+            self.begin(op, token);
+        }
+        self.submissions = submissions;
+        self.retry();
+        let count = self.wait(wait)?;
+        for at in 0..count {
+            let libc::epoll_event { events, u64: data } = self.events[at];
+            self.take_event(data, events);
+        }
+        // What cannot be served whole is for the next turn.
+        for _ in 0..self.ready.len() {
+            let index = self.ready.pop_front().expect("it was counted");
+            self.descriptors.get(index).is_queued = false;
+            self.serve(index);
+            self.queue_if_ready(index);
+        }
+        counters.registrations = self.registrations;
+        counters.system_calls = self.system_calls;
+        Ok(())
+    }
+
+    /// The one wait of an enter: none where something is there to be taken or done.
+    fn wait(&mut self, wait: Wait) -> io::Result<usize> {
+        let has_work = !self.completions.is_empty() || !self.ready.is_empty();
+        let mut timeout = match wait {
+            _ if has_work => Some(std::time::Duration::ZERO),
+            Wait::Zero => Some(std::time::Duration::ZERO),
+            Wait::For(duration) => Some(duration),
+            Wait::Forever => None,
+        };
+        if !self.retries.is_empty() {
+            let pause = self.retry_at - clock::now();
+            timeout = Some(timeout.map_or(pause, |timeout| timeout.min(pause)));
+        }
+        self.system_calls += 1;
+        calls::wait(&self.set, &mut self.events, timeout)
+    }
+
+    fn take_event(&mut self, data: u64, events: u32) {
+        if data == MAILBOX {
+            return self.open_mailbox();
+        }
+        let Some(index) = self.descriptors.of_event(data) else {
+            return;
+        };
+        let found = self.descriptors.get(index);
+        if events & READABLE != 0 {
+            found.is_readable = true;
+            found.short_is_all = found.kind == Kind::Tcp && events & MORE_BEHIND == 0;
+        }
+        found.is_writable |= events & WRITABLE != 0;
+        self.queue_if_ready(index);
+    }
+
+    fn queue_if_ready(&mut self, index: u32) {
+        let found = self.descriptors.get(index);
+        if found.is_ready() && !found.is_queued {
+            found.is_queued = true;
+            self.ready.push_back(index);
+        }
+    }
+
+    /// Tries what waits for a descriptor, as far as it goes.
+    fn serve(&mut self, index: u32) {
+        for side in [Side::In, Side::Out] {
+            let mut budget = 1;
+            while budget > 0
+                && let Some(first) = self.next_to_try(index, side)
+            {
+                let (op, token) = self.operations.get(first);
+                let short_is_all = self.descriptors.get(index).short_is_all;
+                match self.attempt(op, token, short_is_all) {
+                    Tried::Over { is_empty } => {
+                        self.unlink(first);
+                        if is_empty {
+                            self.descriptors.get(index).is_readable = false;
+                        }
+                    }
+                    Tried::WouldBlock => self.is_not_ready(index, side),
+                    Tried::Left => budget = 0,
+                }
+            }
+        }
+        let found = self.descriptors.get(index);
+        found.is_writable = false;
+        if found.kind.is_listener() {
+            found.is_readable = false;
+            if found.receivers.is_empty() {
+                self.deregister(index);
+            }
+        }
+    }
+
+    fn next_to_try(&mut self, index: u32, side: Side) -> Option<u32> {
+        let found = self.descriptors.get(index);
+        match side {
+            Side::In if found.is_readable => found.receivers.first(),
+            Side::Out if found.is_writable => found.senders.first(),
+            _ => None,
+        }
+    }
+
+    fn is_not_ready(&mut self, index: u32, side: Side) {
+        let found = self.descriptors.get(index);
+        match side {
+            Side::In => found.is_readable = false,
+            Side::Out => found.is_writable = false,
+        }
+    }
+
+    // ---- waiting -----------------------------------------------------------------------------
+
+    /// Lets an operation wait for its descriptor, which is registered now if it was not.
+    pub(super) fn wait_for(&mut self, fd: RawFd, side: Side, op: Op, token: Token) {
+        let index = match self.descriptors.find(fd) {
+            Some(index) => index,
+            None => self.descriptors.insert(fd, Kind::Other),
+        };
+        if let Err(errno) = self.register(index) {
+            return self.post(token, -errno, false, None);
+        }
+        let waiting = Waiting::Descriptor { index, side };
+        let operation = self.operations.begin(op, token, waiting);
+        let list = self.descriptors.get(index).list(side);
+        self.operations.append(list, operation);
+    }
+
+    /// The same for one that is to go on with the next turn.
+    pub(super) fn go_on(&mut self, fd: RawFd, op: Op, token: Token) {
+        self.wait_for(fd, Side::In, op, token);
+        if let Some(index) = self.descriptors.find(fd) {
+            self.descriptors.get(index).is_readable = true;
+            self.queue_if_ready(index);
+        }
+    }
+
+    /// Tries a connect again after a pause.
+    pub(super) fn wait_for_retry(&mut self, op: Op, token: Token) {
+        let index = self.operations.begin(op, token, Waiting::Retry);
+        if self.retries.is_empty() {
+            self.retry_at = clock::now() + CONNECT_RETRY_PAUSE;
+        }
+        self.retries.push(index);
+    }
+
+    fn retry(&mut self) {
+        if self.retries.is_empty() || clock::now() < self.retry_at {
+            return;
+        }
+        for index in std::mem::take(&mut self.retries) {
+            let (op, token) = self.operations.get(index);
+            self.operations.end(index);
+            self.begin(op, token);
+        }
+    }
+
+    /// A thread reads for an operation.
+    pub(super) fn wait_for_reader(&mut self, op: Op, token: Token) {
+        let Op::Read {
+            fd,
+            start,
+            bytes,
+            offset,
+        } = op
+        else {
+            panic!("{op:?} is no read");
+        };
+        let mailbox = match self.mailbox() {
+            Ok(mailbox) => mailbox,
+            Err(errno) => return self.post(token, -errno, false, None),
+        };
+        // SAFETY: the submitter lends the memory, and keeps the file open, until the last completion
+        // (`Ring::push`), which is posted when the job is over or was taken back unbegun.
+        let job = unsafe { Job::new(token, fd, start, bytes, offset, mailbox) };
+        self.operations
+            .begin(op, token, Waiting::Reader(Arc::clone(&job)));
+        job.start();
+    }
+
+    /// Where threads leave their results; registered with the first job.
+    fn mailbox(&mut self) -> Result<Arc<Mailbox>, i32> {
+        if self.mailbox.is_none() {
+            let mailbox =
+                Mailbox::new().map_err(|error| error.raw_os_error().unwrap_or(libc::EIO))?;
+            self.registrations += 1;
+            self.system_calls += 1;
+            calls::add(&self.set, mailbox.fd(), COUNTER, MAILBOX)?;
+            self.mailbox = Some(Arc::new(mailbox));
+        }
+        Ok(Arc::clone(self.mailbox.as_ref().expect("it was just made")))
+    }
+
+    fn open_mailbox(&mut self) {
+        let mailbox = self.mailbox.as_ref().expect("its event came");
+        self.system_calls += 1;
+        for (token, result) in mailbox.take() {
+            let index = self
+                .operations
+                .find(token)
+                .expect("a job's operation waits");
+            self.operations.end(index);
+            self.post(token, result, false, None);
+        }
+    }
+
+    // ---- registrations -----------------------------------------------------------------------
+
+    fn register(&mut self, index: u32) -> Result<(), i32> {
+        let data = self.descriptors.data(index);
+        let found = self.descriptors.get(index);
+        if found.is_registered {
+            return Ok(());
+        }
+        let events = match found.kind {
+            Kind::Listener => libc::EPOLLIN as u32,
+            Kind::SharedListener => (libc::EPOLLIN | libc::EPOLLEXCLUSIVE) as u32,
+            Kind::Counter => COUNTER,
+            Kind::Tcp | Kind::Other => CONNECTION,
+        };
+        if found.kind == Kind::Other {
+            self.system_calls += 1;
+            if calls::is_tcp(found.fd) {
+                found.kind = Kind::Tcp;
+            }
+        }
+        self.registrations += 1;
+        self.system_calls += 1;
+        let mut added = calls::add(&self.set, found.fd, events, data);
+        if added == Err(libc::EEXIST) {
+            // The number was closed behind our back, and stands for the same description again.
+            calls::delete(&self.set, found.fd);
+            added = calls::add(&self.set, found.fd, events, data);
+        }
+        found.is_registered = added.is_ok();
+        added
+    }
+
+    fn deregister(&mut self, index: u32) {
+        let found = self.descriptors.get(index);
+        if std::mem::take(&mut found.is_registered) {
+            self.system_calls += 1;
+            calls::delete(&self.set, found.fd);
+        }
+    }
+
+    /// The descriptor is about to be closed or to leave this thread. Nothing should wait for it; what
+    /// does all the same ends. A child of fork(2), which shares the set with its parent, leaves it alone.
+    pub(super) fn forget(&mut self, fd: RawFd) {
+        if !self.process.is_here() {
+            return;
+        }
+        let Some(index) = self.descriptors.find(fd) else {
+            return;
+        };
+        for side in [Side::In, Side::Out] {
+            while let Some(operation) = self.descriptors.get(index).list(side).first() {
+                let (_, token) = self.operations.get(operation);
+                self.unlink(operation);
+                self.post(token, -libc::ECANCELED, false, None);
+            }
+        }
+        self.deregister(index);
+        self.descriptors.remove(index);
+    }
+
+    // ---- ends --------------------------------------------------------------------------------
+
+    /// Takes an operation out of wherever it waits.
+    fn unlink(&mut self, operation: u32) {
+        match self.operations.end(operation) {
+            Waiting::Descriptor { index, side } => {
+                let list = self.descriptors.get(index).list(side);
+                self.operations.unlink(list, operation);
+            }
+            Waiting::Retry => self.retries.retain(|other| *other != operation),
+            Waiting::Reader(_) | Waiting::Free => {}
+        }
+    }
+
+    /// Ends an operation. The cancellation's own result comes first, as with io_uring.
+    pub(super) fn cancel(&mut self, target: Token, own: Token) {
+        let Some(operation) = self.operations.find(target) else {
+            return self.post(own, -libc::ENOENT, false, None);
+        };
+        if let Waiting::Reader(job) = self.operations.waiting(operation)
+            && !job.take_back()
+        {
+            return self.post(own, -libc::EALREADY, false, None);
+        }
+        self.post(own, 0, false, None);
+        self.end_canceled(operation);
+    }
+
+    pub(super) fn cancel_all(&mut self, own: Token) {
+        let mut all = self.operations.all();
+        all.retain(|operation| match self.operations.waiting(*operation) {
+            Waiting::Reader(job) => job.take_back(),
+            _ => true,
+        });
+        self.post(own, all.len() as i32, false, None);
+        for operation in all {
+            self.end_canceled(operation);
+        }
+    }
+
+    fn end_canceled(&mut self, operation: u32) {
+        let (_, token) = self.operations.get(operation);
+        let listener = match self.operations.waiting(operation) {
+            Waiting::Descriptor { index, .. } => Some(*index),
+            _ => None,
+        };
+        self.unlink(operation);
+        self.post(token, -libc::ECANCELED, false, None);
+        if let Some(index) = listener {
+            let found = self.descriptors.get(index);
+            // Level-triggered: it would be told again and again.
+            if found.kind.is_listener() && found.receivers.is_empty() {
+                self.deregister(index);
+            }
+        }
+    }
+
+    pub(super) fn post(&mut self, token: Token, result: i32, more: bool, buffer: Option<u16>) {
+        self.completions
+            .push_back(Cqe::new(token, result, more, buffer));
+    }
+}
