@@ -153,6 +153,14 @@ pub const FILE_BRIDGE_BYTES: usize = 4 * 1024;
 /// Reads of a file that is sent which may fail in a row for the moment (EAGAIN, EINTR); then its connection
 /// fails. The ring waits itself: so many are a file that gives nothing.
 pub const FILE_READ_ATTEMPTS_MAX: u8 = 16;
+/// How long a core may wait for a disk between two turns without minding, where a file system does not say
+/// what is in memory (overlayfs, tmpfs): what one waits for longer is counted.
+pub const FILE_WAIT_MAX: Duration = Duration::from_millis(1);
+/// After a longer wait, for how many times as long such files are left to the ring: so a core waits for
+/// disks during a seventeenth of its time at most, however slow they are.
+pub const FILE_WAIT_REST_FACTOR: u32 = 16;
+/// Files of such file systems that one core knows as such. Another costs two calls when it is sent.
+pub const UNSAID_FILES_MAX: usize = 16;
 /// Bytes of one read of a file that is sent and not in memory.
 pub const FILE_READ_BYTES: usize = 128 * 1024;
 /// Addresses of one name that are tried: with a head start each, what a connect time-out of some

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //!   curl · wrk · ab · h2load · Python requests · Node fetch ──► roundtrip serve, examples/echo
+//!   curl ──► files on overlayfs
 //!   1 GiB down and up ──► byte for byte, in constant memory
 //!   roundtrip get = curl: exit codes and output
 //!   our client ──► Squid, Tinyproxy, MicroSocks ──► roundtrip serve
@@ -21,6 +22,7 @@ mod interop {
     mod large;
     mod load;
     mod origins;
+    mod overlay;
     mod proxies;
     mod restart;
 }

@@ -303,7 +303,10 @@ pub fn descriptors_max() -> u64 {
 /// True for an open file of which `length`, as it says, promises nothing: one that is made up while it is
 /// read, or says zero and may have content all the same.
 pub fn has_unknown_length(file: &File, length: u64) -> bool {
-    let is_empty = || matches!(sys::read_now(file, 0, &mut Vec::with_capacity(1), 1), Ok(0));
+    let is_empty = || {
+        let read = sys::read_now(file, 0, &mut Vec::with_capacity(1), 1, sys::is_local(file));
+        matches!(read, Ok(0))
+    };
     sys::is_pseudo(file) || length == 0 && !is_empty()
 }
 

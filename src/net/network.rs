@@ -20,7 +20,7 @@ use crate::net::protocol::Received;
 use crate::net::protocol::Step;
 use crate::net::returning::Returning;
 use crate::net::send::is_late;
-use crate::net::send_file::FilePart;
+use crate::net::send_file::Looks;
 use crate::net::table::Closing;
 use crate::net::table::Connection;
 use crate::net::table::ConnectionKey;
@@ -59,8 +59,7 @@ pub struct Net {
     pub(super) starved: RefCell<VecDeque<ConnectionKey>>,
     /// Shared bytes that were sent or given up: dropped by the next flush, when nothing is borrowed.
     pub(super) spent: RefCell<Vec<Bytes>>,
-    /// The part of a file that was found in memory last, in this turn.
-    pub(super) cached: Cell<Option<FilePart>>,
+    pub(super) looks: Looks,
     pub(super) returning: Rc<Returning>,
     /// True from the moment that the core ends.
     pub(super) closing: Cell<bool>,
@@ -86,7 +85,7 @@ impl Net {
                 dirty: RefCell::new(Vec::new()),
                 starved: RefCell::new(VecDeque::new()),
                 spent: RefCell::new(Vec::new()),
-                cached: Cell::new(None),
+                looks: Looks::default(),
                 returning: Rc::default(),
                 closing: Cell::new(false),
                 ending: RefCell::default(),
@@ -547,7 +546,7 @@ impl Owner for Net {
 
     fn flush(&self, core: &Rc<Core>) {
         self.feed_starved(core);
-        self.cached.set(None);
+        self.looks.begin_turn();
         let mut dirty = std::mem::take(&mut *self.dirty.borrow_mut());
         for key in dirty.drain(..) {
             self.flush_connection(core, key);

@@ -214,7 +214,7 @@ impl Net {
         loop {
             let is_idle = connection.send == Sending::Idle;
             if is_idle && !connection.reading && ahead != Ahead::Cached {
-                ahead = look_ahead(output, &self.cached);
+                ahead = look_ahead(output, &self.looks);
             }
             let before = output.len();
             let at_once = match output.front() {
@@ -237,7 +237,7 @@ impl Net {
                     }
                     files_sent += 1;
                     ahead = Ahead::Nothing;
-                    send_file(fd, &mut connection.nonblocking, output)
+                    send_file(fd, &mut connection.nonblocking, output, &self.looks)
                 }
                 Some(Segment::File { is_cold: true, .. }) if !connection.reading => {
                     let operation = read_of_front(output);
@@ -258,7 +258,7 @@ impl Net {
                 AtOnce::Broken(errno) => return Flushed::Broken(errno),
                 AtOnce::Failed(errno) => return Flushed::Failed(errno),
             }
-            if !bridge(output) {
+            if !bridge(output, &self.looks) {
                 continue;
             }
             let (operation, bytes) = send_of_front(output);

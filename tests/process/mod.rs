@@ -113,6 +113,16 @@ impl Server {
         nanoseconds.sum::<u64>() as f64 / 1e9
     }
 
+    /// The names of its threads, with those that the kernel runs for it.
+    pub fn threads(&self) -> Vec<String> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id()));
+        let names = tasks
+            .expect("it runs")
+            .flatten()
+            .filter_map(|task| fs::read_to_string(task.path().join("comm")).ok());
+        names.collect()
+    }
+
     /// Sends a signal by name (`TERM`).
     pub fn signal(&self, signal: &str) {
         let done = Command::new("kill")

@@ -212,10 +212,11 @@ pub fn read_now(
     offset: u64,
     buffer: &mut Vec<u8>,
     bytes_max: usize,
+    may_wait: bool,
 ) -> Option<io::Result<usize>> {
     let room = (buffer.capacity() - buffer.len()).min(bytes_max);
     let bytes = sim::with(|world| {
-        if world.chaos.strikes(Fault::WouldBlock) {
+        if !may_wait && world.chaos.strikes(Fault::WouldBlock) {
             return Err(libc::EAGAIN);
         }
         if world.chaos.strikes(Fault::FileFailed) {
@@ -233,9 +234,9 @@ pub fn read_now(
     Some(read)
 }
 
-/// Whether a part of a file is in memory.
-pub fn is_cached() -> Option<bool> {
-    sim::with(|world| !world.chaos.strikes(Fault::WouldBlock))
+/// Whether a part of a file is in memory, if the file system says.
+pub fn is_cached() -> Option<Option<bool>> {
+    sim::with(|world| Some(!world.chaos.strikes(Fault::WouldBlock)))
 }
 
 /// sendfile(2).

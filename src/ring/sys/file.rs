@@ -89,10 +89,20 @@ impl FileSystem {
         if libc::major(metadata.device) != 0 {
             return FileSystem::Local;
         }
-        match fstatfs(fd).map(|stat| stat.filesystem_type().0) {
-            Ok(kind) if PSEUDO.contains(&kind) => FileSystem::Pseudo,
-            Ok(kind) if REMOTE.contains(&kind) => FileSystem::Remote,
-            _ => FileSystem::Local,
+        fstatfs(fd).map_or(FileSystem::Local, |stat| {
+            FileSystem::of_type(stat.filesystem_type().0)
+        })
+    }
+
+    /// By the number that fstatfs(2) gives (`f_type`). What has none of ours is local: overlayfs, tmpfs,
+    /// btrfs, ZFS.
+    fn of_type(number: libc::__fsword_t) -> FileSystem {
+        if PSEUDO.contains(&number) {
+            return FileSystem::Pseudo;
+        }
+        match REMOTE.contains(&number) {
+            true => FileSystem::Remote,
+            false => FileSystem::Local,
         }
     }
 }
@@ -114,8 +124,10 @@ const PSEUDO: [libc::__fsword_t; 12] = [
     0x0765_5821,
 ];
 
-/// NFS, FUSE, 9p, SMB (three), Ceph, AFS, Coda, Lustre, GFS2, OCFS2 (linux/magic.h, statfs(2)).
-const REMOTE: [libc::__fsword_t; 12] = [
+/// NFS, FUSE, 9p, SMB (three), Ceph, AFS (two), Coda, Lustre, GFS2, OCFS2 (linux/magic.h, statfs(2)); GPFS,
+/// BeeGFS, OrangeFS, PanFS, StorNext, and what VirtualBox, VMware and Parallels share with their guests
+/// (those that coreutils' stat(1) knows as remote).
+const REMOTE: [libc::__fsword_t; 21] = [
     0x6969,
     0x6573_5546,
     0x0102_1997,
@@ -124,10 +136,19 @@ const REMOTE: [libc::__fsword_t; 12] = [
     0xfe53_4d42,
     0x00c3_6400,
     0x5346_414f,
+    0x6b41_4653,
     0x7375_7245,
     0x0bd0_0bd0,
     0x0116_1970,
     0x7461_636f,
+    0x4750_4653,
+    0x1983_0326,
+    0x2003_0528,
+    0xaad7_aaea,
+    0xbeef_dead,
+    0x786f_4256,
+    0xbacb_acbc,
+    0x7c7c_6673,
 ];
 
 /// A file that was opened, and what was read of it.
@@ -382,6 +403,14 @@ pub fn is_pseudo(file: &File) -> bool {
     })
 }
 
+/// True for a file on a file system of this machine, which a read waits for as long as its disk takes:
+/// not for another machine or process. Asks that file system, which one of another machine may take its
+/// time for.
+pub fn is_local(file: &File) -> bool {
+    fstat(file)
+        .is_ok_and(|stat| FileSystem::of(file, &Metadata::from_stat(&stat)) == FileSystem::Local)
+}
+
 /// Opens a regular file for reading, wherever links lead. What is something else is not opened.
 pub fn open_file(path: &Path) -> io::Result<(File, Metadata)> {
     simulated!(calls::open_file(path));
@@ -556,6 +585,35 @@ mod tests {
     use std::os::fd::AsRawFd;
 
     use super::*;
+
+    /// By their names in `mount -t` and their numbers in linux/magic.h.
+    #[test]
+    fn file_systems_are_told_by_their_numbers() {
+        for (name, number, expected) in [
+            ("overlay", 0x794c_7630, FileSystem::Local),
+            ("tmpfs", 0x0102_1994, FileSystem::Local),
+            ("ext4", 0xef53, FileSystem::Local),
+            ("xfs", 0x5846_5342, FileSystem::Local),
+            ("btrfs", 0x9123_683e, FileSystem::Local),
+            ("zfs", 0x2fc1_2fc1, FileSystem::Local),
+            ("squashfs", 0x7371_7368, FileSystem::Local),
+            ("nfs", 0x6969, FileSystem::Remote),
+            ("fuse, virtiofs", 0x6573_5546, FileSystem::Remote),
+            ("9p", 0x0102_1997, FileSystem::Remote),
+            ("cifs", 0xff53_4d42, FileSystem::Remote),
+            ("smb3", 0xfe53_4d42, FileSystem::Remote),
+            ("ceph", 0x00c3_6400, FileSystem::Remote),
+            ("vboxsf", 0x786f_4256, FileSystem::Remote),
+            ("proc", 0x9fa0, FileSystem::Pseudo),
+            ("sysfs", 0x6265_6572, FileSystem::Pseudo),
+            ("cgroup2", 0x6367_7270, FileSystem::Pseudo),
+        ] {
+            assert_eq!(FileSystem::of_type(number), expected, "{name}");
+        }
+        for (path, is_expected) in [("/dev/shm", true), ("/proc/self", false)] {
+            assert_eq!(is_local(&File::open(path).unwrap()), is_expected, "{path}");
+        }
+    }
 
     #[test]
     fn a_listing_that_nobody_wants_goes_no_further() {

@@ -25,6 +25,7 @@ pub use file::Links;
 pub use file::Listed;
 pub use file::Metadata;
 pub use file::Opened;
+pub use file::is_local;
 pub use file::is_pseudo;
 pub use file::open_file;
 pub use fork::PerProcess;
@@ -41,6 +42,7 @@ pub use process::raise_soft_limits;
 pub use process::return_memory;
 #[cfg(feature = "tokio")]
 pub use process::run_on;
+pub use process::waits_of_thread;
 pub use random::random_number;
 pub use socket::Address;
 pub use socket::PieceList;

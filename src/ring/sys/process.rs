@@ -4,11 +4,16 @@ use nix::sched::CpuSet;
 use nix::sched::sched_getaffinity;
 use nix::sched::sched_setaffinity;
 use nix::sys::resource::Resource;
+use nix::sys::resource::UsageWho;
 use nix::sys::resource::getrlimit;
+use nix::sys::resource::getrusage;
 use nix::sys::resource::setrlimit;
 use nix::sys::signal::SigSet;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
+
+#[cfg(feature = "simulation")]
+use crate::ring::sim::calls;
 
 /// Raises the soft limits of open descriptors and locked memory to the hard ones. A refusal is no
 /// error: what is too little shows where it is needed, with its number.
@@ -30,6 +35,13 @@ pub fn memlock_limit() -> (u64, u64) {
 /// Soft and hard limit of open descriptors (RLIMIT_NOFILE).
 pub fn file_descriptor_limit() -> (u64, u64) {
     getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((0, 0))
+}
+
+/// How often this thread has waited for something since it began; what was taken from it for others to
+/// run does not count (getrusage(2), RUSAGE_THREAD, `ru_nvcsw`).
+pub fn waits_of_thread() -> i64 {
+    simulated!(calls::now().map(|_| 0));
+    getrusage(UsageWho::RUSAGE_THREAD).map_or(0, |usage| usage.voluntary_context_switches())
 }
 
 /// Gives memory that the C library keeps for later back to the system; with another than glibc it does

@@ -4,6 +4,9 @@
 //!   page cache ── preadv2(RWF_NOWAIT) ─► memory           EAGAIN: it is not in memory
 //!       └─────── sendfile(2) ─────────► socket, no copy   EAGAIN: the socket's buffer is full
 //! ```
+//!
+//! overlayfs, tmpfs, and what stands for files elsewhere than on a disk, do not say what is in memory
+//! (EOPNOTSUPP): who reads from those waits for what has to be fetched.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -20,7 +23,8 @@ use crate::ring::sys::File;
 use crate::ring::sys::socket::borrow;
 
 /// Appends to `buffer` what the page cache has of a file at `offset`, up to `bytes_max`, within the
-/// buffer's capacity (preadv2(2) with RWF_NOWAIT, since 4.14). No byte is the end of the file.
+/// buffer's capacity (preadv2(2) with RWF_NOWAIT, since 4.14); where this `may_wait`, whatever the file
+/// has. No byte is the end of the file.
 ///
 /// # Errors
 ///
@@ -31,24 +35,18 @@ pub fn read_now(
     offset: u64,
     buffer: &mut Vec<u8>,
     bytes_max: usize,
+    may_wait: bool,
 ) -> io::Result<usize> {
-    simulated!(calls::read_now(file, offset, buffer, bytes_max));
+    simulated!(calls::read_now(file, offset, buffer, bytes_max, may_wait));
     let spare = buffer.spare_capacity_mut();
     let piece = libc::iovec {
         iov_base: spare.as_mut_ptr().cast(),
         iov_len: spare.len().min(bytes_max),
     };
     let offset = libc::off_t::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let flags = if may_wait { 0 } else { libc::RWF_NOWAIT };
     // SAFETY: one piece, which lies in the spare capacity of a buffer that is borrowed for the call.
-    let read = unsafe {
-        libc::preadv2(
-            file.as_raw_fd(),
-            &raw const piece,
-            1,
-            offset,
-            libc::RWF_NOWAIT,
-        )
-    };
+    let read = unsafe { libc::preadv2(file.as_raw_fd(), &raw const piece, 1, offset, flags) };
     let Ok(read) = usize::try_from(read) else {
         return Err(io::Error::last_os_error());
     };
@@ -57,9 +55,10 @@ pub fn read_now(
     Ok(read)
 }
 
-/// True when the first and the last byte of a part of a file are in memory. What is between them is
-/// so as a rule: it is read ahead in order and given up in order.
-pub fn is_cached(file: &File, offset: u64, bytes: u64) -> bool {
+/// Whether the first and the last byte of a part of a file are in memory. What is between them is
+/// so as a rule: it is read ahead in order and given up in order. `None` where the file system does not
+/// say.
+pub fn is_cached(file: &File, offset: u64, bytes: u64) -> Option<bool> {
     simulated!(calls::is_cached());
     let has = |at: u64| {
         let mut byte = 0u8;
@@ -68,14 +67,20 @@ pub fn is_cached(file: &File, offset: u64, bytes: u64) -> bool {
             iov_len: 1,
         };
         let Ok(at) = libc::off_t::try_from(at) else {
-            return false;
+            return Some(false);
         };
         // SAFETY: one piece of one byte, which lives for the call.
         let read =
             unsafe { libc::preadv2(file.as_raw_fd(), &raw const piece, 1, at, libc::RWF_NOWAIT) };
-        read == 1
+        match read < 0 && io::Error::last_os_error().kind() == io::ErrorKind::Unsupported {
+            true => None,
+            false => Some(read == 1),
+        }
     };
-    has(offset) && (bytes <= 1 || has(offset + bytes - 1))
+    match has(offset) {
+        Some(true) if bytes > 1 => has(offset + bytes - 1),
+        first => first,
+    }
 }
 
 /// sendfile(2) from the page cache into a socket that [`set_nonblocking`] was called for, as far as

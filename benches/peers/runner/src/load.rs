@@ -21,6 +21,8 @@ pub struct Workload {
     pub is_echo: bool,
     /// The file that is asked for, and its length.
     pub file: Option<(&'static str, u64)>,
+    /// True exactly when the file is on overlayfs.
+    pub is_overlaid: bool,
 }
 
 const fn keep_alive(name: &'static str, title: &'static str, connections: u32) -> Workload {
@@ -32,6 +34,7 @@ const fn keep_alive(name: &'static str, title: &'static str, connections: u32) -
         is_close: false,
         is_echo: false,
         file: None,
+        is_overlaid: false,
     }
 }
 
@@ -82,6 +85,24 @@ pub const WORKLOADS: &[Workload] = &[
         16,
         ("1m.bin", 1 << 20),
     ),
+    Workload {
+        is_overlaid: true,
+        ..file(
+            "overlay64k",
+            "64 connections, a file of 64 KiB on overlayfs",
+            64,
+            ("64k.bin", 64 << 10),
+        )
+    },
+    Workload {
+        is_overlaid: true,
+        ..file(
+            "overlay1m",
+            "16 connections, a file of 1 MiB on overlayfs",
+            16,
+            ("1m.bin", 1 << 20),
+        )
+    },
     file(
         "file100m",
         "4 connections, a file of 100 MiB",

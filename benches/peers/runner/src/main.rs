@@ -28,8 +28,8 @@ peers [OPTIONS]
   --rounds N        rounds of every workload (default 7)
   --seconds N       seconds of one run (default 2)
   --servers A,B     only these (default: all)
-  --workloads A,B   only these of c1,c64,c512,pipe16,close,echo64k,file4k,file64k,file1m,file100m,
-                    idle,slow (default: all)
+  --workloads A,B   only these of c1,c64,c512,pipe16,close,echo64k,file4k,file64k,file1m,
+                    overlay64k,overlay1m,file100m,idle,slow (default: all)
   --retries N       repeat a run while others used the CPUs (default 2)
   --out FILE        where the tables go (default target/peers.md)
 ";
@@ -85,6 +85,12 @@ fn measure(
     options: &Options,
     results: &mut report::Results,
 ) {
+    // Unmounted when the servers have ended: what is declared first is dropped last.
+    let overlay = workload.is_overlaid.then(nginx::Overlay::mount);
+    if let Some(Err(error)) = &overlay {
+        let why = format!("overlayfs is not mounted: {error}");
+        return results.skipped.push((workload.name, why));
+    }
     let mut servers = Vec::new();
     for spec in specs.iter().filter(|spec| spec.takes(workload)) {
         match Server::start(spec, workload) {

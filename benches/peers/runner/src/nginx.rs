@@ -31,10 +31,53 @@ pub fn files() -> io::Result<PathBuf> {
     root.canonicalize()
 }
 
+/// The same folder as a container sees it, through overlayfs; to mount that takes root. Dropping it
+/// unmounts it.
+pub struct Overlay;
+
+impl Overlay {
+    pub fn mount() -> io::Result<Overlay> {
+        let (lower, empty, root) = (files()?, folder().join("empty"), overlaid());
+        for folder in [&empty, &root] {
+            fs::create_dir_all(folder)?;
+        }
+        let (lower, empty) = (lower.display(), empty.canonicalize()?);
+        let layers = format!("ro,lowerdir={lower}:{}", empty.display());
+        let mut command = Command::new("mount");
+        command.args(["-t", "overlay", "overlay", "-o", &layers]);
+        let output = command.arg(root).output()?;
+        match output.status.success() {
+            true => Ok(Overlay),
+            false => Err(io::Error::other(
+                String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+            )),
+        }
+    }
+}
+
+impl Drop for Overlay {
+    fn drop(&mut self) {
+        let status = Command::new("umount").arg(overlaid()).status();
+        assert!(status.is_ok_and(|status| status.success()), "umount failed");
+    }
+}
+
+fn overlaid() -> PathBuf {
+    folder().join("overlaid")
+}
+
+/// The folder with the files, or where [`Overlay`] shows it.
+pub fn root(is_overlaid: bool) -> io::Result<PathBuf> {
+    match is_overlaid {
+        true => overlaid().canonicalize(),
+        false => files(),
+    }
+}
+
 /// nginx in one process, so that its CPU time is that of its one worker, on a free port; and its
 /// address. As it is set up where files matter: sendfile, tcp_nopush, a cache of open files.
-pub fn command() -> io::Result<(Command, String)> {
-    let root = files()?;
+pub fn command(is_overlaid: bool) -> io::Result<(Command, String)> {
+    let root = root(is_overlaid)?;
     let folder = folder().canonicalize()?;
     let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let shown = folder.display();

@@ -40,6 +40,8 @@ const TARGETS: &[(&str, &str, &str, f64)] = &[
     ("file4k", "nginx", "all", 1.0),
     ("file64k", "nginx", "all", 1.0),
     ("file1m", "nginx", "all", 1.0),
+    ("overlay64k", "nginx", "all", 1.0),
+    ("overlay1m", "nginx", "all", 1.0),
     ("file100m", "nginx", "all", 1.0),
 ];
 

@@ -180,12 +180,14 @@ impl Server {
     pub fn start(spec: &'static Spec, workload: &Workload) -> io::Result<Server> {
         let (command, fixed) = match (&spec.files, workload.file) {
             (Files::Nginx, _) => {
-                let (command, address) = nginx::command()?;
+                let (command, address) = nginx::command(workload.is_overlaid)?;
                 (command, Some(address))
             }
             (Files::Binary(binary), Some(_)) => {
                 let mut command = Command::new(workspace().join("target/release").join(binary));
-                command.arg(nginx::files()?).args(["127.0.0.1:0", "1"]);
+                command
+                    .arg(nginx::root(workload.is_overlaid)?)
+                    .args(["127.0.0.1:0", "1"]);
                 (command, None)
             }
             _ => (spec.command(workload), None),

@@ -490,7 +490,13 @@ impl Stage {
     /// preadv2(2) at once.
     pub fn read_now(&mut self, file: &sys::File, offset: u64, bytes_max: usize) {
         let mut buffer = Vec::with_capacity(64);
-        let result = match sys::read_now(file, offset, &mut buffer, bytes_max) {
+        let mut read = |may_wait| sys::read_now(file, offset, &mut buffer, bytes_max, may_wait);
+        // The real file may be on a file system that does not say.
+        let read = read(false).or_else(|error| match error.kind() {
+            io::ErrorKind::Unsupported => read(true),
+            _ => Err(error),
+        });
+        let result = match read {
             Ok(count) => format!("{count} {:?}", buffer.escape_ascii().to_string()),
             Err(error) => io_error(&error),
         };
