@@ -1,4 +1,5 @@
-//! An HTTP/1.1 server and client on a hand-written io_uring reactor, one per core.
+//! An HTTP/1.1 server and client on a hand-written reactor, one per core: on io_uring, and on epoll
+//! where that is refused.
 //!
 //! ```text
 //!      server                      client          handlers, router, files │ requests, pool
@@ -11,7 +12,7 @@
 //!                 │
 //!              reactor                             operations in flight, deadlines
 //!                 │
-//!               ring                               io_uring, system calls, the clock
+//!               ring                               io_uring or epoll, system calls, the clock
 //! ```
 //!
 //! To use it, start with [`Server`] and [`Router`], or [`Client`]; `examples/tour.rs` shows both.
@@ -29,9 +30,10 @@
 //! | cookies of a client | `client::jar`: feature `cookies` |
 //! | what is other than in Go | [`server::net_http`], [`client::net_http`] |
 //! | sleeping, tasks, blocking work | [`runtime`] |
+//! | io_uring or epoll | [`runtime::Engine`], [`runtime::EngineChoice`] |
 //! | tests | `testing`, `simulation`: features of the same names |
 //!
-//! What it is not: no framework (no templates, no sessions), no other system than Linux, no epoll.
+//! What it is not: no framework (no templates, no sessions), no other system than Linux.
 
 #[doc = include_str!("ARCHITECTURE.md")]
 pub mod architecture {}

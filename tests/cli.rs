@@ -12,6 +12,8 @@ mod cli {
     mod refused;
     mod serve;
 }
+#[path = "../examples/refuse/filter.rs"]
+mod filter;
 mod process;
 
 use std::fs;

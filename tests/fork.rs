@@ -39,6 +39,7 @@ use roundtrip::client::spawned;
 use roundtrip::error::ErrorKind;
 use roundtrip::runtime;
 use roundtrip::runtime::Core;
+use roundtrip::runtime::Engine;
 use roundtrip::runtime::Runtime;
 use roundtrip::runtime::WorkerOptions;
 use roundtrip::runtime::Workers;
@@ -62,6 +63,7 @@ const SCENARIOS: &[(&str, fn())] = &[
     ("within run_until", within_run_until),
     ("signals", signals),
     ("the file of a Unix socket", socket_file),
+    ("the engine", engine),
 ];
 
 fn main() {
@@ -332,6 +334,23 @@ fn a_runtime() {
     accepted.write_all(b"late").unwrap();
     assert_eq!(parents.block_on(timed(task)).unwrap().unwrap(), 4);
     assert_eq!(parents.core().counters().stale, 0);
+}
+
+fn engine() {
+    let parents = Runtime::small().unwrap();
+    let choice = parents.engine();
+    let parents = in_child_with(parents, |parents| {
+        // Nothing is decided, and what was decided there does not matter.
+        assert_eq!(runtime::engine(), None);
+        runtime::set_engine(Engine::Epoll).unwrap();
+        let own = Runtime::small().unwrap();
+        assert_eq!(own.core().counters().engine, "epoll");
+        own.block_on(runtime::sleep(Duration::from_millis(1)))
+            .unwrap();
+        drop(parents);
+    });
+    assert_eq!(parents.engine(), choice);
+    parents.block_on(async {}).unwrap();
 }
 
 fn within_block_on() {

@@ -3,6 +3,8 @@
 
 #[path = "server_lifecycle/deaths.rs"]
 mod deaths;
+#[path = "server_lifecycle/engines.rs"]
+mod engines;
 #[path = "server_lifecycle/failures.rs"]
 mod failures;
 #[path = "server_support/mod.rs"]

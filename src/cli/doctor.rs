@@ -1,9 +1,10 @@
-//! `roundtrip doctor`: what this system's io_uring offers.
+//! `roundtrip doctor`: what io_uring and epoll offer here, and which is chosen.
 
 use std::process::ExitCode;
 
 use clap::Args;
 use roundtrip::runtime::Diagnosis;
+use roundtrip::runtime::Engine;
 
 use crate::cli::Failure;
 use crate::cli::console::Console;
@@ -21,14 +22,14 @@ pub struct Arguments {
 }
 
 /// Prints the diagnosis. It is a success only if servers and clients can run here.
-pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+pub fn run(arguments: &Arguments, engine: Engine) -> Result<ExitCode, Failure> {
     if arguments.seccomp_profile {
         print(SECCOMP_PROFILE)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let diagnosis = Diagnosis::run();
+    let diagnosis = Diagnosis::run(engine);
     print(&diagnosis.to_string())?;
-    Ok(match diagnosis.ring {
+    Ok(match diagnosis.choice {
         Ok(_) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     })

@@ -16,16 +16,22 @@ use clap::Parser;
 use clap::Subcommand;
 use clap::error::ErrorKind as Misuse;
 use roundtrip::Error;
+use roundtrip::runtime;
+use roundtrip::runtime::Engine;
 
 /// The exit code where the command line cannot be what was meant: curl's, and that of most programs.
 const USAGE: u8 = 2;
 /// The longest time that an option takes: far beyond every use, and far below what a clock can count.
 const SECONDS_MAX: f64 = 10.0 * 366.0 * 24.0 * 60.0 * 60.0;
 
-/// HTTP server and client on io_uring.
+/// HTTP server and client on io_uring, and on epoll where that is refused.
 #[derive(Parser)]
 #[command(version, arg_required_else_help = true)]
 struct Cli {
+    /// What to run on: io_uring, epoll, or auto, which is what ROUNDTRIP_ENGINE says, or else io_uring,
+    /// and epoll where that is refused.
+    #[arg(long, global = true, value_name = "ENGINE", default_value_t = Engine::Auto)]
+    engine: Engine,
     #[command(subcommand)]
     command: Command,
 }
@@ -37,7 +43,7 @@ enum Command {
     /// Fetch URLs through one client.
     #[command(after_help = get::exit::HELP, args_override_self = true)]
     Get(Box<get::Arguments>),
-    /// Say what this system's io_uring offers, or why there is none and what to do.
+    /// Say what io_uring and epoll offer here, which is chosen, and what to do for the other.
     Doctor(doctor::Arguments),
 }
 
@@ -87,11 +93,7 @@ impl From<io::Error> for Failure {
 /// Runs the command of the command line.
 pub fn main() -> ExitCode {
     let done = match Cli::try_parse() {
-        Ok(cli) => match cli.command {
-            Command::Serve(arguments) => serve::run(&arguments),
-            Command::Get(arguments) => get::run(&arguments),
-            Command::Doctor(arguments) => doctor::run(&arguments),
-        },
+        Ok(cli) => run(cli),
         Err(error) => misuse(&error),
     };
     match done {
@@ -100,6 +102,16 @@ pub fn main() -> ExitCode {
             complain(&failure.text);
             ExitCode::from(failure.code)
         }
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    // Before any ring is made: it holds for all of them.
+    runtime::set_engine(cli.engine)?;
+    match cli.command {
+        Command::Serve(arguments) => serve::run(&arguments),
+        Command::Get(arguments) => get::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments, cli.engine),
     }
 }
 

@@ -38,6 +38,7 @@ use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::http::request::Request;
 use crate::runtime;
+use crate::runtime::RingOptions;
 use crate::runtime::Runtime;
 
 pub use crate::client::blocking::reader::reader;
@@ -220,7 +221,7 @@ fn runtime() -> Result<Rc<Runtime>> {
     {
         return Ok(runtime);
     }
-    let runtime = Rc::new(Runtime::small()?);
+    let runtime = Rc::new(Runtime::silent(RingOptions::SMALL)?);
     RUNTIME
         .try_with(|cell| *cell.borrow_mut() = Some(Rc::clone(&runtime)))
         .map_err(gone)?;

@@ -102,6 +102,15 @@ pub async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
         .map_err(|error| error.in_phase(Phase::Resolve))?
 }
 
+/// As [`resolve`], on the calling thread, which waits.
+///
+/// # Errors
+///
+/// [`ErrorKind::Resolve`] naming the host.
+pub(crate) fn resolve_now(host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
+    known(host, port).map_or_else(|| look_up_now(host, port), Ok)
+}
+
 /// Looks a name up as [`resolve`] does. `done` is called on the thread that does, whatever becomes of
 /// this core meanwhile; it is dropped instead when the look-up is given up by its ticket before it has
 /// a thread.

@@ -41,6 +41,7 @@ pub(crate) use crate::net::connect::literal;
 pub(crate) use crate::net::connect::look_up;
 pub use crate::net::connect::race;
 pub use crate::net::connect::resolve;
+pub(crate) use crate::net::connect::resolve_now;
 pub(crate) use crate::net::connect::set_tcp_options;
 pub use crate::net::listener::Accept;
 pub use crate::net::listener::ListenSocket;

@@ -48,12 +48,30 @@ pub use crate::ring::sys;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct OwnerId(pub u8);
 
-/// What one core counted since it began.
+/// What one core counted since it began. Most counts mean the same on every engine; these do not:
+///
+/// | | io_uring | epoll |
+/// |---|---|---|
+/// | `enters` | calls of io_uring_enter(2) | turns, with one call of epoll_wait(2) each |
+/// | `system_calls` | the same | epoll_wait(2), epoll_ctl(2), and each accept, receive, send, read that was tried |
+/// | `registrations` | 0: the kernel arms what is submitted | descriptors given to epoll_ctl(2) |
+/// | `completions` | taken out of the kernel's queue | of calls that did not block, in the same form |
+/// | `spills` | submissions over the kernel's queue | 0: there is always room |
+/// | `overflows` | turns in which the kernel held completions back | 0 |
+///
+/// Neither engine counts what is sent between two turns (send(2), sendfile(2)), nor calls that are no
+/// operation (socket(2), close(2), opening files): they are the same on both.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct Counters {
-    /// Calls of io_uring_enter(2): turns.
+    /// What drives the core: `io_uring`, `epoll`, or `simulated`; empty where none does.
+    pub engine: &'static str,
+    /// Turns: each enters the kernel once.
     pub enters: u64,
+    /// System calls of the engine; divided by requests, what one costs.
+    pub system_calls: u64,
+    /// Descriptors that were registered for readiness.
+    pub registrations: u64,
     /// Completions taken; divided by `enters`, the batch size.
     pub completions: u64,
     /// Submissions that waited because the queue was full.
@@ -121,7 +139,10 @@ impl Reactor {
     pub fn counters(&self) -> Counters {
         let ring = self.ring.counters();
         Counters {
+            engine: self.ring.engine_name(),
             enters: ring.enters,
+            system_calls: ring.system_calls,
+            registrations: ring.registrations,
             completions: ring.completions,
             spills: ring.spills,
             overflows: ring.overflows,

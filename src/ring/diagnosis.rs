@@ -1,14 +1,18 @@
-//! Why io_uring cannot be had here, and what to change.
+//! What each engine could do here, or why it cannot be had, and what to change.
 
 use std::fmt;
 use std::fs;
 use std::io;
 
+use crate::ring::engine;
+use crate::ring::engine::Engine;
+use crate::ring::engine::EngineChoice;
+use crate::ring::epoll;
 use crate::ring::errno::Errno;
-use crate::ring::queue::Ring;
 use crate::ring::setup::Features;
 use crate::ring::setup::RingOptions;
 use crate::ring::sys;
+use crate::ring::uring;
 
 /// The oldest kernel that has all that is used (DEFER_TASKRUN).
 pub const KERNEL_MIN: &str = "6.1";
@@ -73,20 +77,78 @@ impl fmt::Display for Surroundings {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetupError {
     text: String,
-    is_memory: bool,
+    cause: Cause,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    /// io_uring may not be used, or this kernel's is too old.
+    Refused,
+    /// More memory would have been locked than may be (RLIMIT_MEMLOCK).
+    Memory,
+    Other,
 }
 
 impl SetupError {
+    /// A text of our own, for a choice that cannot be kept.
+    pub(super) fn new(text: String) -> SetupError {
+        let cause = Cause::Other;
+        SetupError { text, cause }
+    }
+
+    /// Of a system call that an io_uring is made with.
+    pub(super) fn io_uring(error: io::Error) -> SetupError {
+        let errno = Errno::from_io(&error);
+        let surroundings = Surroundings::read();
+        let remedy = remedy(errno, &surroundings);
+        let cause = match errno {
+            Errno::EPERM | Errno::EACCES | Errno::ENOSYS | Errno::EINVAL => Cause::Refused,
+            Errno::ENOMEM => Cause::Memory,
+            _ => Cause::Other,
+        };
+        SetupError {
+            text: format!("cannot set up io_uring: {errno:?}; {surroundings}; {remedy}"),
+            cause,
+        }
+    }
+
+    /// Of a kernel that lacks operations.
+    pub(super) fn missing_operations(names: &[&str]) -> SetupError {
+        let text = format!(
+            "this kernel's io_uring lacks {}; {}; run kernel {KERNEL_MIN} or newer",
+            names.join(", "),
+            Surroundings::read()
+        );
+        let cause = Cause::Refused;
+        SetupError { text, cause }
+    }
+
+    /// Of a system call that something else of a core is made with.
+    pub(super) fn other(what: &str, error: io::Error) -> SetupError {
+        let errno = Errno::from_io(&error);
+        let remedy = match errno {
+            Errno::EMFILE | Errno::ENFILE => remedy(errno, &Surroundings::read()),
+            _ => error.to_string(),
+        };
+        SetupError::new(format!("cannot set up {what}: {errno:?}; {remedy}"))
+    }
+
     /// True when more memory would have been locked than may be (RLIMIT_MEMLOCK).
     pub fn is_memory(&self) -> bool {
-        self.is_memory
+        self.cause == Cause::Memory
+    }
+
+    /// True when io_uring may not be used here, or is too old: where epoll serves unless io_uring is
+    /// asked for.
+    pub fn is_refused(&self) -> bool {
+        self.cause == Cause::Refused
     }
 }
 
 /// Of a system call beside the ring's own that a core cannot do without.
 impl From<io::Error> for SetupError {
     fn from(error: io::Error) -> SetupError {
-        setup_error(error)
+        SetupError::other("a core", error)
     }
 }
 
@@ -97,33 +159,6 @@ impl fmt::Display for SetupError {
 }
 
 impl std::error::Error for SetupError {}
-
-/// The error of a ring that could not be set up.
-pub(super) fn setup_error(error: io::Error) -> SetupError {
-    let errno = Errno::from_io(&error);
-    let surroundings = Surroundings::read();
-    let text = format!(
-        "cannot set up io_uring: {errno:?}; {surroundings}; {}",
-        remedy(errno, &surroundings)
-    );
-    SetupError {
-        text,
-        is_memory: errno == Errno::ENOMEM,
-    }
-}
-
-/// The error of a kernel that lacks operations.
-pub(super) fn missing_operations(names: &[&str]) -> SetupError {
-    let text = format!(
-        "this kernel's io_uring lacks {}; {}; run kernel {KERNEL_MIN} or newer",
-        names.join(", "),
-        Surroundings::read()
-    );
-    SetupError {
-        text,
-        is_memory: false,
-    }
-}
 
 const CONTAINER_REMEDY: &str = "a container runtime or sandbox filters the calls: allow io_uring_setup, io_uring_enter and io_uring_register, e.g. \
      `docker run --security-opt seccomp=examples/seccomp.json …`, or in Kubernetes \
@@ -143,85 +178,124 @@ fn remedy(errno: Errno, surroundings: &Surroundings) -> String {
         }
         Errno::ENOMEM => "memory may not be locked: raise RLIMIT_MEMLOCK (`ulimit -l`, \
              LimitMEMLOCK= of systemd, `docker run --ulimit memlock=…`); a worker needs about 200 KiB, \
-             32 with the smallest queues, charged per user over all processes"
+             32 with the smallest queues, charged per user over all processes; or run on epoll, which \
+             locks none: ROUNDTRIP_ENGINE=epoll, `--engine epoll`"
             .to_owned(),
         Errno::EINVAL => format!("the kernel is too old: run {KERNEL_MIN} or newer"),
-        Errno::EMFILE | Errno::ENFILE => {
-            "no descriptor is left: raise RLIMIT_NOFILE (`ulimit -n`)".to_owned()
-        }
+        Errno::EMFILE => format!(
+            "no descriptor of {} is left: raise RLIMIT_NOFILE (`ulimit -n`); a core needs two on either \
+             engine, beside its listeners and connections",
+            surroundings.file_descriptor_limit.0
+        ),
+        Errno::ENFILE => "the system has no descriptor left: raise the sysctl fs.file-max".to_owned(),
         _ => "see io_uring_setup(2)".to_owned(),
     }
 }
 
-/// What `roundtrip doctor` prints: surroundings, and either what the kernel offers or the error.
+/// What epoll's calls were found to do. What is not there is done by older calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EpollFeatures {
+    /// epoll_pwait2(2) (5.11); without it waits are rounded up to whole milliseconds.
+    pub epoll_pwait2: bool,
+    /// preadv2(2) with RWF_NOWAIT (4.14), of the file that is running; without it no file counts as
+    /// being in memory, as on overlayfs.
+    pub read_nowait: bool,
+    /// openat2(2) (5.6), which opens files beneath a root.
+    pub openat2: bool,
+    /// Descriptors that all processes of a user may have registered at once (the sysctl
+    /// fs.epoll.max_user_watches).
+    pub watches_max: Option<u64>,
+}
+
+/// What `roundtrip doctor` prints: surroundings, and what each engine could do here, or why there is
+/// none.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Diagnosis {
     /// What can be read without a ring.
     pub surroundings: Surroundings,
-    /// What a worker's ring was found to do, or why there is none.
-    pub ring: Result<Features, SetupError>,
+    /// What a worker's ring was found to do on io_uring; `None` where epoll is asked for: none of
+    /// io_uring's calls is made then.
+    pub io_uring: Option<Result<Features, SetupError>>,
+    /// What epoll's calls do.
+    pub epoll: Result<EpollFeatures, SetupError>,
+    /// What would be chosen; an error where no ring could be made.
+    pub choice: Result<EngineChoice, SetupError>,
 }
 
 impl Diagnosis {
-    /// Sets up a worker's ring, tests it, and throws it away.
-    pub fn run() -> Diagnosis {
-        let ring = Ring::new(RingOptions::WORKER).map(|ring| ring.features());
+    /// Sets up a worker's ring on each engine, tests it, and throws it away: what a process would find
+    /// whose code asks for `engine`. Decides nothing for this one.
+    pub fn run(engine: Engine) -> Diagnosis {
+        let asked = engine::asked(engine);
+        let io_uring = match asked {
+            Ok((Engine::Epoll, _)) => None,
+            _ => Some(uring::new_ring(RingOptions::WORKER).map(|ring| ring.features())),
+        };
+        let epoll = epoll::features();
+        let choice = asked.and_then(|asked| {
+            let first = io_uring.clone().map(|made| made.map(drop));
+            let second = epoll.clone().map(drop);
+            let decided = engine::decide(asked, || first.expect("it was tried"), || second);
+            decided.map(|((), choice)| choice)
+        });
         Diagnosis {
             surroundings: Surroundings::read(),
-            ring,
+            io_uring,
+            epoll,
+            choice,
         }
     }
 }
 
 impl fmt::Display for Diagnosis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let surroundings = &self.surroundings;
-        let known = |value: Option<u32>| value.map_or("absent".to_owned(), |v| v.to_string());
-        writeln!(
-            f,
-            "kernel                     {}",
-            surroundings.kernel_release
+        let mut line = |name: &str, value: &dyn fmt::Display| writeln!(f, "{name:<27}{value}");
+        let yes = |on| if on { "yes" } else { "no" };
+        let known = |value: Option<u64>| value.map_or("absent".to_owned(), |v| v.to_string());
+        let here = &self.surroundings;
+        line("kernel", &here.kernel_release)?;
+        line(
+            "kernel.io_uring_disabled",
+            &known(here.io_uring_disabled.map(u64::from)),
         )?;
-        writeln!(f, "minimum kernel             {KERNEL_MIN}")?;
-        writeln!(
-            f,
-            "kernel.io_uring_disabled   {}",
-            known(surroundings.io_uring_disabled)
-        )?;
-        writeln!(
-            f,
-            "seccomp mode               {}",
-            known(surroundings.seccomp_mode)
-        )?;
-        writeln!(f, "memlock limit              {}", surroundings.memlock())?;
-        writeln!(
-            f,
-            "open file limit            {}",
-            surroundings.file_descriptor_limit.0
-        )?;
-        match &self.ring {
-            Ok(features) => {
-                let yes = |on| if on { "yes" } else { "no" };
-                writeln!(f, "io_uring                   works")?;
-                writeln!(
-                    f,
-                    "completion queue           {} entries",
-                    features.cq_entries
+        line("seccomp mode", &known(here.seccomp_mode.map(u64::from)))?;
+        line("memlock limit", &here.memlock())?;
+        line("open file limit", &here.file_descriptor_limit.0)?;
+        match &self.io_uring {
+            None => line("io_uring", &"not tried: epoll is asked for")?,
+            Some(Err(error)) => line("io_uring", error)?,
+            Some(Ok(features)) => {
+                line("io_uring", &"works")?;
+                line("  minimum kernel", &KERNEL_MIN)?;
+                line(
+                    "  completion queue",
+                    &format_args!("{} entries", features.cq_entries),
                 )?;
-                writeln!(
-                    f,
-                    "deferred task work (6.1)   {}",
-                    yes(features.defer_taskrun)
+                line("  deferred task work (6.1)", &yes(features.defer_taskrun))?;
+                let multishot = yes(features.multishot_recv);
+                line(
+                    "  multishot receive (6.0)",
+                    &format_args!("{multishot} (live test)"),
                 )?;
-                writeln!(
-                    f,
-                    "multishot receive (6.0)    {} (live test)",
-                    yes(features.multishot_recv)
-                )?;
-                writeln!(f, "no SQ array (6.6)          {}", yes(features.no_sqarray))?;
-                writeln!(f, "no iowait (6.15)           {}", yes(features.no_iowait))
+                line("  no SQ array (6.6)", &yes(features.no_sqarray))?;
+                line("  no iowait (6.15)", &yes(features.no_iowait))?;
             }
-            Err(error) => writeln!(f, "io_uring                   {error}"),
+        }
+        match &self.epoll {
+            Err(error) => line("epoll", error)?,
+            Ok(features) => {
+                line("epoll", &"works")?;
+                line("  epoll_pwait2 (5.11)", &yes(features.epoll_pwait2))?;
+                line("  RWF_NOWAIT (4.14)", &yes(features.read_nowait))?;
+                line("  openat2 (5.6)", &yes(features.openat2))?;
+                line("  max_user_watches", &known(features.watches_max))?;
+            }
+        }
+        match &self.choice {
+            Ok(choice) => line("engine", choice),
+            Err(error) => line("engine", &format_args!("none: {error}")),
         }
     }
 }

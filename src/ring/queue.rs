@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use crate::ring::buffers::BufferRing;
 use crate::ring::buffers::Lease;
+use crate::ring::engine::Engine;
 use crate::ring::epoll::EpollQueue;
 use crate::ring::op::Op;
 use crate::ring::setup::Features;
@@ -143,7 +144,21 @@ impl Ring {
 
     /// What was counted so far.
     pub fn counters(&self) -> RingCounters {
-        self.counters
+        let mut counters = self.counters;
+        if !matches!(self.backend, Backend::Epoll(_)) {
+            counters.system_calls = counters.enters;
+        }
+        counters
+    }
+
+    /// The engine's name: `io_uring`, `epoll`, or `simulated`.
+    pub fn engine_name(&self) -> &'static str {
+        match self.backend {
+            Backend::Uring(_) => Engine::IoUring.name(),
+            Backend::Epoll(_) => Engine::Epoll.name(),
+            #[cfg(feature = "simulation")]
+            Backend::Simulated(_) => "simulated",
+        }
     }
 
     /// True when enters need no look-up of the descriptor.

@@ -15,12 +15,9 @@ use crate::limits::SMALL_SQ_ENTRIES;
 use crate::limits::SQ_ENTRIES;
 #[cfg(feature = "simulation")]
 use crate::ring::buffers::BufferRing;
-#[cfg(feature = "simulation")]
-use crate::ring::diagnosis;
 use crate::ring::diagnosis::SetupError;
 use crate::ring::engine;
 use crate::ring::engine::Engine;
-use crate::ring::epoll;
 #[cfg(feature = "simulation")]
 use crate::ring::queue::Backend;
 use crate::ring::queue::Ring;
@@ -29,9 +26,8 @@ use crate::ring::sim::calls;
 #[cfg(feature = "simulation")]
 use crate::ring::sim::queue::SimulatedQueue;
 use crate::ring::sys;
-use crate::ring::uring;
 
-/// Sizes of a ring.
+/// Sizes of a ring, and its engine.
 #[derive(Clone, Copy, Debug)]
 pub struct RingOptions {
     /// Entries of the submission queue.
@@ -42,7 +38,7 @@ pub struct RingOptions {
     pub buffers: u16,
     /// Bytes of each, at most [`RECV_BUFFER_BYTES_SETTABLE_MAX`].
     pub buffer_bytes: u32,
-    /// What drives it.
+    /// What drives it: an engine that the process has decided against is an error.
     pub engine: Engine,
 }
 
@@ -108,25 +104,21 @@ impl Ring {
     ///
     /// # Errors
     ///
-    /// [`SetupError`] with errno, kernel release, settings
-    /// and the remedy.
+    /// [`SetupError`] with errno, kernel release, settings and the remedy; of an engine that
+    /// contradicts this process's choice, or a name that is none.
     pub fn new(options: RingOptions) -> Result<Ring, SetupError> {
         #[cfg(feature = "simulation")]
         if calls::is_installed() {
             return Ring::simulated(options);
         }
         sys::raise_soft_limits();
-        match engine::decide(options.engine)? {
-            Engine::Epoll => epoll::new_ring(options),
-            Engine::IoUring | Engine::Auto => uring::new_ring(options),
-        }
+        engine::new_ring(options)
     }
 
     /// A ring of the simulated kernel, which can do everything.
     #[cfg(feature = "simulation")]
     fn simulated(options: RingOptions) -> Result<Ring, SetupError> {
-        let buffers = BufferRing::new(options.buffers, options.buffer_bytes)
-            .map_err(diagnosis::setup_error)?;
+        let buffers = BufferRing::new(options.buffers, options.buffer_bytes)?;
         let buffers = Rc::new(buffers);
         let queue = SimulatedQueue::new(options, &buffers).expect("a simulation runs");
         let features = Features {

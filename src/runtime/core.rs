@@ -115,7 +115,7 @@ impl Core {
     ///
     /// # Errors
     ///
-    /// io_uring cannot be had; the text holds the remedy.
+    /// No ring can be had; the text holds the remedy.
     pub(super) fn new(options: RingOptions) -> Result<Rc<Core>, SetupError> {
         let now = clock::now();
         let core = Rc::new(Core {

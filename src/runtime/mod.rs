@@ -45,6 +45,8 @@ mod workers;
 use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
+use std::io;
+use std::io::Write as _;
 use std::mem;
 use std::pin::pin;
 use std::rc::Rc;
@@ -54,6 +56,7 @@ use std::task::Poll;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Phase;
+use crate::ring::engine;
 use crate::runtime::core::Asks;
 use crate::runtime::core::At;
 use crate::runtime::executor::Executor;
@@ -62,8 +65,12 @@ pub use crate::reactor::Counters;
 pub use crate::ring::Instant;
 pub(crate) use crate::ring::clock::now as read_clock;
 pub use crate::ring::diagnosis::Diagnosis;
+pub use crate::ring::diagnosis::EpollFeatures;
 pub use crate::ring::diagnosis::SetupError;
 pub use crate::ring::diagnosis::Surroundings;
+pub use crate::ring::engine::Engine;
+pub use crate::ring::engine::EngineChoice;
+pub use crate::ring::engine::EngineReason;
 pub use crate::ring::setup::Features;
 pub use crate::ring::setup::RingOptions;
 pub use crate::ring::sys::Event;
@@ -113,7 +120,44 @@ pub(crate) fn is_simulated() -> bool {
     false
 }
 
+/// The engine of this process and why it is that one; `None` before its first ring, and on a simulated
+/// kernel.
+pub fn engine() -> Option<EngineChoice> {
+    match is_simulated() {
+        true => None,
+        false => engine::engine(),
+    }
+}
+
+/// Decides on the engine of this process before there is a ring, for programs whose clients make
+/// their own: `blocking`, `Client::spawned`, [`block_on`]. With [`Engine::Auto`], and
+/// on a simulated kernel, nothing is decided.
+///
+/// # Errors
+///
+/// This process has decided on the other one; the text says by whom.
+pub fn set_engine(engine: Engine) -> Result<(), Error> {
+    match is_simulated() {
+        true => Ok(()),
+        false => Ok(engine::set_engine(engine)?),
+    }
+}
+
+/// Tells on standard error, once per process, that epoll serves since io_uring is refused.
+pub(crate) fn tell_fallback() {
+    if let Some(choice) = engine::untold_fallback() {
+        // Where it cannot be written nobody can be told.
+        let _ = writeln!(
+            io::stderr(),
+            "roundtrip: running on {choice}; or choose epoll by ROUNDTRIP_ENGINE=epoll, and this line goes"
+        );
+    }
+}
+
 /// A core on the calling thread, to block on futures. Dropped, everything on it ends.
+///
+/// Where io_uring is refused and nobody has chosen an engine, the first one that is made here says so on
+/// standard error, in one line.
 pub struct Runtime {
     core: Rc<Core>,
 }
@@ -123,7 +167,7 @@ impl Runtime {
     ///
     /// # Errors
     ///
-    /// io_uring cannot be had; the text holds the remedy.
+    /// No ring can be had; the text holds the remedy.
     pub fn new() -> Result<Runtime, Error> {
         Runtime::with_options(RingOptions::WORKER)
     }
@@ -132,24 +176,40 @@ impl Runtime {
     ///
     /// # Errors
     ///
-    /// io_uring cannot be had; the text holds the remedy.
+    /// No ring can be had; the text holds the remedy.
     pub fn small() -> Result<Runtime, Error> {
         Runtime::with_options(RingOptions::SMALL)
     }
 
-    /// With a ring of the given sizes.
+    /// With a ring of the given sizes and engine.
     ///
     /// # Errors
     ///
-    /// io_uring cannot be had; the text holds the remedy. Of kind `Invalid`: a size is out of its
-    /// bounds.
+    /// No ring can be had, or this process has decided on the other engine; the text holds the remedy.
+    /// Of kind `Invalid`: a size is out of its bounds.
     pub fn with_options(options: RingOptions) -> Result<Runtime, Error> {
+        let runtime = Runtime::silent(options)?;
+        tell_fallback();
+        Ok(runtime)
+    }
+
+    /// As [`Runtime::with_options`], for clients: it writes nothing.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Runtime::with_options`].
+    pub(crate) fn silent(options: RingOptions) -> Result<Runtime, Error> {
         if let Some(rule) = options.refused() {
             return Err(Error::new(ErrorKind::Invalid, rule));
         }
         Ok(Runtime {
             core: Core::new(options)?,
         })
+    }
+
+    /// The engine of this process and why it is that one; `None` on a simulated kernel.
+    pub fn engine(&self) -> Option<EngineChoice> {
+        engine()
     }
 
     /// The core.
@@ -265,16 +325,16 @@ impl fmt::Debug for Runtime {
     }
 }
 
-/// Runs `future` on a fresh core of this thread.
+/// Runs `future` on a fresh core of this thread. Writes nothing where io_uring is refused.
 ///
 /// # Errors
 ///
-/// Those of the future; io_uring cannot be had; this thread already runs a core.
+/// Those of the future; no ring can be had; this thread already runs a core.
 pub fn block_on<T, E: From<Error>>(future: impl Future<Output = Result<T, E>>) -> Result<T, E> {
     if is_inside() {
         return Err(current::nested().into());
     }
-    Runtime::new()?.block_on(future)?
+    Runtime::silent(RingOptions::WORKER)?.block_on(future)?
 }
 
 #[cfg(test)]

@@ -51,7 +51,7 @@ impl CoreThread {
     ///
     /// # Errors
     ///
-    /// There is no thread to be had, or no io_uring; the text holds the remedy.
+    /// There is no thread to be had, or no ring; the text holds the remedy.
     pub fn start(name: &str, options: RingOptions) -> Result<CoreThread, Error> {
         let (report, reports) = mpsc::sync_channel(1);
         let failed = |text| Error::new(ErrorKind::Setup, text).in_phase(Phase::Setup);
@@ -71,7 +71,7 @@ impl CoreThread {
 
 /// The thread. Its starter hears once: of the mailbox, or why there is none.
 fn run(options: RingOptions, report: &mpsc::SyncSender<Result<Arc<Remote>, Error>>) {
-    let heard = match Runtime::with_options(options) {
+    let heard = match Runtime::silent(options) {
         Err(error) => report.send(Err(error)),
         Ok(runtime) => {
             let remote = Arc::clone(runtime.core().remote());

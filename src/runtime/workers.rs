@@ -29,6 +29,7 @@ use crate::limits::RING_RETRIES_MAX;
 use crate::limits::RING_RETRY_PAUSE;
 use crate::limits::WORKERS_MAX;
 use crate::ring::diagnosis::SetupError;
+use crate::ring::engine::Engine;
 use crate::ring::setup::RingOptions;
 use crate::ring::sys;
 use crate::ring::sys::Event;
@@ -51,6 +52,8 @@ pub struct WorkerOptions {
     /// Pin each worker to one processor of the inherited mask, when there are as many workers as
     /// processors in it.
     pub pin: bool,
+    /// What drives the rings: an engine that the process has decided against is an error.
+    pub engine: Engine,
     /// What each worker's thread stands in, from before its core is made until after the last drop.
     pub scope: Option<ThreadScope>,
 }
@@ -61,6 +64,7 @@ impl Default for WorkerOptions {
             count: None,
             name: "roundtrip".to_owned(),
             pin: true,
+            engine: Engine::Auto,
             scope: None,
         }
     }
@@ -193,7 +197,7 @@ impl Workers {
         }
         drop(report);
         // Those that run when one fails are stopped by the drop of `workers`.
-        starter.make_rings()?;
+        starter.make_rings(options.engine)?;
         let mut failure = None;
         for report in starter.tell_all(Command::Start) {
             match report {
@@ -352,8 +356,11 @@ impl Starter {
     /// Has every worker make a ring: where the memory that may be locked does not suffice for all,
     /// a smaller one, and that again for a while, since a ring is charged still when it was given
     /// up just now.
-    fn make_rings(&self) -> Result<(), Error> {
-        let mut options = RingOptions::WORKER;
+    fn make_rings(&self, engine: Engine) -> Result<(), Error> {
+        let mut options = RingOptions {
+            engine,
+            ..RingOptions::WORKER
+        };
         let mut retries = 0;
         loop {
             let make = Command::Make(options);

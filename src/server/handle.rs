@@ -19,6 +19,8 @@ use crate::guard::guarded;
 use crate::http::request::Request;
 use crate::http::response::Response;
 use crate::net::Address;
+use crate::runtime;
+use crate::runtime::EngineChoice;
 use crate::runtime::Event;
 use crate::runtime::Process;
 use crate::server::access_log::AccessLog;
@@ -155,6 +157,11 @@ impl ServerHandle {
             sum.access_log_failures = log.failures();
         }
         sum
+    }
+
+    /// What drives the rings of this process, and why; `None` before there is one.
+    pub fn engine(&self) -> Option<EngineChoice> {
+        runtime::engine()
     }
 
     /// The first TCP address that is listened on.

@@ -36,6 +36,7 @@ use crate::runtime;
 use crate::runtime::Class;
 use crate::runtime::Core;
 use crate::runtime::Event;
+use crate::runtime::RingOptions;
 use crate::runtime::Runtime;
 use crate::runtime::Signals;
 #[cfg(feature = "testing")]
@@ -137,8 +138,9 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// io_uring cannot be had (the text holds the remedy), no address was bound, or another server
-    /// of this process waits for signals already. This thread already runs a core, as in a handler;
+    /// No ring can be had (the text holds the remedy), this process has decided on another engine than
+    /// [`Server::engine`] says, no address was bound, or another server of this process waits for
+    /// signals already. This thread already runs a core, as in a handler;
     /// with the feature `tokio`: it runs asynchronous code of tokio. A worker ended unasked: it
     /// panicked outside of the code of users, whose panics are caught, or somebody stopped its core;
     /// the text names it, and what the panic said. The server is not ready from then on, and the other
@@ -175,7 +177,10 @@ impl Server {
     /// As for [`Server::run`].
     pub fn run_until(self, until: impl Future<Output = ()>) -> Result<()> {
         check_blocking("Server::run_until")?;
-        let runtime = Runtime::small()?;
+        let runtime = Runtime::silent(RingOptions {
+            engine: self.workers.engine,
+            ..RingOptions::SMALL
+        })?;
         let running = self.start(Arc::new(Event::new()?))?;
         let state = Arc::clone(&running.state);
         let waited = running.companion.run(move || {
@@ -223,12 +228,14 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// No address was bound, this thread runs no core, or it does not stand in the runtime that the
-    /// server was given for tokio (`Server::tokio`).
+    /// No address was bound, this thread runs no core or one on another engine than [`Server::engine`]
+    /// says, or it does not stand in the runtime that the server was given for tokio (`Server::tokio`).
     pub async fn run_here(self) -> Result<()> {
         let core = Core::try_current()?;
         self.check_bound()?;
         self.tokio.check_here()?;
+        runtime::set_engine(self.workers.engine)?;
+        runtime::tell_fallback();
         let access_log = self.access_log.map(AccessLog::start).transpose()?;
         self.state.set_access_log(access_log.clone());
         let router = self.router.on(&core);
@@ -319,6 +326,7 @@ impl Server {
         // Not ready any more, and whoever waits in `run` or `run_until` goes on to shut down.
         let failed = move || watcher.request_shutdown();
         let workers = Workers::start_with(&workers, event, Arc::new(failed), Arc::new(start))?;
+        runtime::tell_fallback();
         sites.set_remotes(workers.remotes().to_vec());
         self.state.set_serving(true);
         tell_listening(self.on_listening, &self.state);

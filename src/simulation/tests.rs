@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use crate::http::request::Request;
 use crate::runtime;
+use crate::runtime::Core;
+use crate::runtime::Engine;
 use crate::runtime::Runtime;
 use crate::runtime::sleep;
 use crate::server::Router;
@@ -30,6 +32,18 @@ fn a_core_within_blocking_work_takes_its_time() {
     });
     let elapsed = report.unwrap();
     assert!(elapsed >= Duration::from_secs(60) && elapsed < Duration::from_secs(62));
+}
+
+#[test]
+fn a_simulation_has_no_engine() {
+    let report = Simulation::new(1).run(async {
+        runtime::set_engine(Engine::Epoll).unwrap();
+        assert_eq!(runtime::engine(), None);
+        let counters = Core::current().unwrap().counters();
+        assert_eq!(counters.engine, "simulated");
+        assert_eq!(counters.system_calls, counters.enters);
+    });
+    report.unwrap();
 }
 
 #[test]

@@ -3,38 +3,155 @@
 use std::io::BufRead as _;
 use std::io::BufReader;
 use std::os::unix::process::CommandExt as _;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
 use std::process::Command;
 use std::process::Stdio;
 
 use crate::assert_one_line;
+use crate::filter::Answer;
+use crate::filter::BPF_LOAD_WORD;
+use crate::filter::BPF_RETURN;
+use crate::filter::filtered;
+use crate::filter::refuse_io_uring;
+use crate::filter::step;
 use crate::folder;
 use crate::process;
 use crate::process::Server;
-use crate::process::roundtrip;
+
+/// The binary, where the environment chooses no engine.
+fn roundtrip() -> Command {
+    let mut command = process::roundtrip();
+    command.env_remove("ROUNDTRIP_ENGINE");
+    command
+}
+
+/// A directory served by several workers.
+fn serve(folder: &Path) -> Command {
+    let mut command = roundtrip();
+    command
+        .args([
+            "serve",
+            "--quiet",
+            "--addr",
+            "127.0.0.1:0",
+            "--workers",
+            "3",
+        ])
+        .arg(folder)
+        .stderr(Stdio::piped());
+    command
+}
+
+fn docker(command: &mut Command) -> &mut Command {
+    refuse_io_uring(command, Answer::Errno(libc::EPERM))
+}
+
+/// Fetches a file and a directory; ends the server, and returns what that said on standard error.
+fn said_by(mut server: Server) -> String {
+    for path in ["/a.txt", "/"] {
+        let got = process::text(docker(roundtrip().args(["get", &server.url(path)])));
+        assert!(got.contains("a.txt") || got == "the letter a\n", "{got}");
+    }
+    let stderr = server.stderr();
+    assert!(server.end("TERM").success());
+    std::io::read_to_string(stderr).expect("text")
+}
 
 #[test]
 fn refused_by_seccomp() {
     let folder = folder();
-    let mut serve = roundtrip();
-    serve
-        .args(["serve", "--addr", "127.0.0.1:0"])
-        .arg(folder.path());
-    let output = process::run(without_io_uring(&mut serve));
-    assert_one_line(&output, &["io_uring", "EPERM", "seccomp", "io_uring_setup"]);
+    for (errno, name) in [(libc::EPERM, "EPERM"), (libc::ENOSYS, "ENOSYS")] {
+        let mut command = serve(folder.path());
+        refuse_io_uring(&mut command, Answer::Errno(errno));
+        let said = said_by(Server::start(&mut command));
+        assert_eq!(said.lines().count(), 1, "{said}");
+        for word in [
+            name,
+            "epoll",
+            "seccomp",
+            "io_uring_setup",
+            "ROUNDTRIP_ENGINE",
+        ] {
+            assert!(said.contains(word), "`{word}` is missing: {said}");
+        }
+    }
+    // Who has chosen is told nothing.
+    let chosen: [fn(&mut Command) -> &mut Command; 2] = [
+        |command| command.args(["--engine", "epoll"]),
+        |command| command.env("ROUNDTRIP_ENGINE", "epoll"),
+    ];
+    for choose in chosen {
+        let mut command = serve(folder.path());
+        assert_eq!(said_by(Server::start(docker(choose(&mut command)))), "");
+    }
+}
 
-    let mut get = roundtrip();
-    get.args(["get", "http://127.0.0.1:1/"]);
-    let output = process::run(without_io_uring(&mut get));
-    assert_one_line(&output, &["io_uring", "EPERM", "seccomp"]);
+#[test]
+fn refused_and_asked_for() {
+    let folder = folder();
+    let words = ["io_uring", "EPERM", "seccomp", "io_uring_setup"];
+    let mut command = serve(folder.path());
+    let output = process::run(docker(command.args(["--engine", "io_uring"])));
+    assert_one_line(&output, &words);
+    let mut command = roundtrip();
+    command.args(["get", "http://127.0.0.1:1/"]);
+    let output = process::run(docker(command.env("ROUNDTRIP_ENGINE", "io_uring")));
+    assert_one_line(&output, &words);
+    // The command line goes first.
+    let server = Server::serve(folder.path());
+    let mut command = roundtrip();
+    command.args(["get", "--engine", "epoll", &server.url("/a.txt")]);
+    process::output(docker(command.env("ROUNDTRIP_ENGINE", "io_uring")));
+}
 
+/// Some filters end a process that makes one of the three calls: epoll makes none.
+#[test]
+fn killed_by_seccomp() {
+    let folder = folder();
+    let mut command = serve(folder.path());
+    command.env("ROUNDTRIP_ENGINE", "epoll");
+    assert_eq!(
+        said_by(Server::start(refuse_io_uring(&mut command, Answer::Kill))),
+        ""
+    );
     let mut doctor = roundtrip();
-    let output = process::run(without_io_uring(doctor.arg("doctor")));
-    assert!(!output.status.success());
-    let said = String::from_utf8_lossy(&output.stdout);
+    let doctor = doctor.args(["doctor", "--engine", "epoll"]);
+    let said = process::text(refuse_io_uring(doctor, Answer::Kill));
+    assert!(said.contains("not tried"), "{said}");
+    // The filter is there.
+    let killed = process::run(refuse_io_uring(roundtrip().arg("doctor"), Answer::Kill));
+    assert_eq!(killed.status.signal(), Some(libc::SIGSYS));
+}
+
+#[test]
+fn an_engine_that_is_none() {
+    let words = ["\"uring\"", "auto", "io_uring", "epoll"];
+    let mut command = roundtrip();
+    command.args(["get", "http://127.0.0.1:1/"]);
+    let by_variable = process::run(command.env("ROUNDTRIP_ENGINE", "uring"));
+    assert_one_line(&by_variable, &[&words[..], &["ROUNDTRIP_ENGINE"]].concat());
+    let by_option = process::run(command.args(["--engine", "uring"]));
+    assert_one_line(&by_option, &[&words[..], &["--engine"]].concat());
+    assert_eq!(by_option.status.code(), Some(2));
+}
+
+#[test]
+fn get_tells_its_engine_to_who_asks() {
+    let folder = folder();
+    let server = Server::serve(folder.path());
+    let url = server.url("/a.txt");
+    let quiet = process::run(docker(roundtrip().args(["get", &url])));
+    assert_eq!(quiet.stderr, b"");
+    let verbose = process::run(docker(roundtrip().args(["get", "-v", &url])));
+    let said = String::from_utf8_lossy(&verbose.stderr).into_owned();
     assert!(
-        said.contains("EPERM") && said.contains("io_uring_setup"),
+        said.starts_with("* on epoll: cannot set up io_uring"),
         "{said}"
     );
+    let chosen = process::run(roundtrip().args(["get", "-v", "--engine", "epoll", &url]));
+    let said = String::from_utf8_lossy(&chosen.stderr).into_owned();
+    assert!(said.starts_with("* on epoll: set in code\n"), "{said}");
 }
 
 /// Locked memory that does not suffice for all workers: smaller rings, and then an error that says
@@ -104,17 +221,33 @@ fn a_system_without_ipv6_is_served_by_ipv4() {
 
 #[test]
 fn doctor() {
-    let said = process::text(roundtrip().arg("doctor"));
-    for word in [
+    let everywhere = [
         "kernel",
         "seccomp",
         "memlock",
-        "io_uring",
-        "works",
-        "multishot",
+        "epoll_pwait2",
+        "max_user_watches",
+    ];
+    let works = ["works", "multishot", "io_uring: it works here"];
+    let refused = ["EPERM", "io_uring_setup", "epoll: cannot set up io_uring"];
+    let epoll = ["not tried: epoll is asked for", "epoll: set in code"];
+    let here = process::text(roundtrip().arg("doctor"));
+    let is_refused = here.contains("cannot set up io_uring: EPERM");
+    for (said, words) in [
+        (here, if is_refused { refused } else { works }.as_slice()),
+        (process::text(docker(roundtrip().arg("doctor"))), &refused),
+        (
+            process::text(roundtrip().args(["doctor", "--engine", "epoll"])),
+            &epoll,
+        ),
     ] {
-        assert!(said.contains(word), "{word}: {said}");
+        for word in everywhere.iter().chain(words) {
+            assert!(said.contains(word), "{word}: {said}");
+        }
     }
+    let mut asked = roundtrip();
+    let output = process::run(docker(asked.args(["doctor", "--engine", "io_uring"])));
+    assert!(!output.status.success(), "{output:?}");
 }
 
 #[test]
@@ -146,20 +279,6 @@ fn what_cannot_be_written_is_an_error() {
     }
 }
 
-/// The child gets EPERM for the three calls, as under Docker's default profile.
-fn without_io_uring(command: &mut Command) -> &mut Command {
-    // The calls have the numbers 425 to 427 on every architecture but alpha; the number is the
-    // first word of the filter's input.
-    let filter = [
-        step(BPF_LOAD_WORD, 0, 0, 0),
-        step(BPF_JUMP_GREATER_OR_EQUAL, 0, 1, 425),
-        step(BPF_JUMP_GREATER_OR_EQUAL, 0, 1, 428),
-        step(BPF_RETURN, 0, 0, ALLOW),
-        step(BPF_RETURN, 0, 0, ERRNO | libc::EPERM as u32),
-    ];
-    filtered(command, filter)
-}
-
 /// The child gets EAFNOSUPPORT for sockets of IPv6, as of a kernel that was started without it.
 fn without_ipv6(command: &mut Command) -> &mut Command {
     // The family is the first word of the arguments, which begin at 16.
@@ -168,45 +287,10 @@ fn without_ipv6(command: &mut Command) -> &mut Command {
         step(BPF_JUMP_EQUAL, 0, 2, libc::SYS_socket as u32),
         step(BPF_LOAD_WORD, 0, 0, 16),
         step(BPF_JUMP_EQUAL, 1, 0, libc::AF_INET6 as u32),
-        step(BPF_RETURN, 0, 0, ALLOW),
-        step(BPF_RETURN, 0, 0, ERRNO | libc::EAFNOSUPPORT as u32),
+        step(BPF_RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
+        Answer::Errno(libc::EAFNOSUPPORT).step(),
     ];
     filtered(command, filter)
 }
 
-const BPF_LOAD_WORD: u16 = 0x20;
 const BPF_JUMP_EQUAL: u16 = 0x15;
-const BPF_JUMP_GREATER_OR_EQUAL: u16 = 0x35;
-const BPF_RETURN: u16 = 0x06;
-const ALLOW: u32 = 0x7fff_0000;
-const ERRNO: u32 = 0x0005_0000;
-
-fn step(code: u16, jt: u8, jf: u8, k: u32) -> libc::sock_filter {
-    libc::sock_filter { code, jt, jf, k }
-}
-
-/// With a filter of system calls in the child.
-fn filtered<const N: usize>(command: &mut Command, filter: [libc::sock_filter; N]) -> &mut Command {
-    let set = move || {
-        let program = libc::sock_fprog {
-            len: filter.len() as u16,
-            filter: filter.as_ptr().cast_mut(),
-        };
-        // SAFETY: prctl(2) reads `program` and the filter during the call only, and is
-        // async-signal-safe.
-        let done = unsafe {
-            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-                | libc::prctl(
-                    libc::PR_SET_SECCOMP,
-                    libc::SECCOMP_MODE_FILTER,
-                    &raw const program,
-                )
-        };
-        match done {
-            0 => Ok(()),
-            _ => Err(std::io::Error::last_os_error()),
-        }
-    };
-    // SAFETY: `set` makes system calls only.
-    unsafe { command.pre_exec(set) }
-}

@@ -9,6 +9,7 @@ use std::io::Read as _;
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::Child;
+use std::process::ChildStderr;
 use std::process::Command;
 use std::process::Output;
 use std::process::Stdio;
@@ -121,6 +122,11 @@ impl Server {
             .flatten()
             .filter_map(|task| fs::read_to_string(task.path().join("comm")).ok());
         names.collect()
+    }
+
+    /// What it says on standard error, if that is a pipe.
+    pub fn stderr(&mut self) -> ChildStderr {
+        self.child.stderr.take().expect("a pipe")
     }
 
     /// Sends a signal by name (`TERM`).

@@ -25,6 +25,7 @@ use std::fmt::Display;
 use std::fs::File;
 use std::io;
 use std::io::ErrorKind::NotFound;
+use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::process::ExitCode;
@@ -157,6 +158,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         false => 1,
     };
     let done: roundtrip::Result<()> = roundtrip::block_on(async {
+        if let Some(choice) = runtime::engine().filter(|_| arguments.verbose) {
+            let _ = writeln!(io::stderr(), "* on {choice}");
+        }
         let workers: Vec<_> = (0..side_by_side)
             .map(|_| runtime::spawn(Rc::clone(&job).work()))
             .collect();

@@ -49,14 +49,22 @@ pub(super) fn delete(set: &OwnedFd, fd: RawFd) {
     unsafe { libc::epoll_ctl(set.as_raw_fd(), libc::EPOLL_CTL_DEL, fd, ptr::null_mut()) };
 }
 
+/// epoll_pwait2(2) is there (since 5.11) and not refused, as far as has been seen.
+static HAS_PWAIT2: AtomicBool = AtomicBool::new(true);
+
+/// True when waits are precise.
+pub(super) fn has_pwait2(set: &OwnedFd) -> io::Result<bool> {
+    let mut events = [libc::epoll_event { events: 0, u64: 0 }];
+    wait(set, &mut events, Some(Duration::from_nanos(1)))?;
+    Ok(HAS_PWAIT2.load(Ordering::Relaxed))
+}
+
 /// Waits for events, `None` for ever. Returns how many there are; an interruption is none.
 pub(super) fn wait(
     set: &OwnedFd,
     events: &mut [libc::epoll_event],
     timeout: Option<Duration>,
 ) -> io::Result<usize> {
-    /// epoll_pwait2(2) is there (since 5.11) and not refused.
-    static HAS_PWAIT2: AtomicBool = AtomicBool::new(true);
     let count = events.len() as libc::c_int;
     let precise = timeout.filter(|timeout| !timeout.is_zero());
     if let Some(timeout) = precise

@@ -9,6 +9,7 @@
 //!                 └── mailbox ◄── threads that read files ◄── what is not in memory
 //! ```
 
+mod abilities;
 mod attempts;
 mod buffers;
 mod calls;
@@ -22,22 +23,22 @@ mod readers;
 use std::rc::Rc;
 
 use crate::ring::buffers::BufferRing;
-use crate::ring::diagnosis;
 use crate::ring::diagnosis::SetupError;
 use crate::ring::queue::Backend;
 use crate::ring::queue::Ring;
 use crate::ring::setup::Features;
 use crate::ring::setup::RingOptions;
 
+pub(in crate::ring) use abilities::features;
 pub(in crate::ring) use closing::forget;
 pub(in crate::ring) use queue::EpollQueue;
 
 /// Makes a ring on epoll. None of the calls of io_uring is made.
 pub(in crate::ring) fn new_ring(options: RingOptions) -> Result<Ring, SetupError> {
-    let buffers =
-        BufferRing::new(options.buffers, options.buffer_bytes).map_err(diagnosis::setup_error)?;
+    let failed = |error| SetupError::other("epoll", error);
+    let buffers = BufferRing::new(options.buffers, options.buffer_bytes).map_err(failed)?;
     let buffers = Rc::new(buffers);
-    let queue = EpollQueue::new(&buffers).map_err(diagnosis::setup_error)?;
+    let queue = EpollQueue::new(&buffers).map_err(failed)?;
     let features = Features {
         multishot_recv: true,
         cq_entries: options.cq_entries,

@@ -10,7 +10,6 @@ use io_uring::opcode;
 
 use crate::limits::CQ_ENTRIES_MIN;
 use crate::ring::buffers::BufferRing;
-use crate::ring::diagnosis;
 use crate::ring::diagnosis::SetupError;
 use crate::ring::op::Op;
 use crate::ring::queue::Backend;
@@ -25,16 +24,16 @@ use crate::ring::uring::entry::BUFFER_GROUP;
 
 /// Makes a ring on io_uring.
 pub(in crate::ring) fn new_ring(options: RingOptions) -> Result<Ring, SetupError> {
-    let (uring, mut features) = build(options).map_err(diagnosis::setup_error)?;
+    let (uring, mut features) = build(options).map_err(SetupError::io_uring)?;
     features.no_iowait = uring.params().is_feature_no_iowait();
     if !uring.params().is_feature_ext_arg() || !uring.params().is_feature_nodrop() {
-        return Err(diagnosis::setup_error(io::Error::from_raw_os_error(
+        return Err(SetupError::io_uring(io::Error::from_raw_os_error(
             libc::EINVAL,
         )));
     }
     check_operations(&uring)?;
     let buffers =
-        BufferRing::new(options.buffers, options.buffer_bytes).map_err(diagnosis::setup_error)?;
+        BufferRing::new(options.buffers, options.buffer_bytes).map_err(SetupError::io_uring)?;
     // SAFETY: the mapping holds `buffers` entries, is page-aligned, and lives until after the
     // ring: `Ring` drops the queues first.
     unsafe {
@@ -45,10 +44,10 @@ pub(in crate::ring) fn new_ring(options: RingOptions) -> Result<Ring, SetupError
             0,
         )
     }
-    .map_err(diagnosis::setup_error)?;
+    .map_err(SetupError::io_uring)?;
     let backend = Backend::Uring(UringQueue::new(uring));
     let mut ring = Ring::assemble(backend, Rc::new(buffers), features);
-    features.multishot_recv = test_multishot_recv(&mut ring).map_err(diagnosis::setup_error)?;
+    features.multishot_recv = test_multishot_recv(&mut ring).map_err(SetupError::io_uring)?;
     ring.set_features(features);
     Ok(ring)
 }
@@ -104,7 +103,7 @@ fn check_operations(uring: &IoUring) -> Result<(), SetupError> {
     uring
         .submitter()
         .register_probe(&mut probe)
-        .map_err(diagnosis::setup_error)?;
+        .map_err(SetupError::io_uring)?;
     let missing: Vec<&str> = OPERATIONS
         .iter()
         .filter(|(code, _)| !probe.is_supported(*code))
@@ -113,7 +112,7 @@ fn check_operations(uring: &IoUring) -> Result<(), SetupError> {
     if missing.is_empty() {
         Ok(())
     } else {
-        Err(diagnosis::missing_operations(&missing))
+        Err(SetupError::missing_operations(&missing))
     }
 }
 

@@ -20,7 +20,6 @@ use crate::net;
 use crate::net::Address;
 use crate::net::ListenSocket;
 use crate::net::UnixOptions;
-use crate::runtime::Runtime;
 use crate::server::handle::ServerHandle;
 use crate::server::service::Server;
 
@@ -210,7 +209,7 @@ fn parse_address(text: &str) -> Result<SocketAddr> {
         }),
         "localhost" => Ok(SocketAddr::from(([127, 0, 0, 1], port))),
         _ => {
-            let found = Runtime::small()?.block_on(net::resolve(host, port))?;
+            let found = net::resolve_now(host, port);
             let found = found.map_err(|error| bad("the host has no address").because(error))?;
             let first = found.into_iter().next();
             first.ok_or_else(|| bad("the host has no address"))

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use crate::limits::HEADER_COUNT_MAX;
+use crate::runtime::Engine;
 use crate::server::service::Server;
 
 impl Server {
@@ -14,6 +15,15 @@ impl Server {
     #[must_use]
     pub fn workers(mut self, count: usize) -> Server {
         self.workers.count = Some(count);
+        self
+    }
+
+    /// What drives the workers' rings; otherwise what `ROUNDTRIP_ENGINE` says, or io_uring, or epoll
+    /// where that is refused, of which one line on standard error tells. A process has one engine, see
+    /// [`Engine`]: with another one than it has decided on, [`Server::run`] is an error.
+    #[must_use]
+    pub fn engine(mut self, engine: Engine) -> Server {
+        self.workers.engine = engine;
         self
     }
 
