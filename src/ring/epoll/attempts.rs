@@ -135,7 +135,10 @@ impl EpollEngine {
                 let answer = unsafe { calls::send_message(fd, message) };
                 self.finish(token, answer, false)
             }
-            Op::Connect { fd, .. } => self.end_connect(fd, token),
+            Op::Connect { .. } => match self.try_connect(op, token) {
+                Ok(()) => OVER,
+                Err(_) => Tried::WouldBlock,
+            },
             Op::Read {
                 fd, start, bytes, ..
             } => {
@@ -216,36 +219,43 @@ impl EpollEngine {
     }
 
     fn connect(&mut self, fd: RawFd, op: Op, token: Token) {
+        if let Err(errno) = calls::set_nonblocking(fd) {
+            return self.post(token, -errno, false, None);
+        }
+        // Asked a second time at once: over loopback the connection is there by then.
+        let tried = match self.try_connect(op, token) {
+            Err(libc::EINPROGRESS) => self.try_connect(op, token),
+            tried => tried,
+        };
+        match tried {
+            Ok(()) => {}
+            // The queue of a Unix listener is full.
+            Err(libc::EAGAIN) => self.wait_for_retry(op, token),
+            // Registered only now: a socket that is not connecting is reported as hung up.
+            Err(_) => self.wait_for(fd, Side::Out, op, token),
+        }
+    }
+
+    /// connect(2), which tells of the one that is under way as well. An error is one that says to wait.
+    fn try_connect(&mut self, op: Op, token: Token) -> Result<(), i32> {
         let Op::Connect {
+            fd,
             address,
             address_bytes,
-            ..
         } = op
         else {
             panic!("{op:?} is no connect");
         };
-        let answer = calls::set_nonblocking(fd).and_then(|_| {
-            // SAFETY: the submitter lends the address until the last completion (`push`).
-            unsafe { calls::connect(fd, address, address_bytes) }
-        });
-        match answer {
-            // Registered only now: a socket that is not connecting is reported as hung up.
-            Err(libc::EINPROGRESS | libc::EINTR) => self.wait_for(fd, Side::Out, op, token),
-            // The queue of a Unix listener is full.
-            Err(libc::EAGAIN) => self.wait_for_retry(op, token),
-            answer => {
-                self.finish(token, answer, false);
-            }
+        // SAFETY: the submitter lends the address until the last completion (`push`).
+        let answer = unsafe { calls::connect(fd, address, address_bytes) };
+        if let Err(errno @ (libc::EINPROGRESS | libc::EALREADY | libc::EINTR | libc::EAGAIN)) =
+            answer
+        {
+            self.system_calls += 1;
+            return Err(errno);
         }
-    }
-
-    fn end_connect(&mut self, fd: RawFd, token: Token) -> Tried {
-        let answer = match calls::take_error(fd) {
-            0 if calls::is_connected(fd) => Ok(0),
-            0 => Err(libc::EAGAIN),
-            errno => Err(errno),
-        };
-        self.finish(token, answer, false)
+        self.finish(token, answer, false);
+        Ok(())
     }
 
     fn read_file(&mut self, op: Op, token: Token) {

@@ -227,36 +227,19 @@ pub(super) fn set_nonblocking(fd: RawFd) -> Result<bool, i32> {
 
 /// True when it is a TCP socket (SO_PROTOCOL).
 pub(super) fn is_tcp(fd: RawFd) -> bool {
-    number(fd, libc::SO_PROTOCOL) == Ok(libc::IPPROTO_TCP)
-}
-
-/// Takes the socket's error (SO_ERROR): 0 for none.
-pub(super) fn take_error(fd: RawFd) -> i32 {
-    number(fd, libc::SO_ERROR).unwrap_or_else(|errno| errno)
-}
-
-/// True when connect(2) has come to its end, and well.
-pub(super) fn is_connected(fd: RawFd) -> bool {
-    let mut bytes: libc::socklen_t = 0;
-    let mut nothing = 0u8;
-    // SAFETY: room for no byte of an address is lent.
-    unsafe { libc::getpeername(fd, (&raw mut nothing).cast(), &raw mut bytes) == 0 }
-}
-
-fn number(fd: RawFd, option: libc::c_int) -> Result<libc::c_int, i32> {
-    let mut value: libc::c_int = 0;
-    let mut bytes = size_of_val(&value) as libc::socklen_t;
+    let mut protocol: libc::c_int = 0;
+    let mut bytes = size_of_val(&protocol) as libc::socklen_t;
     // SAFETY: one int and its size, alive for the call.
     let result = unsafe {
         libc::getsockopt(
             fd,
             libc::SOL_SOCKET,
-            option,
-            (&raw mut value).cast(),
+            libc::SO_PROTOCOL,
+            (&raw mut protocol).cast(),
             &raw mut bytes,
         )
     };
-    if result == 0 { Ok(value) } else { Err(errno()) }
+    result == 0 && protocol == libc::IPPROTO_TCP
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! Tells the engines of a thread that a descriptor is about to be closed, or leaves the thread.
+//! Tells the engines of a thread that a descriptor is about to be closed, leaves the thread, or was
+//! shut down.
 //!
 //! A registration belongs to the open file description and to the number. After close(2) a copy of the
 //! description (dup(2), a child) keeps it alive, and the number, used again, would be taken for
@@ -43,15 +44,23 @@ pub(super) fn delist(engine: &SharedEngine) {
 #[inline]
 pub(in crate::ring) fn forget(fd: RawFd) {
     if COUNT.get() > 0 {
-        tell(fd);
+        tell(|engine| engine.forget(fd));
+    }
+}
+
+/// The descriptor was shut down.
+#[inline]
+pub(in crate::ring) fn notice_shutdown(fd: RawFd) {
+    if COUNT.get() > 0 {
+        tell(|engine| engine.notice(fd));
     }
 }
 
 #[cold]
-fn tell(fd: RawFd) {
+fn tell(mut news: impl FnMut(&mut EpollEngine)) {
     let _ = ENGINES.try_with(|engines| {
         for engine in engines.borrow().iter().filter_map(Weak::upgrade) {
-            engine.borrow_mut().forget(fd);
+            news(&mut engine.borrow_mut());
         }
     });
 }

@@ -24,6 +24,8 @@ pub(super) struct Descriptor {
     pub(super) is_writable: bool,
     /// A receive that does not fill its memory has taken all: no other would find more.
     pub(super) short_is_all: bool,
+    /// A listener was shut down: nobody will come, and accept4(2) of a Unix listener does not say so.
+    pub(super) is_hung_up: bool,
     /// It is in the queue of those that are served in this turn or in the next.
     pub(super) is_queued: bool,
     pub(super) receivers: List,
@@ -110,6 +112,7 @@ impl Descriptors {
             is_readable: false,
             is_writable: false,
             short_is_all: false,
+            is_hung_up: false,
             is_queued: false,
             receivers: List::EMPTY,
             senders: List::EMPTY,

@@ -61,6 +61,8 @@ pub(in crate::ring) struct EpollEngine {
     pub(super) buffers: FreeBuffers,
     /// The turn began with a free buffer.
     pub(super) had_buffers: bool,
+    /// Operations that submissions of this turn cancelled.
+    canceled: Vec<u32>,
     completions: VecDeque<Cqe>,
     events: Box<[libc::epoll_event]>,
     /// There once a file was read by a thread.
@@ -83,6 +85,7 @@ impl EpollEngine {
             retry_at: Instant::NEVER,
             buffers: FreeBuffers::new(buffers),
             had_buffers: false,
+            canceled: Vec::new(),
             completions: VecDeque::new(),
             events: vec![no_event; EVENTS_PER_TURN].into(),
             mailbox: None,
@@ -124,6 +127,7 @@ impl EpollEngine {
             self.begin(op, token);
         }
         self.submissions = submissions;
+        self.end_canceled();
         self.retry();
         let count = self.wait(wait)?;
         for at in 0..count {
@@ -172,6 +176,7 @@ impl EpollEngine {
             found.short_is_all = found.kind == Kind::Tcp && events & MORE_BEHIND == 0;
         }
         found.is_writable |= events & WRITABLE != 0;
+        found.is_hung_up = found.kind.is_listener() && events & libc::EPOLLHUP as u32 != 0;
         self.queue_if_ready(index);
     }
 
@@ -198,6 +203,10 @@ impl EpollEngine {
                         if is_empty {
                             self.descriptors.get(index).is_readable = false;
                         }
+                    }
+                    Tried::WouldBlock if self.descriptors.get(index).is_hung_up => {
+                        self.unlink(first);
+                        self.post(token, -libc::EINVAL, false, None);
                     }
                     Tried::WouldBlock => self.is_not_ready(index, side),
                     Tried::Left => budget = 0,
@@ -386,60 +395,74 @@ impl EpollEngine {
         self.descriptors.remove(index);
     }
 
+    /// The descriptor was shut down: not every kind tells its set.
+    pub(super) fn notice(&mut self, fd: RawFd) {
+        if let Some(index) = self.descriptors.find(fd) {
+            let found = self.descriptors.get(index);
+            found.is_readable = true;
+            found.is_writable = true;
+            self.queue_if_ready(index);
+        }
+    }
+
     // ---- ends --------------------------------------------------------------------------------
 
-    /// Takes an operation out of wherever it waits.
-    fn unlink(&mut self, operation: u32) {
-        match self.operations.end(operation) {
+    /// Takes an operation out of wherever it waited.
+    fn unlink(&mut self, operation: u32) -> Waiting {
+        let waiting = self.operations.end(operation);
+        match waiting {
             Waiting::Descriptor { index, side } => {
                 let list = self.descriptors.get(index).list(side);
                 self.operations.unlink(list, operation);
             }
             Waiting::Retry => self.retries.retain(|other| *other != operation),
-            Waiting::Reader(_) | Waiting::Free => {}
+            Waiting::Reader(_) | Waiting::Canceled | Waiting::Free => {}
         }
+        waiting
     }
 
-    /// Ends an operation. The cancellation's own result comes first, as with io_uring.
+    /// Ends an operation: its completion comes behind those of the submissions, as with io_uring.
     pub(super) fn cancel(&mut self, target: Token, own: Token) {
-        let Some(operation) = self.operations.find(target) else {
-            return self.post(own, -libc::ENOENT, false, None);
+        let result = match self.operations.find(target) {
+            Some(operation) => self.cancel_found(operation),
+            None => -libc::ENOENT,
         };
-        if let Waiting::Reader(job) = self.operations.waiting(operation)
-            && !job.take_back()
-        {
-            return self.post(own, -libc::EALREADY, false, None);
-        }
-        self.post(own, 0, false, None);
-        self.end_canceled(operation);
+        self.post(own, result, false, None);
     }
 
     pub(super) fn cancel_all(&mut self, own: Token) {
-        let mut all = self.operations.all();
-        all.retain(|operation| match self.operations.waiting(*operation) {
-            Waiting::Reader(job) => job.take_back(),
-            _ => true,
-        });
-        self.post(own, all.len() as i32, false, None);
-        for operation in all {
-            self.end_canceled(operation);
-        }
+        let found = self.operations.all().into_iter();
+        let count = found
+            .filter(|operation| self.cancel_found(*operation) == 0)
+            .count();
+        self.post(own, count as i32, false, None);
     }
 
-    fn end_canceled(&mut self, operation: u32) {
-        let (_, token) = self.operations.get(operation);
-        let listener = match self.operations.waiting(operation) {
-            Waiting::Descriptor { index, .. } => Some(*index),
-            _ => None,
-        };
-        self.unlink(operation);
-        self.post(token, -libc::ECANCELED, false, None);
-        if let Some(index) = listener {
+    fn cancel_found(&mut self, operation: u32) -> i32 {
+        match self.operations.waiting(operation) {
+            Waiting::Canceled => return 0,
+            Waiting::Reader(job) if !job.take_back() => return -libc::EALREADY,
+            _ => {}
+        }
+        let (op, token) = self.operations.get(operation);
+        let was_waiting = self.unlink(operation);
+        self.operations.begin(op, token, Waiting::Canceled);
+        self.canceled.push(operation);
+        if let Waiting::Descriptor { index, .. } = was_waiting {
             let found = self.descriptors.get(index);
             // Level-triggered: it would be told again and again.
             if found.kind.is_listener() && found.receivers.is_empty() {
                 self.deregister(index);
             }
+        }
+        0
+    }
+
+    fn end_canceled(&mut self) {
+        for operation in std::mem::take(&mut self.canceled) {
+            let (_, token) = self.operations.get(operation);
+            self.operations.end(operation);
+            self.post(token, -libc::ECANCELED, false, None);
         }
     }
 

@@ -19,6 +19,8 @@ mod engine;
 mod operations;
 mod queue;
 mod readers;
+#[cfg(test)]
+mod tests;
 
 use std::rc::Rc;
 
@@ -31,6 +33,7 @@ use crate::ring::setup::RingOptions;
 
 pub(in crate::ring) use abilities::features;
 pub(in crate::ring) use closing::forget;
+pub(in crate::ring) use closing::notice_shutdown;
 pub(in crate::ring) use queue::EpollQueue;
 
 /// Makes a ring on epoll. None of the calls of io_uring is made.

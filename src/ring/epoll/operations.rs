@@ -19,6 +19,8 @@ pub(super) enum Waiting {
     Retry,
     /// For a thread that reads.
     Reader(Arc<Job>),
+    /// For the end of the submissions: it was cancelled by one of them.
+    Canceled,
 }
 
 /// A direction of a descriptor.

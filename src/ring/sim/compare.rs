@@ -1,9 +1,12 @@
-//! The same scripts on the real kernel and on the simulated one.
+//! The same scripts on both engines of the real kernel and on the simulated one.
 //!
 //! ```text
-//!   rows ──► script ──┬─► real kernel ──────────► trace ─┐
-//!                     └─► simulation, some seeds ► trace ┴──► equal, or the test fails
+//!   rows ──► script ──┬─► io_uring ─────────────► trace ─┐
+//!                     ├─► epoll ────────────────► trace ─┼──► equal, or the test fails
+//!                     └─► simulation, some seeds ► trace ┘
 //! ```
+//!
+//! Where epoll does not do as io_uring does, the row says why, and nothing above may depend on it.
 //!
 //! What the real kernel leaves open (the order of completions of different sockets, how a stream
 //! is cut) is taken out of both traces before; each row says what that is by its [`Form`].
@@ -13,13 +16,17 @@ use std::panic;
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::ring::diagnosis::SetupError;
 use crate::ring::engine::Engine;
+use crate::ring::epoll;
+use crate::ring::queue::Ring;
 use crate::ring::setup::RingOptions;
 use crate::ring::sim;
 use crate::ring::sim::Options;
 use crate::ring::sim::compare::stage::Stage;
 use crate::ring::sim::compare::trace::Form;
 use crate::ring::sim::compare::trace::normal_form;
+use crate::ring::uring;
 
 mod accept;
 mod cancel;
@@ -60,6 +67,8 @@ pub struct Row {
     options: RingOptions,
     /// Why it does not run on the simulation.
     real_only: Option<&'static str>,
+    /// Why epoll does otherwise.
+    epoll_differs: Option<&'static str>,
     /// Both kernels may do one of several things.
     varies: bool,
 }
@@ -72,6 +81,7 @@ const fn row(name: &'static str, form: Form, script: fn(&mut Stage)) -> Row {
         script,
         options: OPTIONS,
         real_only: None,
+        epoll_differs: None,
         varies: false,
     }
 }
@@ -89,6 +99,12 @@ impl Row {
         self
     }
 
+    /// Epoll does otherwise, and why.
+    const fn epoll_differs(mut self, why: &'static str) -> Row {
+        self.epoll_differs = Some(why);
+        self
+    }
+
     /// The simulation draws one of several outcomes, and the real one is among them.
     const fn varies(mut self) -> Row {
         self.varies = true;
@@ -102,9 +118,10 @@ impl Row {
         self
     }
 
-    /// What the script sees on the real kernel.
-    fn run_real(&self, quiet: Duration) -> Vec<String> {
-        let mut stage = Stage::new(self.options, quiet, None);
+    /// What the script sees on an engine of the real kernel.
+    fn run_real(&self, engine: Engine, quiet: Duration) -> Vec<String> {
+        let ring = new_ring(engine, self.options).expect("a ring");
+        let mut stage = Stage::new(ring, quiet, None);
         (self.script)(&mut stage);
         normal_form(&stage.finish(), self.form)
     }
@@ -112,7 +129,8 @@ impl Row {
     /// What it sees on the simulated kernel, which must be left empty.
     fn run_simulated(&self, options: Options) -> Vec<String> {
         let installed = Rc::new(sim::install(options));
-        let mut stage = Stage::new(self.options, SIMULATED_QUIET, Some(Rc::clone(&installed)));
+        let ring = Ring::new(self.options).expect("a ring");
+        let mut stage = Stage::new(ring, SIMULATED_QUIET, Some(Rc::clone(&installed)));
         (self.script)(&mut stage);
         let trace = normal_form(&stage.finish(), self.form);
         assert_eq!(installed.in_flight(), 0, "{}: in flight", self.name);
@@ -121,38 +139,68 @@ impl Row {
         trace
     }
 
-    /// How the two differ, if they do.
-    fn difference(&self) -> Option<String> {
+    /// What it sees on the simulated kernel, from some seeds.
+    fn simulated(&self) -> Vec<Vec<String>> {
         let seeds = if self.varies { VARYING_SEEDS } else { SEEDS };
-        let simulated: Vec<Vec<String>> = (0..seeds)
+        (0..seeds)
             .map(|seed| self.run_simulated(Options::new(seed)))
-            .collect();
-        let wrong = |real: &Vec<String>| {
-            let first = simulated.iter().position(|trace| trace != real)?;
-            (!self.varies || !simulated.contains(real)).then_some(first)
-        };
+            .collect()
+    }
+
+    /// The seed that a trace of the real kernel differs from, if it is not as it may be.
+    fn wrong_seed(&self, real: &Vec<String>, simulated: &[Vec<String>]) -> Option<usize> {
+        let first = simulated.iter().position(|trace| trace != real)?;
+        (!self.varies || !simulated.contains(real)).then_some(first)
+    }
+
+    /// How an engine and the simulation differ, if they do.
+    fn difference(&self, engine: Engine) -> Option<String> {
+        let simulated = self.simulated();
         // What comes too late may also leave the script without a socket that it counts on.
-        let hasty = panic::catch_unwind(|| self.run_real(QUIET));
+        let hasty = panic::catch_unwind(|| self.run_real(engine, QUIET));
         if let Ok(real) = hasty {
-            wrong(&real)?;
+            self.wrong_seed(&real, &simulated)?;
         }
         let mut last = None;
         for quiet in LONGER_QUIETS {
-            let real = self.run_real(quiet);
-            let seed = wrong(&real)?;
-            last = Some(side_by_side(
-                self.name,
-                seed as u64,
-                &real,
-                &simulated[seed],
-            ));
+            let real = self.run_real(engine, quiet);
+            let seed = self.wrong_seed(&real, &simulated)?;
+            let title = format!("{} on {engine:?} (seed {seed})", self.name);
+            last = Some(side_by_side(&title, &real, &simulated[seed]));
         }
         last
     }
+
+    /// True when an engine does otherwise, as its row says.
+    fn differs(&self, engine: Engine) -> bool {
+        let real = self.run_real(engine, LONGER_QUIETS[0]);
+        self.wrong_seed(&real, &self.simulated()).is_some()
+    }
 }
 
-fn side_by_side(name: &str, seed: u64, real: &[String], simulated: &[String]) -> String {
-    let mut text = format!("### {name} (seed {seed})\n  real{:52}| simulated\n", "");
+/// The engines that this kernel gives us.
+fn engines() -> Vec<Engine> {
+    let is_given = |engine: &Engine| match new_ring(*engine, OPTIONS) {
+        Ok(_) => true,
+        Err(error) => {
+            println!("NOT COMPARED on {engine:?}: {error}");
+            false
+        }
+    };
+    let mut engines = vec![Engine::IoUring, Engine::Epoll];
+    engines.retain(is_given);
+    engines
+}
+
+fn new_ring(engine: Engine, options: RingOptions) -> Result<Ring, SetupError> {
+    match engine {
+        Engine::Epoll => epoll::new_ring(options),
+        _ => uring::new_ring(options),
+    }
+}
+
+fn side_by_side(title: &str, real: &[String], simulated: &[String]) -> String {
+    let mut text = format!("### {title}\n  real{:52}| simulated\n", "");
     let empty = String::new();
     for at in 0..real.len().max(simulated.len()) {
         let left = real.get(at).unwrap_or(&empty);
@@ -163,23 +211,41 @@ fn side_by_side(name: &str, seed: u64, real: &[String], simulated: &[String]) ->
     text
 }
 
-/// Compares all rows, and fails with everything that differs. So many rows are skipped.
-fn compare(area: &str, rows: &[&[Row]], skipped: usize) {
+/// Compares all rows, and fails with everything that differs. So many rows are skipped on the
+/// simulation, and so many differ on epoll.
+fn compare(area: &str, rows: &[&[Row]], skipped: usize, differing: usize) {
     let rows = rows.concat();
+    let engines = engines();
     let mut differences = Vec::new();
-    let mut count = 0;
-    for row in &rows {
-        if let Some(why) = row.real_only {
-            let real = row.run_real(LONGER_QUIETS[0]);
-            assert!(!real.is_empty(), "{}: no trace", row.name);
-            println!("{area}: skipped on the simulation: {}: {why}", row.name);
-            count += 1;
-        } else {
-            differences.extend(row.difference());
+    for engine in engines {
+        for row in &rows {
+            let differs = row.epoll_differs.filter(|_| engine == Engine::Epoll);
+            if let Some(why) = row.real_only {
+                let real = row.run_real(engine, LONGER_QUIETS[0]);
+                assert!(!real.is_empty(), "{}: no trace", row.name);
+                println!("{area}: skipped on the simulation: {}: {why}", row.name);
+            } else if let Some(why) = differs {
+                println!("{area}: other on {engine:?}: {}: {why}", row.name);
+                if !row.differs(engine) {
+                    differences.push(format!("### {}: no other on {engine:?}", row.name));
+                }
+            } else {
+                differences.extend(row.difference(engine));
+            }
         }
     }
-    println!("{area}: {} rows, {count} of them skipped", rows.len());
-    assert_eq!(count, skipped, "{area}: skipped rows");
+    let count = |holds: fn(&Row) -> bool| rows.iter().filter(|row| holds(row)).count();
+    println!("{area}: {} rows", rows.len());
+    assert_eq!(
+        count(|row| row.real_only.is_some()),
+        skipped,
+        "{area}: skipped"
+    );
+    assert_eq!(
+        count(|row| row.epoll_differs.is_some()),
+        differing,
+        "{area}: differ on epoll"
+    );
     assert!(
         differences.is_empty(),
         "{area}: {} of {} rows differ\n{}",
@@ -223,27 +289,27 @@ fn what_is_left_out_has_a_reason() {
 
 #[test]
 fn receives() {
-    compare("receive", &receive::ROWS, 2);
+    compare("receive", &receive::ROWS, 2, 6);
 }
 
 #[test]
 fn accepts_and_connects() {
-    compare("accept", &accept::ROWS, 2);
+    compare("accept", &accept::ROWS, 2, 3);
 }
 
 #[test]
 fn sends_and_closes() {
-    compare("send", &send::ROWS, 0);
+    compare("send", &send::ROWS, 0, 3);
 }
 
 #[test]
 fn cancellations() {
-    compare("cancel", &cancel::ROWS, 0);
+    compare("cancel", &cancel::ROWS, 0, 1);
 }
 
 #[test]
 fn events_files_waits_and_queues() {
-    compare("other", &other::ROWS, 0);
+    compare("other", &other::ROWS, 0, 6);
 }
 
 #[test]
@@ -252,7 +318,7 @@ fn a_difference_is_found() {
         let simulated = stage.is_simulated().to_string();
         stage.call("simulated", &simulated);
     });
-    let found = row.difference().expect("they differ");
+    let found = row.difference(Engine::Epoll).expect("they differ");
     assert!(found.contains("! simulated = false"), "{found}");
-    assert!(row.varies().difference().is_some());
+    assert!(row.varies().difference(Engine::Epoll).is_some());
 }

@@ -28,6 +28,7 @@ use crate::limits::SEND_SEGMENTS_MAX;
 use crate::limits::TCP_KEEPALIVE_INTERVAL;
 use crate::limits::TCP_KEEPALIVE_PROBES;
 use crate::limits::TCP_KEEPALIVE_TIME;
+use crate::ring::epoll;
 #[cfg(feature = "simulation")]
 use crate::ring::sim::calls;
 use crate::ring::sys::descriptor::Descriptor;
@@ -422,6 +423,7 @@ pub fn shutdown(fd: RawFd, how: Shutdown) {
         Shutdown::Both => nix_socket::Shutdown::Both,
     };
     let _ = nix_socket::shutdown(fd, how);
+    epoll::notice_shutdown(fd);
 }
 
 /// Resets a TCP connection at once: what is on its way is lost, everything in flight completes, and
@@ -437,6 +439,7 @@ pub fn reset(fd: RawFd) {
     // SAFETY: the address is initialised, as long as is said, and only read during the call.
     // Sockets that are not TCP, or not connected any more, refuse: nothing is left to do then.
     let _ = unsafe { libc::connect(fd, &raw const nowhere, bytes) };
+    epoll::notice_shutdown(fd);
 }
 
 /// Our address; `None` for sockets that are not TCP.

@@ -66,7 +66,8 @@ const BY_TOKEN: &[Row] = &[
                 stage.settle();
             }
         }
-    }),
+    })
+    .epoll_differs("what polls first learns of the data with the wait, behind the cancel"),
     row(
         "data came, cancel before it was seen",
         Form::Exact,

@@ -4,9 +4,11 @@
 use std::env;
 use std::process::Command;
 
+use crate::ring::engine::Engine;
 use crate::ring::sim::Options;
 use crate::ring::sim::compare::LONGER_QUIETS;
 use crate::ring::sim::compare::Row;
+use crate::ring::sim::compare::engines;
 use crate::ring::sim::compare::row;
 use crate::ring::sim::compare::side_by_side;
 use crate::ring::sim::compare::stage::Stage;
@@ -55,32 +57,37 @@ fn the_row() -> Row {
 
 #[test]
 fn descriptors_run_out() {
-    if env::var_os(CHILD).is_some() {
-        for line in the_row().run_real(LONGER_QUIETS[0]) {
+    if let Some(engine) = env::var_os(CHILD) {
+        let is_named = |found: &Engine| engine == format!("{found:?}").as_str();
+        let engine = engines().into_iter().find(is_named).expect("an engine");
+        for line in the_row().run_real(engine, LONGER_QUIETS[0]) {
             println!("{MARK}{line}");
         }
         return;
     }
-    let real = in_a_child();
     let mut options = Options::new(1);
     options.descriptors_max = DESCRIPTORS;
     let simulated = the_row().run_simulated(options);
-    assert!(
-        real == simulated,
-        "{}",
-        side_by_side("descriptors run out", 1, &real, &simulated)
-    );
+    for engine in engines() {
+        let real = in_a_child(engine);
+        let title = format!("descriptors run out on {engine:?}");
+        assert!(
+            real == simulated,
+            "{}",
+            side_by_side(&title, &real, &simulated)
+        );
+    }
 }
 
 /// The real trace, from a process whose limit can be lowered without harm to other tests.
-fn in_a_child() -> Vec<String> {
+fn in_a_child(engine: Engine) -> Vec<String> {
     let output = Command::new(env::current_exe().expect("this program"))
         .args([
             "ring::sim::compare::descriptors::descriptors_run_out",
             "--exact",
         ])
         .args(["--nocapture", "--test-threads=1"])
-        .env(CHILD, "1")
+        .env(CHILD, format!("{engine:?}"))
         .output()
         .expect("a child process");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();

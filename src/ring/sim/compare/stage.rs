@@ -30,7 +30,6 @@ use crate::ring::op::Op;
 use crate::ring::queue::Cqe;
 use crate::ring::queue::Ring;
 use crate::ring::queue::Wait;
-use crate::ring::setup::RingOptions;
 use crate::ring::sim::Installed;
 use crate::ring::sim::compare::trace::Completion;
 use crate::ring::sim::compare::trace::Line;
@@ -102,9 +101,9 @@ pub struct Stage {
 
 impl Stage {
     /// An empty stage. A step ends when nothing has completed for `quiet`.
-    pub fn new(options: RingOptions, quiet: Duration, installed: Option<Rc<Installed>>) -> Stage {
+    pub fn new(ring: Ring, quiet: Duration, installed: Option<Rc<Installed>>) -> Stage {
         Stage {
-            ring: Ring::new(options).expect("a ring"),
+            ring,
             quiet,
             operations: Vec::new(),
             sockets: BTreeMap::new(),
