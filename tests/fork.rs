@@ -54,6 +54,7 @@ const SCENARIOS: &[(&str, fn())] = &[
     ("a client", client),
     ("a spawned client", spawned_client),
     ("a runtime", a_runtime),
+    ("sockets", sockets),
     ("within block_on", within_block_on),
     ("blocking work", blocking_work),
     ("workers, mailboxes and wakers", workers),
@@ -351,6 +352,54 @@ fn engine() {
     });
     assert_eq!(parents.engine(), choice);
     parents.block_on(async {}).unwrap();
+}
+
+/// The child keeps a copy of a connection that the parent closes: the number is heard when it is used
+/// again. Another one, which the child closes, is still the parent's.
+fn sockets() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let connect = async || {
+        let stream = roundtrip::net::TcpStream::connect("127.0.0.1", port).await;
+        (stream.unwrap(), listener.accept().unwrap().0)
+    };
+    let passed = Runtime::small().unwrap().block_on(timed(async {
+        let (mut stream, mut peer) = connect().await;
+        let (others, mut others_peer) = connect().await;
+        hears(&stream, &mut peer).await;
+        hears(&others, &mut others_peer).await;
+        let (mut parent, mut child) = UnixStream::pair().unwrap();
+        let Some(forked) = fork() else {
+            exit_after(|| {
+                drop((parent, others));
+                child.write_all(b"closed").unwrap();
+                // Until the parent is done.
+                child.read_to_end(&mut Vec::new()).unwrap();
+            });
+        };
+        drop(child);
+        parent.read_exact(&mut [0; 6]).unwrap();
+        let number = format!("{stream:?}");
+        drop(stream);
+        (stream, peer) = connect().await;
+        assert_eq!(format!("{stream:?}"), number);
+        hears(&stream, &mut peer).await;
+        hears(&others, &mut others_peer).await;
+        drop(parent);
+        forked
+    }));
+    passed.unwrap().assert_passed();
+}
+
+/// What the peer sends to one who waits arrives.
+async fn hears(stream: &roundtrip::net::TcpStream, peer: &mut TcpStream) {
+    let reading = {
+        let stream = stream.clone();
+        runtime::spawn(async move { stream.read(bytes::BytesMut::with_capacity(8)).await.0 })
+    };
+    runtime::sleep(Duration::from_millis(1)).await;
+    peer.write_all(b"hello").unwrap();
+    assert_eq!(reading.await.unwrap().unwrap(), 5);
 }
 
 fn within_block_on() {

@@ -132,12 +132,14 @@ macro_rules! stream {
             ///
             /// A clone of the stream is alive, or an operation of it is in flight.
             pub fn into_socket(self) -> Result<Socket, Error> {
-                Rc::try_unwrap(self.0.socket).map_err(|_| {
+                let socket = Rc::try_unwrap(self.0.socket).map_err(|_| {
                     Error::new(
                         ErrorKind::Canceled,
                         "the socket is still read or written by another future",
                     )
-                })
+                })?;
+                socket.leave_thread();
+                Ok(socket)
             }
 
             /// Ends our side: the peer reads the end after what was sent.

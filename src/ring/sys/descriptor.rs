@@ -36,10 +36,20 @@ impl Descriptor {
         }
     }
 
-    /// Gives up ownership.
-    pub(super) fn into_raw(self) -> RawFd {
+    /// Whatever this thread's engine knows of it is over.
+    pub(super) fn leave_thread(&self) {
         match self {
-            Descriptor::Kernel(fd) => fd.into_raw(),
+            Descriptor::Kernel(fd) => epoll::forget(fd.0.as_raw_fd()),
+            #[cfg(feature = "simulation")]
+            Descriptor::Simulated(_) => {}
+        }
+    }
+
+    /// Gives up ownership: the number may go to another thread.
+    pub(super) fn into_raw(self) -> RawFd {
+        self.leave_thread();
+        match self {
+            Descriptor::Kernel(fd) => ManuallyDrop::new(fd).0.as_raw_fd(),
             #[cfg(feature = "simulation")]
             Descriptor::Simulated(fd) => ManuallyDrop::new(fd).0,
         }
@@ -86,15 +96,6 @@ impl From<OwnedFd> for Descriptor {
 /// it: what the engine knows of a number ends with what the number stands for.
 #[derive(Debug)]
 pub(super) struct KernelFd(OwnedFd);
-
-impl KernelFd {
-    /// Gives up ownership: the number may go to another thread.
-    fn into_raw(self) -> RawFd {
-        let kept = ManuallyDrop::new(self);
-        epoll::forget(kept.0.as_raw_fd());
-        kept.0.as_raw_fd()
-    }
-}
 
 impl AsFd for KernelFd {
     fn as_fd(&self) -> BorrowedFd<'_> {

@@ -48,6 +48,11 @@ impl Socket {
         self.0.into_raw()
     }
 
+    /// The socket may go to another thread from here on: what this one's engine knows of it is over.
+    pub fn leave_thread(&self) {
+        self.0.leave_thread();
+    }
+
     /// Takes ownership of a descriptor that the kernel has just returned, or that came back from
     /// [`Socket::into_raw`].
     ///
