@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   tokio::spawn ─┐
-//!   tokio::spawn ─┼─► spawned::Client ─► one thread with io_uring ─► servers
+//!   tokio::spawn ─┼─► spawned::Client ─► one thread with a ring   ─► servers
 //!   tokio::spawn ─┘   (Send futures, Send bodies)
 //! ```
 //!

@@ -45,7 +45,7 @@ struct Inner {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// io_uring or another part of the system cannot be had; the text holds the remedy.
+    /// A ring or another part of the system cannot be had; the text holds the remedy.
     Setup,
     /// A listening address cannot be used.
     Bind,

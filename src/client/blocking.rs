@@ -53,7 +53,7 @@ thread_local! {
 ///
 /// # Errors
 ///
-/// Those of [`crate::client::Client::send`]; io_uring cannot be had.
+/// Those of [`crate::client::Client::send`]; no ring can be had.
 pub fn get(url: impl IntoUrl) -> Result<Response> {
     let of_thread = |client: &RefCell<Client>| {
         let mut client = client.borrow_mut();
@@ -130,7 +130,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Those of [`crate::client::Client::send`]; io_uring cannot be had; the thread runs a core
+    /// Those of [`crate::client::Client::send`]; no ring can be had; the thread runs a core
     /// already.
     #[doc(alias = "execute")]
     pub fn send(&self, request: impl TryInto<Request, Error: Into<Error>>) -> Result<Response> {

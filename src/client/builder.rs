@@ -112,7 +112,7 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// There is no thread to be had, or no io_uring; the text holds the remedy.
+    /// There is no thread to be had, or no ring; the text holds the remedy.
     pub fn spawned(self) -> Result<spawned::Client> {
         spawned::Client::start(self.build())
     }

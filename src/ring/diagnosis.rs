@@ -86,7 +86,21 @@ enum Cause {
     Refused,
     /// More memory would have been locked than may be (RLIMIT_MEMLOCK).
     Memory,
+    /// No descriptor is left (RLIMIT_NOFILE, fs.file-max).
+    Descriptors,
     Other,
+}
+
+impl Cause {
+    /// Of a call of io_uring.
+    fn of(errno: Errno) -> Cause {
+        match errno {
+            Errno::EPERM | Errno::EACCES | Errno::ENOSYS | Errno::EINVAL => Cause::Refused,
+            Errno::ENOMEM => Cause::Memory,
+            Errno::EMFILE | Errno::ENFILE => Cause::Descriptors,
+            _ => Cause::Other,
+        }
+    }
 }
 
 impl SetupError {
@@ -101,14 +115,9 @@ impl SetupError {
         let errno = Errno::from_io(&error);
         let surroundings = Surroundings::read();
         let remedy = remedy(errno, &surroundings);
-        let cause = match errno {
-            Errno::EPERM | Errno::EACCES | Errno::ENOSYS | Errno::EINVAL => Cause::Refused,
-            Errno::ENOMEM => Cause::Memory,
-            _ => Cause::Other,
-        };
         SetupError {
             text: format!("cannot set up io_uring: {errno:?}; {surroundings}; {remedy}"),
-            cause,
+            cause: Cause::of(errno),
         }
     }
 
@@ -126,16 +135,22 @@ impl SetupError {
     /// Of a system call that something else of a core is made with.
     pub(super) fn other(what: &str, error: io::Error) -> SetupError {
         let errno = Errno::from_io(&error);
-        let remedy = match errno {
-            Errno::EMFILE | Errno::ENFILE => remedy(errno, &Surroundings::read()),
-            _ => error.to_string(),
+        let (cause, remedy) = match Cause::of(errno) {
+            Cause::Descriptors => (Cause::Descriptors, remedy(errno, &Surroundings::read())),
+            _ => (Cause::Other, error.to_string()),
         };
-        SetupError::new(format!("cannot set up {what}: {errno:?}; {remedy}"))
+        let text = format!("cannot set up {what}: {errno:?}; {remedy}");
+        SetupError { text, cause }
     }
 
     /// True when more memory would have been locked than may be (RLIMIT_MEMLOCK).
     pub fn is_memory(&self) -> bool {
         self.cause == Cause::Memory
+    }
+
+    /// True when no descriptor was left (RLIMIT_NOFILE, fs.file-max).
+    pub fn is_descriptors(&self) -> bool {
+        self.cause == Cause::Descriptors
     }
 
     /// True when io_uring may not be used here, or is too old: where epoll serves unless io_uring is

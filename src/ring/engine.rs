@@ -106,7 +106,8 @@ pub enum EngineReason {
     Refused(SetupError),
 }
 
-/// `epoll: set by ROUNDTRIP_ENGINE`.
+/// `epoll: set by ROUNDTRIP_ENGINE`; with `{:#}` a refusal is told whole, in one line: by what, and what
+/// to change.
 impl fmt::Display for EngineChoice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.engine)?;
@@ -114,7 +115,8 @@ impl fmt::Display for EngineChoice {
             EngineReason::Code => f.write_str("set in code"),
             EngineReason::Variable => write!(f, "set by {VARIABLE}"),
             EngineReason::Works => f.write_str("it works here"),
-            EngineReason::Refused(error) => error.fmt(f),
+            EngineReason::Refused(error) if f.alternate() => error.fmt(f),
+            EngineReason::Refused(_) => f.write_str("io_uring is refused"),
         }
     }
 }
@@ -273,6 +275,9 @@ mod tests {
         }
         let (_, choice) = decide(nobody(), || Ok(()), || panic!("not needed")).unwrap();
         assert_eq!(choice.to_string(), "io_uring: it works here");
+        let (_, choice) = decide(nobody(), missing, || Ok(())).unwrap();
+        assert_eq!(choice.to_string(), "epoll: io_uring is refused");
+        assert!(format!("{choice:#}").starts_with("epoll: this kernel's io_uring lacks RECV; "));
         let epoll = (Engine::Epoll, EngineReason::Variable);
         let (_, choice) = decide(epoll, || panic!("some filters kill"), || Ok(())).unwrap();
         assert_eq!(choice.to_string(), "epoll: set by ROUNDTRIP_ENGINE");

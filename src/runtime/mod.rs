@@ -149,7 +149,7 @@ pub(crate) fn tell_fallback() {
         // Where it cannot be written nobody can be told.
         let _ = writeln!(
             io::stderr(),
-            "roundtrip: running on {choice}; or choose epoll by ROUNDTRIP_ENGINE=epoll, and this line goes"
+            "roundtrip: running on {choice:#}; or choose epoll by ROUNDTRIP_ENGINE=epoll, and this line goes"
         );
     }
 }

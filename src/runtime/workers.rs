@@ -372,12 +372,18 @@ impl Starter {
             let count = reports.len();
             let mut fitting = 0;
             let mut lacking = None;
+            let mut descriptors = None;
             for report in reports {
                 match report {
                     Ok(_) => fitting += 1,
                     Err(Failed::Ring(error)) if error.is_memory() => lacking = Some(error),
+                    Err(Failed::Ring(error)) if error.is_descriptors() => descriptors = Some(error),
                     Err(failed) => return Err(failed.into_error()),
                 }
+            }
+            if let Some(error) = descriptors {
+                let text = format!("{error}; of {count} workers {fitting} fit, and no connection");
+                return Err(setup(text));
             }
             let Some(lacking) = lacking else {
                 return Ok(());

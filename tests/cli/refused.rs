@@ -193,7 +193,13 @@ fn refused_locked_memory() {
         return;
     }
     let output = child.wait_with_output().expect("it ends");
-    assert_one_line(&output, &["ENOMEM", "RLIMIT_MEMLOCK", "of 64 workers"]);
+    let words = [
+        "ENOMEM",
+        "RLIMIT_MEMLOCK",
+        "of 64 workers",
+        "--engine epoll",
+    ];
+    assert_one_line(&output, &words);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     let (_, fitting) = said.split_once("of 64 workers ").expect("seen above");
     let (fitting, _) = fitting.split_once(" fit").expect("a number");
@@ -203,6 +209,33 @@ fn refused_locked_memory() {
     // one worker, whose ring no probe has taken the room of.
     for workers in [fitting, fitting, 1] {
         Server::start(&mut serve(workers)).end("TERM");
+    }
+    // Or all of them on the engine that the error names.
+    let mut command = serve(64);
+    Server::start(command.env("ROUNDTRIP_ENGINE", "epoll")).end("TERM");
+}
+
+#[test]
+fn no_descriptor_is_left() {
+    let folder = folder();
+    for engine in ["auto", "epoll"] {
+        let mut command = Command::new("sh");
+        command
+            .arg("-c")
+            .arg("ulimit -n 24 && exec \"$0\" \"$@\"")
+            .arg(env!("CARGO_BIN_EXE_roundtrip"))
+            .args([
+                "serve",
+                "--quiet",
+                "--addr",
+                "127.0.0.1:0",
+                "--workers",
+                "9",
+            ])
+            .args(["--engine", engine])
+            .arg(folder.path());
+        let words = ["EMFILE", "RLIMIT_NOFILE", "of 24", "of 9 workers"];
+        assert_one_line(&process::run(&mut command), &words);
     }
 }
 
@@ -229,7 +262,7 @@ fn doctor() {
         "max_user_watches",
     ];
     let works = ["works", "multishot", "io_uring: it works here"];
-    let refused = ["EPERM", "io_uring_setup", "epoll: cannot set up io_uring"];
+    let refused = ["EPERM", "io_uring_setup", "epoll: io_uring is refused"];
     let epoll = ["not tried: epoll is asked for", "epoll: set in code"];
     let here = process::text(roundtrip().arg("doctor"));
     let is_refused = here.contains("cannot set up io_uring: EPERM");

@@ -43,7 +43,7 @@ pub const HELP: &str = "\
 Exit codes are curl's; where several URLs fail, that of the last one of them:
    0  all that was asked for was received and written, and all that was to be sent was
       sent; a status of 400 and above is no failure without -f
-   1  not http             2  bad options, or no io_uring     3  malformed URL
+   1  not http             2  bad options, or no ring         3  malformed URL
    5  unknown proxy        6  unknown host                    7  no connection
    8  malformed head      18  body cut short                 22  status, with -f
   23  cannot write        26  cannot read what is to be sent 28  time-out

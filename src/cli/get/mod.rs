@@ -159,7 +159,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     };
     let done: roundtrip::Result<()> = roundtrip::block_on(async {
         if let Some(choice) = runtime::engine().filter(|_| arguments.verbose) {
-            let _ = writeln!(io::stderr(), "* on {choice}");
+            let _ = writeln!(io::stderr(), "* on {choice:#}");
         }
         let workers: Vec<_> = (0..side_by_side)
             .map(|_| runtime::spawn(Rc::clone(&job).work()))

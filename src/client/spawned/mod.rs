@@ -108,7 +108,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// There is no thread to be had, or no io_uring; the text holds the remedy.
+    /// There is no thread to be had, or no ring; the text holds the remedy.
     pub fn start(client: client::Client) -> Result<Client> {
         Ok(Client {
             shared: Arc::new(Shared {
