@@ -111,7 +111,8 @@ impl Root {
     }
 
     /// Opens a file or directory beneath this one for reading. Whatever would lead out (`..`, an
-    /// absolute path, a symbolic link) is an error of the kernel (openat2(2), RESOLVE_BENEATH).
+    /// absolute path, a symbolic link) is an error of the kernel (openat2(2), RESOLVE_BENEATH; where that
+    /// is refused, the names are opened one by one, without following links).
     ///
     /// # Errors
     ///

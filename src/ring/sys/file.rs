@@ -9,21 +9,16 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::FileExt;
-use std::path::Component;
 use std::path::Path;
 #[cfg(feature = "simulation")]
 use std::path::PathBuf;
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::AT_FDCWD;
 use nix::fcntl::AtFlags;
 use nix::fcntl::FcntlArg;
 use nix::fcntl::OFlag;
-use nix::fcntl::OpenHow;
-use nix::fcntl::ResolveFlag;
 use nix::fcntl::fcntl;
-use nix::fcntl::openat2;
 use nix::sys::stat::FileStat;
 use nix::sys::stat::Mode;
 use nix::sys::stat::SFlag;
@@ -33,6 +28,8 @@ use nix::sys::statfs::fstatfs;
 
 #[cfg(feature = "simulation")]
 use crate::ring::sim::calls;
+use crate::ring::sys::beneath::Beneath;
+use crate::ring::sys::beneath::not_empty;
 
 /// What a server needs to know of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -222,7 +219,7 @@ type Identity = (u64, u64);
 
 #[derive(Debug)]
 enum Place {
-    Kernel(OwnedFd),
+    Kernel(Beneath),
     #[cfg(feature = "simulation")]
     Simulated(PathBuf),
 }
@@ -239,8 +236,9 @@ impl Directory {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let fd = nix::fcntl::open(path, flags, Mode::empty())?;
         let stat = fstat(&fd)?;
+        let is_local = FileSystem::of(&fd, &Metadata::from_stat(&stat)) == FileSystem::Local;
         Ok(Directory {
-            place: Place::Kernel(fd),
+            place: Place::Kernel(Beneath::new(fd, is_local)),
             identity: (stat.st_dev, stat.st_ino),
         })
     }
@@ -254,14 +252,11 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// Those of openat2(2); `WouldBlock` where the kernel would have to ask a disk.
+    /// Those of openat2(2); `WouldBlock` where the kernel might have to ask a disk.
     pub fn is_at(&self, path: &Path) -> io::Result<bool> {
         let identity = match &self.place {
-            Place::Kernel(_) => {
-                let how = OpenHow::new()
-                    .flags(OFlag::O_PATH | OFlag::O_CLOEXEC | OFlag::O_DIRECTORY)
-                    .resolve(ResolveFlag::from_bits_retain(RESOLVE_CACHED));
-                let stat = fstat(&openat2(AT_FDCWD, path, how)?)?;
+            Place::Kernel(beneath) => {
+                let stat = beneath.look_at(path)?;
                 (stat.st_dev, stat.st_ino)
             }
             #[cfg(feature = "simulation")]
@@ -270,10 +265,10 @@ impl Directory {
         Ok(identity == self.identity)
     }
 
-    /// Opens a file or directory beneath this one for reading. The kernel refuses every way out
-    /// (openat2(2) RESOLVE_BENEATH, since 5.6): `..`, absolute paths and links leading outside
-    /// are EXDEV; links are followed anywhere if `links` says so. Without waiting for the other end
-    /// of a pipe.
+    /// Opens a file or directory beneath this one for reading. Every way out is refused (openat2(2),
+    /// RESOLVE_BENEATH, since 5.6; where it is not there, single steps): `..`, absolute paths and links
+    /// leading outside are EXDEV; links are followed anywhere if `links` says so. Without waiting for
+    /// the other end of a pipe.
     pub fn open_beneath(&self, relative: &Path, links: Links) -> io::Result<(File, Metadata)> {
         match &self.place {
             Place::Kernel(directory) => open_beneath(directory, relative, links),
@@ -287,7 +282,7 @@ impl Directory {
     /// or may be, is no error.
     pub fn refuse_beneath(&self, relative: &Path, links: Links) -> io::Result<()> {
         let refused = match &self.place {
-            Place::Kernel(directory) => look(directory, relative, links, RESOLVE_CACHED).map(drop),
+            Place::Kernel(directory) => directory.look_now(relative, links, false).map(drop),
             #[cfg(feature = "simulation")]
             Place::Simulated(directory) => calls::look_beneath(directory, relative).map(drop),
         };
@@ -313,7 +308,9 @@ impl Directory {
 
     /// What a path beneath this directory names now, if the kernel knows without asking a disk or
     /// another machine (RESOLVE_CACHED, since 5.12), and without opening it (O_PATH): a call that may
-    /// be made between two turns. On a network file system the attributes may be asked for.
+    /// be made between two turns. On a network file system the attributes may be asked for. It is for
+    /// what was there a moment ago: a kernel that cannot leave the disk alone is asked all the same
+    /// where the directory is on this machine's.
     ///
     /// # Errors
     ///
@@ -321,7 +318,7 @@ impl Directory {
     pub fn look_beneath(&self, relative: &Path, links: Links) -> io::Result<Metadata> {
         match &self.place {
             Place::Kernel(directory) => {
-                let fd = look(directory, relative, links, RESOLVE_CACHED)?;
+                let fd = directory.look_now(relative, links, true)?;
                 Ok(Metadata::from_stat(&fstat(&fd)?))
             }
             #[cfg(feature = "simulation")]
@@ -443,39 +440,20 @@ fn set_blocking(file: &File) -> io::Result<()> {
 /// Opens a file or directory; ENXIO for anything else, which is not opened: to open a pipe or a device
 /// is to do something to it.
 fn open_beneath(
-    directory: &OwnedFd,
+    directory: &Beneath,
     relative: &Path,
     links: Links,
 ) -> io::Result<(File, Metadata)> {
-    let looked = Metadata::from_stat(&fstat(look(directory, relative, links, 0)?)?);
+    let looked = Metadata::from_stat(&fstat(directory.look(relative, links)?)?);
     if !looked.is_file && !looked.is_dir {
         return Err(Errno::ENXIO.into());
     }
-    let how = OpenHow::new()
-        .flags(OPEN_FLAGS)
-        .resolve(resolve(relative, links)?);
-    let fd = openat2(directory, not_empty(relative), how)?;
+    let fd = directory.open(relative, links, OPEN_FLAGS)?;
     let metadata = Metadata::from_stat(&fstat(&fd)?);
     if !metadata.is_file && !metadata.is_dir {
         return Err(Errno::ENXIO.into());
     }
     Ok((File::from(fd), metadata))
-}
-
-/// A descriptor that names what is there and does nothing to it (O_PATH).
-fn look(directory: &OwnedFd, relative: &Path, links: Links, more: u64) -> io::Result<OwnedFd> {
-    let resolve = resolve(relative, links)? | ResolveFlag::from_bits_retain(more);
-    let how = OpenHow::new()
-        .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
-        .resolve(resolve);
-    Ok(openat2(directory, not_empty(relative), how)?)
-}
-
-fn not_empty(relative: &Path) -> &Path {
-    match relative.as_os_str().is_empty() {
-        true => Path::new("."),
-        false => relative,
-    }
 }
 
 /// Reads a file to its end; `None` when it is longer than `bytes_max`. A size that is known saves the
@@ -505,27 +483,8 @@ fn read_up_to(file: &File, promised: Option<u64>, bytes_max: usize) -> io::Resul
     Ok(Some(content))
 }
 
-/// linux/openat2.h; not in nix.
-const RESOLVE_CACHED: u64 = 0x20;
-
-fn resolve(relative: &Path, links: Links) -> io::Result<ResolveFlag> {
-    match links {
-        Links::Inside => Ok(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS),
-        // Links alone may lead out: the path itself may not.
-        Links::Followed if leads_out(relative) => Err(Errno::EXDEV.into()),
-        Links::Followed => Ok(ResolveFlag::RESOLVE_NO_MAGICLINKS),
-    }
-}
-
-/// True for an absolute path, and for one with a `..`.
-fn leads_out(relative: &Path) -> bool {
-    relative
-        .components()
-        .any(|component| !matches!(component, Component::Normal(_) | Component::CurDir))
-}
-
 fn list(
-    directory: &OwnedFd,
+    directory: &Beneath,
     relative: &Path,
     links: Links,
     count_max: usize,
@@ -567,14 +526,14 @@ fn list(
     })
 }
 
-fn entry_metadata(directory: &OwnedFd, dir: &Dir, path: &Path, links: Links) -> Option<Metadata> {
+fn entry_metadata(directory: &Beneath, dir: &Dir, path: &Path, links: Links) -> Option<Metadata> {
     let name = path.file_name()?;
     let stat = fstatat(dir.as_fd(), name.as_bytes(), AtFlags::AT_SYMLINK_NOFOLLOW).ok()?;
     let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
     if kind != SFlag::S_IFLNK {
         return Some(Metadata::from_stat(&stat));
     }
-    let fd = look(directory, path, links, 0).ok()?;
+    let fd = directory.look(path, links).ok()?;
     Some(Metadata::from_stat(&fstat(&fd).ok()?))
 }
 

@@ -1,5 +1,6 @@
 //! Every system call that is not an operation of the ring.
 
+mod beneath;
 mod descriptor;
 mod event;
 mod file;
