@@ -213,7 +213,7 @@ fn walk(
         links_left: LINKS_MAX,
     };
     walk.add_path(relative.as_os_str())?;
-    walk.to_end(flags)
+    walk.go(flags)
 }
 
 /// A way through directories, of which each is open.
@@ -229,7 +229,7 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn to_end(&mut self, flags: OFlag) -> nix::Result<OwnedFd> {
+    fn go(&mut self, flags: OFlag) -> nix::Result<OwnedFd> {
         while let Some(name) = self.names.pop() {
             match name.as_bytes() {
                 b"" | b"." => continue,
@@ -369,7 +369,7 @@ mod tests {
         }
 
         fn secret(&self) -> Identity {
-            identity(&File::open(self.path("outside/secret")).unwrap())
+            identity(File::open(self.path("outside/secret")).unwrap())
         }
     }
 
@@ -485,7 +485,7 @@ mod tests {
                 }
             }
         }
-        assert!(found > 1_000, "{found}");
+        assert!(found > 500, "{found}");
     }
 
     /// Where links of procfs lead is not asked: among them are those to what the kernel holds.
