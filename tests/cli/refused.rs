@@ -242,13 +242,14 @@ fn no_descriptor_is_left() {
 #[test]
 fn a_system_without_ipv6_is_served_by_ipv4() {
     let folder = folder();
-    let mut command = roundtrip();
+    let mut command = process::roundtrip();
     command
         .args(["serve", "--workers", "1", "--addr", ":0"])
         .arg(folder.path());
     let server = Server::start(without_ipv6(&mut command));
     let port = server.address.strip_prefix("0.0.0.0:").expect("by IPv4");
-    let head = process::text(roundtrip().args(["get", "-I", &format!("127.0.0.1:{port}")]));
+    let head =
+        process::text(process::roundtrip().args(["get", "-I", &format!("127.0.0.1:{port}")]));
     assert!(head.contains(" 200 "), "{head}");
 }
 
