@@ -1,6 +1,9 @@
 //! The ring against the real kernel.
 
+use std::io;
+use std::io::Write as _;
 use std::os::fd::AsRawFd;
+use std::sync::Once;
 use std::time::Duration;
 
 use crate::ring::op::Op;
@@ -10,6 +13,22 @@ use crate::ring::queue::Wait;
 use crate::ring::setup::RingOptions;
 use crate::ring::sys;
 use crate::ring::token::Token;
+use crate::ring::uring;
+
+/// A ring on io_uring, whatever this process runs on, for what is io_uring's alone. `None` where that is
+/// refused, of which standard error hears once, past the harness.
+pub(super) fn io_uring(options: RingOptions) -> Option<Ring> {
+    static TELL: Once = Once::new();
+    sys::raise_soft_limits();
+    match uring::new_ring(options) {
+        Err(error) if error.is_refused() => {
+            let told = || drop(writeln!(io::stderr(), "NOT TESTED on io_uring: {error}"));
+            TELL.call_once(told);
+            None
+        }
+        made => Some(made.unwrap()),
+    }
+}
 
 fn wait_for(ring: &mut Ring, count: usize) -> Vec<Cqe> {
     let mut cqes = Vec::new();
@@ -25,7 +44,9 @@ fn wait_for(ring: &mut Ring, count: usize) -> Vec<Cqe> {
 
 #[test]
 fn features_hold_on_this_kernel() {
-    let ring = Ring::new(RingOptions::WORKER).unwrap();
+    let Some(ring) = io_uring(RingOptions::WORKER) else {
+        return;
+    };
     let features = ring.features();
     assert!(features.defer_taskrun);
     assert!(features.multishot_recv);
@@ -78,7 +99,9 @@ fn what_does_not_fit_is_kept() {
         // SAFETY: `values` is not touched until all reads have completed.
         unsafe { ring.push(op, Token::slot(index as u32, 0)) };
     }
-    assert!(ring.counters().spills > 0);
+    // Epoll's queue has no end.
+    let is_bounded = ring.engine_name() == "io_uring";
+    assert_eq!(ring.counters().spills > 0, is_bounded);
     let mut seen = vec![false; values.len()];
     let mut left = values.len();
     while left > 0 {
@@ -105,7 +128,9 @@ fn waiting_ends_at_its_time() {
 fn a_dropped_ring_gives_its_registration_back() {
     // A thread may register 16 rings; one that stays registered is not closed either.
     for round in 0..20 {
-        let ring = Ring::new(RingOptions::SMALL).unwrap();
+        let Some(ring) = io_uring(RingOptions::SMALL) else {
+            return;
+        };
         assert!(ring.has_registered_descriptor(), "ring {round}");
     }
 }

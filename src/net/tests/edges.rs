@@ -184,7 +184,9 @@ fn starved_connections_that_are_aborted_go_away() {
                 }
             };
             let gone = timeout(Duration::from_secs(2), all_gone).await;
-            assert!(core.counters().starved > 0, "the test starves nobody");
+            // Epoll waits for the buffers that come back at the end of the turn.
+            let starves = core.counters().engine == "io_uring";
+            assert_eq!(core.counters().starved > 0, starves);
             assert!(gone.is_ok(), "{} connections stay", net.connections());
             drop(peers);
         })
