@@ -13,10 +13,15 @@ use roundtrip::files;
 use roundtrip::files::Content;
 use tempfile::TempDir;
 
+#[allow(dead_code, reason = "each test uses its part")]
+#[path = "../examples/refuse/filter.rs"]
+mod filter;
 #[path = "server_files/listings.rs"]
 mod listings;
 #[path = "server_files/names.rs"]
 mod names;
+#[path = "server_files/refused.rs"]
+mod refused;
 #[path = "server_files/state.rs"]
 mod state;
 

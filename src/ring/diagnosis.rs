@@ -216,7 +216,7 @@ pub struct EpollFeatures {
     /// preadv2(2) with RWF_NOWAIT (4.14), of the file that is running; without it no file counts as
     /// being in memory, as on overlayfs.
     pub read_nowait: bool,
-    /// openat2(2) (5.6), which opens files beneath a root.
+    /// openat2(2) (5.6), which opens files beneath a root; without it, they are opened name by name.
     pub openat2: bool,
     /// Descriptors that all processes of a user may have registered at once (the sysctl
     /// fs.epoll.max_user_watches).

@@ -44,11 +44,21 @@ pub fn read_now(
         iov_len: spare.len().min(bytes_max),
     };
     let offset = libc::off_t::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
-    let flags = if may_wait { 0 } else { libc::RWF_NOWAIT };
+    let fd = file.as_raw_fd();
     // SAFETY: one piece, which lies in the spare capacity of a buffer that is borrowed for the call.
-    let read = unsafe { libc::preadv2(file.as_raw_fd(), &raw const piece, 1, offset, flags) };
+    let read = unsafe {
+        match may_wait {
+            true => libc::preadv(fd, &raw const piece, 1, offset),
+            false => libc::preadv2(fd, &raw const piece, 1, offset, libc::RWF_NOWAIT),
+        }
+    };
     let Ok(read) = usize::try_from(read) else {
-        return Err(io::Error::last_os_error());
+        let error = io::Error::last_os_error();
+        return Err(if is_unsaid(&error) {
+            io::ErrorKind::Unsupported.into()
+        } else {
+            error
+        });
     };
     // SAFETY: the kernel has written so many bytes behind the length.
     unsafe { buffer.set_len(buffer.len() + read) };
@@ -72,7 +82,7 @@ pub fn is_cached(file: &File, offset: u64, bytes: u64) -> Option<bool> {
         // SAFETY: one piece of one byte, which lives for the call.
         let read =
             unsafe { libc::preadv2(file.as_raw_fd(), &raw const piece, 1, at, libc::RWF_NOWAIT) };
-        match read < 0 && io::Error::last_os_error().kind() == io::ErrorKind::Unsupported {
+        match read < 0 && is_unsaid(&io::Error::last_os_error()) {
             true => None,
             false => Some(read == 1),
         }
@@ -81,6 +91,13 @@ pub fn is_cached(file: &File, offset: u64, bytes: u64) -> Option<bool> {
         Some(true) if bytes > 1 => has(offset + bytes - 1),
         first => first,
     }
+}
+
+/// True where the file system does not know RWF_NOWAIT, the kernel is older than the call, or a filter of
+/// system calls refuses it.
+fn is_unsaid(error: &io::Error) -> bool {
+    let errno = error.raw_os_error();
+    matches!(errno, Some(libc::EOPNOTSUPP | libc::ENOSYS | libc::EPERM))
 }
 
 /// sendfile(2) from the page cache into a socket that [`set_nonblocking`] was called for, as far as
