@@ -213,8 +213,8 @@ fn remedy(errno: Errno, surroundings: &Surroundings) -> String {
 pub struct EpollFeatures {
     /// epoll_pwait2(2) (5.11); without it waits are rounded up to whole milliseconds.
     pub epoll_pwait2: bool,
-    /// preadv2(2) with RWF_NOWAIT (4.14), of the file that is running; without it no file counts as
-    /// being in memory, as on overlayfs.
+    /// preadv2(2) with RWF_NOWAIT (4.14), of the file that is running; without it, as on overlayfs, what
+    /// is local is sent as if it were in memory.
     pub read_nowait: bool,
     /// openat2(2) (5.6), which opens files beneath a root; without it, they are opened name by name.
     pub openat2: bool,
