@@ -272,12 +272,14 @@ fn ring(random: &mut Random) -> RingOptions {
             cq_entries: 8,
             buffers: 2,
             buffer_bytes: 512,
+            ..RingOptions::SMALL
         },
         1 => RingOptions {
             sq_entries: 8,
             cq_entries: 64,
             buffers: 4,
             buffer_bytes: 4_096,
+            ..RingOptions::SMALL
         },
         2 => RingOptions::SMALL,
         _ => RingOptions::WORKER,
