@@ -52,26 +52,27 @@ pub fn filtered<const N: usize>(
     command: &mut Command,
     filter: [libc::sock_filter; N],
 ) -> &mut Command {
-    let set = move || {
-        let program = libc::sock_fprog {
-            len: filter.len() as u16,
-            filter: filter.as_ptr().cast_mut(),
-        };
-        // SAFETY: prctl(2) reads `program` and the filter during the call only, and is
-        // async-signal-safe.
-        let done = unsafe {
-            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-                | libc::prctl(
-                    libc::PR_SET_SECCOMP,
-                    libc::SECCOMP_MODE_FILTER,
-                    &raw const program,
-                )
-        };
-        match done {
-            0 => Ok(()),
-            _ => Err(io::Error::last_os_error()),
-        }
+    // SAFETY: system calls only.
+    unsafe { command.pre_exec(move || install(&filter)) }
+}
+
+/// The calling thread, and what it starts from here on, keeps this filter. Makes system calls only.
+pub fn install(filter: &[libc::sock_filter]) -> io::Result<()> {
+    let program = libc::sock_fprog {
+        len: filter.len() as u16,
+        filter: filter.as_ptr().cast_mut(),
     };
-    // SAFETY: `set` makes system calls only.
-    unsafe { command.pre_exec(set) }
+    // SAFETY: prctl(2) reads `program` and the filter during the call only.
+    let done = unsafe {
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+            | libc::prctl(
+                libc::PR_SET_SECCOMP,
+                libc::SECCOMP_MODE_FILTER,
+                &raw const program,
+            )
+    };
+    match done {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }

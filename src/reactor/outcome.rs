@@ -8,7 +8,7 @@ use crate::ring::Errno;
 pub enum AcceptFailure {
     /// Only that connection is gone; go on at once.
     Skip,
-    /// Descriptors or memory are used up, or there is nothing to accept; trying again at once would
+    /// Descriptors, watches of epoll, or memory are used up, or there is nothing to accept; trying again at once would
     /// spin.
     Exhausted,
     /// We cancelled it.
@@ -33,9 +33,12 @@ pub fn accept_failure(errno: Errno) -> AcceptFailure {
         | Errno::EPERM => AcceptFailure::Skip,
         // EAGAIN: nobody waits. The ring waits itself, even on a listener that does not block; one
         // that does not wait must not make us spin.
-        Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM | Errno::EAGAIN => {
-            AcceptFailure::Exhausted
-        }
+        Errno::EMFILE
+        | Errno::ENFILE
+        | Errno::ENOBUFS
+        | Errno::ENOMEM
+        | Errno::ENOSPC
+        | Errno::EAGAIN => AcceptFailure::Exhausted,
         Errno::ECANCELED => AcceptFailure::Canceled,
         other => AcceptFailure::Fatal(other),
     }
@@ -92,6 +95,7 @@ mod tests {
     #[test]
     fn running_out_of_descriptors_is_not_fatal() {
         assert_eq!(accept_failure(Errno::EMFILE), AcceptFailure::Exhausted);
+        assert_eq!(accept_failure(Errno::ENOSPC), AcceptFailure::Exhausted);
         assert_eq!(accept_failure(Errno::ECONNABORTED), AcceptFailure::Skip);
         assert_eq!(
             accept_failure(Errno::EINVAL),

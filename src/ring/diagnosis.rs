@@ -9,6 +9,7 @@ use crate::ring::engine::Engine;
 use crate::ring::engine::EngineChoice;
 use crate::ring::epoll;
 use crate::ring::errno::Errno;
+use crate::ring::errno::NO_WATCH;
 use crate::ring::setup::Features;
 use crate::ring::setup::RingOptions;
 use crate::ring::sys;
@@ -137,6 +138,7 @@ impl SetupError {
         let errno = Errno::from_io(&error);
         let (cause, remedy) = match Cause::of(errno) {
             Cause::Descriptors => (Cause::Descriptors, remedy(errno, &Surroundings::read())),
+            _ if errno == Errno::ENOSPC => (Cause::Other, NO_WATCH.to_owned()),
             _ => (Cause::Other, error.to_string()),
         };
         let text = format!("cannot set up {what}: {errno:?}; {remedy}");

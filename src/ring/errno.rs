@@ -26,7 +26,7 @@ errnos! {
     EACCES EADDRINUSE EADDRNOTAVAIL EAGAIN EALREADY EBADF EBUSY ECANCELED ECONNABORTED
     ECONNREFUSED ECONNRESET EEXIST EFAULT EHOSTDOWN EHOSTUNREACH EINPROGRESS EINTR EINVAL EIO EISCONN EISDIR
     ELOOP EMFILE EMSGSIZE ENAMETOOLONG ENETDOWN ENETRESET ENETUNREACH ENFILE ENOBUFS ENOENT ENOMEM ENOPROTOOPT
-    ENOSYS ENOTCONN ENOTDIR ENOTSOCK ENXIO EOPNOTSUPP EOVERFLOW EPERM EPIPE EPROTO EREMOTEIO ESTALE ETIME
+    ENOSPC ENOSYS ENOTCONN ENOTDIR ENOTSOCK ENXIO EOPNOTSUPP EOVERFLOW EPERM EPIPE EPROTO EREMOTEIO ESTALE ETIME
     ETIMEDOUT EXDEV
 }
 
@@ -37,9 +37,13 @@ impl Errno {
         Errno(number)
     }
 
-    /// From a system call's error.
+    /// From a system call's error, or an operation's.
     pub fn from_io(error: &io::Error) -> Errno {
-        Errno(error.raw_os_error().unwrap_or(libc::EIO))
+        match error.raw_os_error() {
+            Some(number) => Errno(number),
+            None if error.kind() == io::ErrorKind::StorageFull => Errno::ENOSPC,
+            None => Errno::EIO,
+        }
     }
 
     /// The number.
@@ -48,9 +52,17 @@ impl Errno {
     }
 }
 
+/// What ENOSPC means of an operation, none of which writes to a disk.
+pub const NO_WATCH: &str = "epoll watches as many descriptors for this user as it may: raise the sysctl \
+     fs.epoll.max_user_watches";
+
+/// Of an operation's result.
 impl From<Errno> for io::Error {
     fn from(errno: Errno) -> io::Error {
-        io::Error::from_raw_os_error(errno.0)
+        match errno {
+            Errno::ENOSPC => io::Error::new(io::ErrorKind::StorageFull, NO_WATCH),
+            _ => io::Error::from_raw_os_error(errno.0),
+        }
     }
 }
 

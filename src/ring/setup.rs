@@ -30,9 +30,10 @@ use crate::ring::sys;
 /// Sizes of a ring, and its engine.
 #[derive(Clone, Copy, Debug)]
 pub struct RingOptions {
-    /// Entries of the submission queue.
+    /// Entries of io_uring's submission queue, at least 1.
     pub sq_entries: u32,
-    /// Entries of the completion queue; halved while memory may not be locked.
+    /// Entries of io_uring's completion queue, no less than of the other; halved while memory may not be
+    /// locked.
     pub cq_entries: u32,
     /// Receive buffers: a power of two, at most [`RECV_BUFFERS_SETTABLE_MAX`].
     pub buffers: u16,
@@ -67,6 +68,9 @@ impl RingOptions {
             return Some(
                 "RingOptions::buffers is a power of two, at most RECV_BUFFERS_SETTABLE_MAX",
             );
+        }
+        if self.sq_entries == 0 || self.cq_entries < self.sq_entries {
+            return Some("RingOptions::cq_entries is no less than sq_entries, and that at least 1");
         }
         let is_size = (1..=RECV_BUFFER_BYTES_SETTABLE_MAX).contains(&self.buffer_bytes);
         (!is_size).then_some("RingOptions::buffer_bytes is 1 to RECV_BUFFER_BYTES_SETTABLE_MAX")

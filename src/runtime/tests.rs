@@ -244,9 +244,18 @@ fn sizes_from_outside_have_bounds() {
         assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
         assert!(error.to_string().contains("1 to 1024"), "{error}");
     }
-    let sizes = [(3, 4_096), (0, 4_096), (1 << 15, u32::MAX), (16, 0)];
-    for (buffers, buffer_bytes) in sizes {
+    let sizes = [
+        (32, 256, 3, 4_096),
+        (32, 256, 0, 4_096),
+        (32, 256, 1 << 15, u32::MAX),
+        (32, 256, 16, 0),
+        (0, 256, 16, 4_096),
+        (32, 31, 16, 4_096),
+    ];
+    for (sq_entries, cq_entries, buffers, buffer_bytes) in sizes {
         let options = RingOptions {
+            sq_entries,
+            cq_entries,
             buffers,
             buffer_bytes,
             ..RingOptions::SMALL

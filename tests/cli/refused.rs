@@ -8,11 +8,15 @@ use std::path::Path;
 use std::process::Command;
 use std::process::Stdio;
 
+use roundtrip::runtime;
+use roundtrip::runtime::Engine;
+
 use crate::assert_one_line;
 use crate::filter::Answer;
 use crate::filter::BPF_LOAD_WORD;
 use crate::filter::BPF_RETURN;
 use crate::filter::filtered;
+use crate::filter::install;
 use crate::filter::refuse_io_uring;
 use crate::filter::step;
 use crate::folder;
@@ -239,6 +243,31 @@ fn no_descriptor_is_left() {
     }
 }
 
+/// No descriptor more can be registered with epoll: the start says so, and so does what comes later.
+#[test]
+fn no_watch_is_left() {
+    let words = ["max_user_watches"];
+    let mut command = roundtrip();
+    command.args(["get", "--engine", "epoll", "http://127.0.0.1:1/"]);
+    let output = process::run(filtered(&mut command, without_watches()));
+    assert_one_line(
+        &output,
+        &[&words[..], &["cannot set up epoll: ENOSPC"]].concat(),
+    );
+    let folder = folder();
+    let server = Server::serve(folder.path());
+    let url = server.url("/a.txt");
+    let later = std::thread::spawn(move || {
+        runtime::set_engine(Engine::Epoll)?;
+        roundtrip::block_on(async {
+            install(&without_watches())?;
+            roundtrip::Client::new().get(url).send().await.map(drop)
+        })
+    });
+    let error = later.join().expect("no panic").unwrap_err();
+    assert!(format!("{error:#}").contains(words[0]), "{error:#}");
+}
+
 #[test]
 fn a_system_without_ipv6_is_served_by_ipv4() {
     let folder = folder();
@@ -311,6 +340,19 @@ fn what_cannot_be_written_is_an_error() {
             .args(arguments);
         assert_one_line(&process::run(&mut shell), &["Bad file descriptor"]);
     }
+}
+
+/// ENOSPC for epoll_ctl(2) that adds.
+fn without_watches() -> [libc::sock_filter; 6] {
+    // The operation is the second argument, of 8 bytes each.
+    [
+        step(BPF_LOAD_WORD, 0, 0, 0),
+        step(BPF_JUMP_EQUAL, 0, 2, libc::SYS_epoll_ctl as u32),
+        step(BPF_LOAD_WORD, 0, 0, 24),
+        step(BPF_JUMP_EQUAL, 1, 0, libc::EPOLL_CTL_ADD as u32),
+        step(BPF_RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
+        Answer::Errno(libc::ENOSPC).step(),
+    ]
 }
 
 /// The child gets EAFNOSUPPORT for sockets of IPv6, as of a kernel that was started without it.

@@ -15,7 +15,10 @@ use crate::ring::epoll::calls;
 
 /// Tries them.
 pub(in crate::ring) fn features() -> Result<EpollFeatures, SetupError> {
-    let pwait2 = calls::new_set().and_then(|set| calls::has_pwait2(&set));
+    let pwait2 = calls::new_set().and_then(|set| {
+        calls::try_watch(&set)?;
+        calls::has_pwait2(&set)
+    });
     let path_only = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_CLOEXEC);
     let watches = fs::read_to_string("/proc/sys/fs/epoll/max_user_watches");
     Ok(EpollFeatures {

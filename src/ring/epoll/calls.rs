@@ -49,6 +49,14 @@ pub(super) fn delete(set: &OwnedFd, fd: RawFd) {
     unsafe { libc::epoll_ctl(set.as_raw_fd(), libc::EPOLL_CTL_DEL, fd, ptr::null_mut()) };
 }
 
+/// Tries whether another descriptor can be watched: ENOSPC is told here, and not of a core's first
+/// operations, without which it cannot work.
+pub(super) fn try_watch(set: &OwnedFd) -> io::Result<()> {
+    let other = new_set()?;
+    let added = add(set, other.as_raw_fd(), libc::EPOLLIN as u32, 0);
+    added.map_err(io::Error::from_raw_os_error)
+}
+
 /// epoll_pwait2(2) is there (since 5.11) and not refused, as far as has been seen.
 static HAS_PWAIT2: AtomicBool = AtomicBool::new(true);
 

@@ -74,8 +74,10 @@ pub(in crate::ring) struct EpollEngine {
 impl EpollEngine {
     pub(super) fn new(buffers: &Rc<BufferRing>) -> io::Result<EpollEngine> {
         let no_event = libc::epoll_event { events: 0, u64: 0 };
+        let set = calls::new_set()?;
+        calls::try_watch(&set)?;
         Ok(EpollEngine {
-            set: calls::new_set()?,
+            set,
             process: Process::here(),
             submissions: Vec::new(),
             operations: Operations::default(),

@@ -55,6 +55,7 @@ pub(in crate::ring) fn new_ring(options: RingOptions) -> Result<Ring, SetupError
 /// Two rungs by EINVAL only; within a rung, a smaller completion queue by ENOMEM.
 fn build(options: RingOptions) -> io::Result<(IoUring, Features)> {
     let mut cq_entries = options.cq_entries;
+    let cq_entries_min = CQ_ENTRIES_MIN.max(options.sq_entries);
     let mut no_sqarray = true;
     loop {
         let mut builder = IoUring::builder();
@@ -80,7 +81,7 @@ fn build(options: RingOptions) -> io::Result<(IoUring, Features)> {
             }
             Err(error) => match error.raw_os_error() {
                 Some(libc::EINVAL) if no_sqarray => no_sqarray = false,
-                Some(libc::ENOMEM) if cq_entries > CQ_ENTRIES_MIN => cq_entries /= 2,
+                Some(libc::ENOMEM) if cq_entries / 2 >= cq_entries_min => cq_entries /= 2,
                 _ => return Err(error),
             },
         }
