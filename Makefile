@@ -13,7 +13,7 @@ help: ## this list
 run: ## serve DIR (default: .) at ADDR (default: 127.0.0.1:8080)
 	$(CARGO) run --release --features cli -- serve $(DIR) --addr $(ADDR)
 
-test: ## format, lints, docs, all tests, all examples: needs the toolchain alone
+test: ## format, lints, docs, examples, all tests, on both engines: needs the toolchain alone
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets --all-features -- -D warnings
 	$(CARGO) clippy --test interop --test sanitizer --all-features -- -D warnings
@@ -21,8 +21,19 @@ test: ## format, lints, docs, all tests, all examples: needs the toolchain alone
 	$(CARGO) build --examples
 	! $(CARGO) tree --edges no-dev --prefix none | grep '^tokio '
 	$(CARGO) test --all-features
+	$(EPOLL) $(CARGO) test --all-features --lib -- $(PURE)
+	$(EPOLL) $(CARGO) test --all-features --example api --example client $(KERNEL_TESTS:%=--test %)
 	$(SIMULATION)
 	$(SIMULATION) -- --canaries
+
+# The second pass is that of what speaks to the kernel: all of tests/ but this, and the library but what
+# is pure, or runs on each engine by itself. Where io_uring is refused the first pass is on epoll too, and says so.
+EPOLL = ROUNDTRIP_ENGINE=epoll
+PURE = $(patsubst %,--skip %,http:: client::decompress:: client::jar:: ring::sim::)
+ONE_PASS = cancellation_simulated client_simulated dialing fuzz_corpus interop layers net_http_wire rfc_musts \
+	sanitizer simulated simulation smuggling tidy
+KERNEL_TESTS = $(filter-out $(ONE_PASS),$(basename $(notdir $(wildcard tests/*.rs))) \
+	$(patsubst tests/%/main.rs,%,$(wildcard tests/*/main.rs)))
 
 # Many seeds are quick in a profile of their own only.
 SIMULATION = $(CARGO) test --quiet --profile simulation --features simulation --test simulation
@@ -45,18 +56,24 @@ ASAN = RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address -Cforce-frame-pointers=y
 	ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1 \
 	$(CARGO) test --target $(HOST) --target-dir target/asan --all-features
 ASAN_TESTS = cancellation cancellation_simulated canary_patterns canary_servers client \
-	client_allocations client_proxy client_simulated client_spawned descriptors fuzz_corpus net_http_wire rfc_musts server_allocations \
+	client_allocations client_proxy client_simulated client_spawned descriptors fuzz_corpus \
+	net_http_wire numbers rfc_musts server_allocations \
 	server_backpressure server_bodies server_drain server_exchange server_files server_here \
 	server_lifecycle server_limits server_malformed server_requests server_responses server_routing \
 	server_tokio server_upgrades simulated smuggling soak
 
-asan: ## tests on the real kernel and on the simulated one, under AddressSanitizer
+asan: ## tests on the real kernel, by both engines, and on the simulated one, under AddressSanitizer
 	$(ASAN) --test sanitizer
 	$(ASAN) --lib $(ASAN_TESTS:%=--test %)
+	$(EPOLL) $(ASAN) --lib -- $(PURE)
+	$(EPOLL) $(ASAN) $(patsubst %,--test %,$(filter $(KERNEL_TESTS),$(ASAN_TESTS)))
 	$(ASAN) --profile simulation --test simulation
 
-soak: ## all of it at once on the real kernel for MINUTES (default: 10): what was used must come back
-	SOAK_MINUTES=$(or $(MINUTES),10) $(CARGO) test --release --test soak -- --ignored --nocapture
+soak: ## all of it at once for MINUTES (default: 10) on each ENGINE (io_uring, epoll): what was used must come back
+	set -e; for engine in $(or $(ENGINE),io_uring epoll); do \
+		ROUNDTRIP_ENGINE=$$engine SOAK_MINUTES=$(or $(MINUTES),10) \
+			$(CARGO) test --release --test soak -- --ignored --nocapture; \
+	done
 
 # cargo-fuzz asks for AddressSanitizer and coverage by flags that only a nightly compiler takes, or a
 # stable one that is told so (RUSTC_BOOTSTRAP); the runtime of the sanitizer comes with both.

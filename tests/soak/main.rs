@@ -329,7 +329,8 @@ fn soak(length: Duration, end: Instant, warm: usize, rounds_min: usize, toleranc
     let measured = &world.rounds[warm..];
     let verdict = growth(measured, tolerance);
     println!(
-        "{} rounds, {:.0} s: {} requests, {} connections, {} given up, {} broken off, {} MiB",
+        "{}: {} rounds, {:.0} s: {} requests, {} connections, {} given up, {} broken off, {} MiB",
+        world.runtime.core().counters().engine,
         world.rounds.len(),
         begin.elapsed().as_secs_f64(),
         work.requests,
