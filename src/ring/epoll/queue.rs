@@ -14,7 +14,8 @@ use crate::ring::queue::RingCounters;
 use crate::ring::queue::Wait;
 use crate::ring::token::Token;
 
-/// The queues of one ring.
+/// The queues of one ring. Its calls are not inlined: where they stand beside those of io_uring they
+/// must not cost these registers and stack.
 pub(in crate::ring) struct EpollQueue {
     engine: SharedEngine,
 }
@@ -31,16 +32,18 @@ impl EpollQueue {
     /// # Safety
     ///
     /// As for [`Ring::push`](crate::ring::queue::Ring::push).
-    #[inline]
+    #[inline(never)]
     pub(in crate::ring) unsafe fn push(&mut self, op: Op, token: Token) {
         // SAFETY: the caller's promise.
         unsafe { self.engine.borrow_mut().push(op, token) };
     }
 
+    #[inline(never)]
     pub(in crate::ring) fn has_queued(&self) -> bool {
         self.engine.borrow().has_queued()
     }
 
+    #[inline(never)]
     pub(in crate::ring) fn enter(
         &mut self,
         wait: Wait,
@@ -50,6 +53,7 @@ impl EpollQueue {
     }
 
     /// Copies up to `max` completions out, in order. Returns how many, and how many are left.
+    #[inline(never)]
     pub(in crate::ring) fn completions(
         &mut self,
         into: &mut Vec<Cqe>,
