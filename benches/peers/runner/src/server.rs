@@ -21,6 +21,8 @@ pub struct Spec {
     /// The binary that answers `GET /`, and its arguments before the address.
     binary: &'static str,
     arguments: &'static [&'static str],
+    /// `ROUNDTRIP_ENGINE`, if it is to be one of ours.
+    engine: Option<&'static str>,
     /// The binary that answers `POST /echo`, if any.
     echo: Option<&'static str>,
     /// The arguments of the form that closes after each answer, if it does.
@@ -44,6 +46,7 @@ const fn peer(name: &'static str, package: &'static str) -> Spec {
         package,
         binary: package,
         arguments: &[],
+        engine: None,
         echo: Some(package),
         close: Some(&[]),
         files: Files::No,
@@ -61,6 +64,7 @@ const fn ceiling(
         package: "peer-ceiling",
         binary: "peer-ceiling",
         arguments,
+        engine: None,
         echo: None,
         close,
         files: Files::No,
@@ -68,19 +72,25 @@ const fn ceiling(
     }
 }
 
-pub const SERVERS: &[Spec] = &[
+const fn roundtrip(name: &'static str, engine: &'static str) -> Spec {
     Spec {
         binary: "peer-roundtrip-hello",
+        engine: Some(engine),
         echo: Some("peer-roundtrip-echo"),
         files: Files::Binary("peer-roundtrip-files"),
-        ..peer("roundtrip", "peer-roundtrip")
-    },
+        ..peer(name, "peer-roundtrip")
+    }
+}
+
+pub const SERVERS: &[Spec] = &[
+    roundtrip("roundtrip", "io_uring"),
+    roundtrip("roundtrip-epoll", "epoll"),
     // Our connections without our HTTP: not a server, but no ceiling either.
     Spec {
         binary: "peer-roundtrip-net",
         echo: None,
         close: None,
-        ..peer("roundtrip-net", "peer-roundtrip")
+        ..roundtrip("roundtrip-net", "io_uring")
     },
     peer("hyper", "peer-hyper"),
     peer("axum", "peer-axum"),
@@ -192,6 +202,8 @@ impl Server {
             }
             _ => (spec.command(workload), None),
         };
+        let mut command = command;
+        command.envs(spec.engine.map(|engine| ("ROUNDTRIP_ENGINE", engine)));
         let mut program = Program::start(command, SERVER_CPU)?;
         let address = match fixed {
             Some(address) => {
