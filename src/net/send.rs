@@ -12,7 +12,6 @@ use bytes::Bytes;
 use crate::limits::FILE_READ_ATTEMPTS_MAX;
 use crate::limits::FILE_SENDS_PER_TURN;
 use crate::limits::INLINE_SEND_BYTES_MAX;
-use crate::limits::INLINE_SEND_COMPLETIONS_MAX;
 use crate::limits::SEND_BYTES_MAX;
 use crate::limits::SEND_SEGMENTS_MAX;
 use crate::limits::SENDS_PER_TURN;
@@ -178,7 +177,7 @@ impl Net {
             && let Some(buffer) = endpoint.io.output.take_filled()
         {
             let all = buffer.len();
-            let (unsent, inline) = send_filled(fd, buffer, core.batch());
+            let (unsent, inline) = send_filled(fd, buffer, core.sends_at_once());
             let unsent_bytes = unsent.as_ref().map_or(0, |piece| piece.rest().len());
             if let Flushed::Broken(_) = inline {
                 endpoint.io.dropped_bytes += all as u64;
@@ -226,7 +225,7 @@ impl Net {
                     // What has a file behind it goes at once, and the file with it.
                     let is_direct = matches!(ahead, Ahead::Cached | Ahead::Copied);
                     let has_more = ahead == Ahead::Cached;
-                    match core.batch() <= INLINE_SEND_COMPLETIONS_MAX || is_direct {
+                    match core.sends_at_once() || is_direct {
                         true => send_inline(fd, output, has_more, &mut self.spent.borrow_mut()),
                         false => AtOnce::WouldBlock,
                     }
@@ -461,11 +460,11 @@ fn submit_read(core: &Core, operation: Operation, owner: (OwnerId, u64)) {
     core.reactor().submit(file_fd, None, operation, owner);
 }
 
-/// Sends one buffer of copies at once, if few connections are served. What is left of it is for
+/// Sends one buffer of copies, `at_once` if that is better. What is left of it is for
 /// the ring.
-fn send_filled(fd: i32, buffer: Vec<u8>, batch: usize) -> (Option<Piece>, Flushed) {
+fn send_filled(fd: i32, buffer: Vec<u8>, at_once: bool) -> (Option<Piece>, Flushed) {
     let mut sent = 0;
-    if batch <= INLINE_SEND_COMPLETIONS_MAX && buffer.len() <= INLINE_SEND_BYTES_MAX {
+    if at_once && buffer.len() <= INLINE_SEND_BYTES_MAX {
         match sys::send_now(fd, &buffer) {
             Ok(bytes) => sent = bytes,
             Err(error) => {

@@ -135,6 +135,11 @@ impl Reactor {
         self.ring.features()
     }
 
+    /// True when the sends of a turn share one call.
+    pub fn batches_sends(&self) -> bool {
+        self.ring.batches_sends()
+    }
+
     /// What was counted so far.
     pub fn counters(&self) -> Counters {
         let ring = self.ring.counters();

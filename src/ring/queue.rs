@@ -142,6 +142,11 @@ impl Ring {
         self.features
     }
 
+    /// True when the sends of a turn share one call: that of the enter.
+    pub fn batches_sends(&self) -> bool {
+        !matches!(self.backend, Backend::Epoll(_))
+    }
+
     /// What was counted so far.
     pub fn counters(&self) -> RingCounters {
         let mut counters = self.counters;

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use crate::guard;
 use crate::guard::guarded_drop;
+use crate::limits::INLINE_SEND_COMPLETIONS_MAX;
 use crate::limits::READY_PER_TURN;
 use crate::reactor::Counters;
 use crate::reactor::OwnerId;
@@ -74,6 +75,8 @@ pub struct Core {
     turn: Cell<u64>,
     /// Completions of the last turn: the size of the batch that is being answered.
     batch: Cell<usize>,
+    /// Batches up to this size are answered by send(2) at once.
+    send_at_once_max: usize,
     stopping: Cell<bool>,
     /// True exactly when the loop has run, and nobody turns now.
     is_at_rest: Cell<bool>,
@@ -118,9 +121,14 @@ impl Core {
     /// No ring can be had; the text holds the remedy.
     pub(super) fn new(options: RingOptions) -> Result<Rc<Core>, SetupError> {
         let now = clock::now();
+        let reactor = Reactor::new(options, now)?;
+        let send_at_once_max = match reactor.batches_sends() {
+            true => INLINE_SEND_COMPLETIONS_MAX,
+            false => usize::MAX,
+        };
         let core = Rc::new(Core {
             process: Process::here(),
-            reactor: RefCell::new(Reactor::new(options, now)?),
+            reactor: RefCell::new(reactor),
             owners: RefCell::new(Vec::new()),
             ready: RefCell::new(VecDeque::new()),
             remote: Arc::new(Remote::new()?),
@@ -129,6 +137,7 @@ impl Core {
             wall_seconds: Cell::new(clock::wall_seconds()),
             turn: Cell::new(1),
             batch: Cell::new(0),
+            send_at_once_max,
             stopping: Cell::new(false),
             is_at_rest: Cell::new(false),
             scratch: RefCell::new(Scratch::default()),
@@ -218,9 +227,10 @@ impl Core {
         self.turn.get()
     }
 
-    /// Completions of the last turn.
-    pub fn batch(&self) -> usize {
-        self.batch.get()
+    /// True when output had better leave by send(2) at once: so few completions came with the last turn
+    /// that an enter has little to share, or the engine shares nothing.
+    pub fn sends_at_once(&self) -> bool {
+        self.batch.get() <= self.send_at_once_max
     }
 
     /// What this core counted.
