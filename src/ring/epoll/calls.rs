@@ -36,11 +36,21 @@ pub(super) fn new_set() -> io::Result<OwnedFd> {
 
 /// EPOLL_CTL_ADD.
 pub(super) fn add(set: &OwnedFd, fd: RawFd, events: u32, data: u64) -> Result<(), i32> {
+    control(set, libc::EPOLL_CTL_ADD, fd, events, data)
+}
+
+/// EPOLL_CTL_MOD: what is ready is told anew.
+pub(super) fn modify(set: &OwnedFd, fd: RawFd, events: u32, data: u64) -> Result<(), i32> {
+    control(set, libc::EPOLL_CTL_MOD, fd, events, data)
+}
+
+fn control(set: &OwnedFd, how: libc::c_int, fd: RawFd, events: u32, data: u64) -> Result<(), i32> {
     let mut event = libc::epoll_event { events, u64: data };
     // SAFETY: one event, alive for the call.
-    let result =
-        unsafe { libc::epoll_ctl(set.as_raw_fd(), libc::EPOLL_CTL_ADD, fd, &raw mut event) };
-    if result == 0 { Ok(()) } else { Err(errno()) }
+    match unsafe { libc::epoll_ctl(set.as_raw_fd(), how, fd, &raw mut event) } {
+        0 => Ok(()),
+        _ => Err(errno()),
+    }
 }
 
 /// EPOLL_CTL_DEL. What is not registered is an error that says nothing.

@@ -18,6 +18,8 @@ pub(super) struct Descriptor {
     generation: u32,
     pub(super) kind: Kind,
     pub(super) is_registered: bool,
+    /// It is registered for room to send as well.
+    pub(super) tells_room: bool,
     /// An event said that there is something to receive, and no receive has found it empty since.
     pub(super) is_readable: bool,
     /// An event said that there is room, and no send has been tried since.
@@ -109,6 +111,7 @@ impl Descriptors {
             generation,
             kind,
             is_registered: false,
+            tells_room: false,
             is_readable: false,
             is_writable: false,
             short_is_all: false,

@@ -40,7 +40,8 @@ const WRITABLE: u32 = (libc::EPOLLOUT | libc::EPOLLHUP | libc::EPOLLERR) as u32;
 /// More can stand behind what one receive takes: an end, an error, an urgent byte at which it stops.
 const MORE_BEHIND: u32 =
     (libc::EPOLLRDHUP | libc::EPOLLPRI | libc::EPOLLHUP | libc::EPOLLERR) as u32;
-/// Connections are registered once, for both directions.
+/// Connections are registered once, for both directions, but for Unix sockets: there each read of the
+/// peer is told as room, which nobody wants to know before a send waits for it.
 const CONNECTION: u32 =
     (libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLPRI | libc::EPOLLET) as u32;
 /// There is always room in a counter, and each read would say so.
@@ -250,7 +251,7 @@ impl EpollEngine {
             Some(index) => index,
             None => self.descriptors.insert(fd, Kind::Other),
         };
-        if let Err(errno) = self.register(index) {
+        if let Err(errno) = self.register(index, side) {
             return self.post(token, -errno, false, None);
         }
         let waiting = Waiting::Descriptor { index, side };
@@ -339,31 +340,37 @@ impl EpollEngine {
 
     // ---- registrations -----------------------------------------------------------------------
 
-    fn register(&mut self, index: u32) -> Result<(), i32> {
+    /// Sees to it that a descriptor's set tells what one direction waits for.
+    fn register(&mut self, index: u32, side: Side) -> Result<(), i32> {
         let data = self.descriptors.data(index);
         let found = self.descriptors.get(index);
-        if found.is_registered {
+        let is_enough = side == Side::In || found.tells_room;
+        if found.is_registered && is_enough {
             return Ok(());
         }
-        let events = match found.kind {
-            Kind::Listener => libc::EPOLLIN as u32,
-            Kind::SharedListener => (libc::EPOLLIN | libc::EPOLLEXCLUSIVE) as u32,
-            Kind::Counter => COUNTER,
-            Kind::Tcp | Kind::Other => CONNECTION,
-        };
-        if found.kind == Kind::Other {
+        if found.kind == Kind::Other && !found.is_registered {
             self.system_calls += 1;
             if calls::is_tcp(found.fd) {
                 found.kind = Kind::Tcp;
             }
         }
+        found.tells_room = found.kind == Kind::Tcp || side == Side::Out;
+        let events = match found.kind {
+            Kind::Listener => libc::EPOLLIN as u32,
+            Kind::SharedListener => (libc::EPOLLIN | libc::EPOLLEXCLUSIVE) as u32,
+            Kind::Counter => COUNTER,
+            Kind::Tcp | Kind::Other if found.tells_room => CONNECTION,
+            Kind::Tcp | Kind::Other => CONNECTION & !(libc::EPOLLOUT as u32),
+        };
         self.registrations += 1;
         self.system_calls += 1;
+        if found.is_registered {
+            return calls::modify(&self.set, found.fd, events, data);
+        }
         let mut added = calls::add(&self.set, found.fd, events, data);
         if added == Err(libc::EEXIST) {
             // The number was closed behind our back, and stands for the same description again.
-            calls::delete(&self.set, found.fd);
-            added = calls::add(&self.set, found.fd, events, data);
+            added = calls::modify(&self.set, found.fd, events, data);
         }
         found.is_registered = added.is_ok();
         added

@@ -8,8 +8,11 @@ use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use nix::sys::socket::MsgFlags;
+
 use crate::limits::ACCEPTS_PER_TURN;
 use crate::limits::RECEIVES_PER_TURN;
+use crate::ring::clock;
 use crate::ring::epoll;
 use crate::ring::op::Op;
 use crate::ring::queue::Cqe;
@@ -63,6 +66,13 @@ fn wait(ring: &mut Ring) -> Vec<Cqe> {
         }
     }
     panic!("nothing completes");
+}
+
+/// A wait comes to its end, and nothing happens in it.
+fn sleeps(ring: &mut Ring) {
+    let (short, began) = (Duration::from_millis(20), clock::now());
+    assert!(turn(ring, Wait::For(short)).is_empty());
+    assert!(clock::now() - began >= short, "something woke it");
 }
 
 /// Takes the buffers of completions, and gives them back.
@@ -234,11 +244,8 @@ fn a_paused_connection_whose_peer_went_makes_no_turns() {
     turn(&mut ring, Wait::Zero);
     drop(peer);
     let before = ring.counters().system_calls;
-    let short = Duration::from_millis(20);
-    turn(&mut ring, Wait::For(short));
-    let began = crate::ring::clock::now();
-    turn(&mut ring, Wait::For(short));
-    assert!(crate::ring::clock::now() - began >= short);
+    turn(&mut ring, Wait::For(Duration::from_millis(20)));
+    sleeps(&mut ring);
     assert_eq!(ring.counters().system_calls - before, 2);
 }
 
@@ -374,4 +381,30 @@ fn a_full_queue_of_a_unix_listener_is_waited_for() {
     listener.accept().unwrap();
     let cqes = wait(&mut ring);
     assert_eq!(cqes[0].result, 0);
+}
+
+/// The room that a peer makes by reading is news to nobody unless a send waits for it.
+#[test]
+fn what_a_unix_peer_reads_makes_no_turns() {
+    let (ours, theirs) = sys::socket_pair().unwrap();
+    let mut ring = ring(2);
+    push(&mut ring, receive(&ours), 0);
+    turn(&mut ring, Wait::Zero);
+    sys::send_now(ours.raw(), b"response").unwrap();
+    let read = nix::sys::socket::recv(theirs.raw(), &mut [0; 64], MsgFlags::empty());
+    assert_eq!(read, Ok(8));
+    sleeps(&mut ring);
+    // Where one waits, it is told.
+    while sys::send_now(ours.raw(), &[b'.'; 4096]).is_ok() {}
+    let op = Op::Send {
+        fd: ours.raw(),
+        start: b"late".as_ptr(),
+        bytes: 4,
+    };
+    push(&mut ring, op, 1);
+    assert!(turn(&mut ring, Wait::Zero).is_empty());
+    let mut drained = vec![0; 1 << 20];
+    while nix::sys::socket::recv(theirs.raw(), &mut drained, MsgFlags::MSG_DONTWAIT).is_ok() {}
+    let cqes = wait(&mut ring);
+    assert_eq!((cqes[0].token.index(), cqes[0].result), (1, 4));
 }
