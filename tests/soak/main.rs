@@ -24,6 +24,7 @@ mod threads;
 use std::net::SocketAddr;
 use std::net::TcpListener;
 use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -33,6 +34,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
 
+use nix::fcntl::PosixFadviseAdvice;
+use nix::fcntl::posix_fadvise;
 use roundtrip::Client;
 use roundtrip::runtime;
 use roundtrip::runtime::Runtime;
@@ -66,9 +69,18 @@ static ALONE: Mutex<()> = Mutex::new(());
 
 /// A file that is served.
 struct File {
+    path: PathBuf,
     name: String,
     seed: usize,
     bytes: usize,
+}
+
+impl File {
+    /// Who reads it next waits for the disk.
+    fn evict(&self) {
+        let file = std::fs::File::open(&self.path).unwrap();
+        posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED).unwrap();
+    }
 }
 
 /// Whom the actors talk to, and where they count.
@@ -135,9 +147,18 @@ impl World {
             .enumerate()
             .map(|(seed, bytes)| {
                 let name = format!("{seed}.bin");
-                std::fs::write(folder.join(&name), content::body(seed, *bytes)).unwrap();
-                let bytes = *bytes;
-                File { name, seed, bytes }
+                let (path, bytes) = (folder.join(&name), *bytes);
+                std::fs::write(&path, content::body(seed, bytes)).unwrap();
+                // What has not been written to the disk stays in memory.
+                std::fs::File::open(&path)
+                    .and_then(|file| file.sync_all())
+                    .unwrap();
+                File {
+                    path,
+                    name,
+                    seed,
+                    bytes,
+                }
             })
             .collect();
         let serving = Serving::start(folder);
@@ -158,8 +179,31 @@ impl World {
             rest: Rest::default(),
             rounds: Vec::new(),
         };
+        world.read_cold_files();
         world.rest = world.rest_now();
         world
+    }
+
+    /// From each worker, as good as certainly: on epoll its first keeps a descriptor for the others.
+    fn read_cold_files(&self) {
+        let file = self.targets.files.last().unwrap();
+        for _ in 0..64 {
+            file.evict();
+            self.turn(async {
+                let url = self.targets.url(&format!("/files/{}", file.name));
+                let read = self.client.get(url).send().await.unwrap().bytes().await;
+                assert_eq!(read.unwrap().len(), file.bytes);
+                self.client.close_idle();
+            });
+        }
+        while self
+            .rest_now()
+            .cores
+            .iter()
+            .any(|held| held.connections > 0)
+        {
+            self.turn(runtime::sleep(Duration::from_millis(5)));
+        }
     }
 
     fn random(&self, actor: u64) -> Random {

@@ -83,6 +83,9 @@ async fn exchange(client: &Client, targets: &Targets, random: &mut Random) -> Re
         }
         4 => {
             let file = &targets.files[random.below(targets.files.len())];
+            if random.below(4) == 0 {
+                file.evict();
+            }
             let url = targets.url(&format!("/files/{}", file.name));
             read(
                 client.get(url).send().await?,
