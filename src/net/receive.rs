@@ -41,13 +41,7 @@ impl Net {
         match (connection.recv, wanted) {
             (Receiving::Idle, Receive::Paused) => {}
             (Receiving::Idle, Receive::Once) => self.arm_once(core, key, connection),
-            (Receiving::Idle, Receive::Standing) => {
-                if core.reactor().features().multishot_recv {
-                    self.arm_standing(core, key, connection);
-                } else {
-                    self.arm_once(core, key, connection);
-                }
-            }
+            (Receiving::Idle, Receive::Standing) => self.arm_standing(core, key, connection),
             (Receiving::Idle, Receive::Body(bytes)) => self.arm_body(core, key, connection, bytes),
             (Receiving::Standing(id), Receive::Paused | Receive::Body(_)) => {
                 core.reactor().cancel(id);

@@ -290,12 +290,6 @@ impl fmt::Display for Diagnosis {
                     "  completion queue",
                     &format_args!("{} entries", features.cq_entries),
                 )?;
-                line("  deferred task work (6.1)", &yes(features.defer_taskrun))?;
-                let multishot = yes(features.multishot_recv);
-                line(
-                    "  multishot receive (6.0)",
-                    &format_args!("{multishot} (live test)"),
-                )?;
                 line("  no SQ array (6.6)", &yes(features.no_sqarray))?;
                 line("  no iowait (6.15)", &yes(features.no_iowait))?;
             }

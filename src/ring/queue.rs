@@ -133,10 +133,6 @@ impl Ring {
         }
     }
 
-    pub(super) fn set_features(&mut self, features: Features) {
-        self.features = features;
-    }
-
     /// What this kernel was found to do.
     pub fn features(&self) -> Features {
         self.features

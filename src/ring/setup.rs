@@ -91,14 +91,10 @@ impl RingOptions {
 /// What this kernel was found to do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Features {
-    /// Deferred task work (6.1): the kernel works for us only when we enter.
-    pub defer_taskrun: bool,
     /// No indirection through an array of indices (6.6).
     pub no_sqarray: bool,
     /// Waiting is not shown as iowait (6.15).
     pub no_iowait: bool,
-    /// The live self-test saw a multishot receive go on after its first completion.
-    pub multishot_recv: bool,
     /// Entries of the completion queue as granted.
     pub cq_entries: u32,
 }
@@ -126,10 +122,8 @@ impl Ring {
         let buffers = Rc::new(buffers);
         let queue = SimulatedQueue::new(options, &buffers).expect("a simulation runs");
         let features = Features {
-            defer_taskrun: true,
             no_sqarray: true,
             no_iowait: true,
-            multishot_recv: true,
             cq_entries: options.cq_entries,
         };
         let backend = Backend::Simulated(queue);

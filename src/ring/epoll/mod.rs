@@ -43,7 +43,6 @@ pub(in crate::ring) fn new_ring(options: RingOptions) -> Result<Ring, SetupError
     let buffers = Rc::new(buffers);
     let queue = EpollQueue::new(&buffers).map_err(failed)?;
     let features = Features {
-        multishot_recv: true,
         cq_entries: options.cq_entries,
         ..Features::default()
     };

@@ -47,8 +47,9 @@ pub(in crate::ring) fn new_ring(options: RingOptions) -> Result<Ring, SetupError
     .map_err(SetupError::io_uring)?;
     let backend = Backend::Uring(UringQueue::new(uring));
     let mut ring = Ring::assemble(backend, Rc::new(buffers), features);
-    features.multishot_recv = test_multishot_recv(&mut ring).map_err(SetupError::io_uring)?;
-    ring.set_features(features);
+    if !receives_go_on(&mut ring).map_err(SetupError::io_uring)? {
+        return Err(SetupError::missing_operations(&["multishot RECV"]));
+    }
     Ok(ring)
 }
 
@@ -72,7 +73,6 @@ fn build(options: RingOptions) -> io::Result<(IoUring, Features)> {
         match builder.build(options.sq_entries) {
             Ok(uring) => {
                 let features = Features {
-                    defer_taskrun: true,
                     no_sqarray,
                     cq_entries,
                     ..Features::default()
@@ -119,7 +119,7 @@ fn check_operations(uring: &IoUring) -> Result<(), SetupError> {
 
 /// Multishot flags are not part of the probe, and some kernels took them and misbehaved. One byte
 /// through a socket pair shows whether the receive goes on, with a buffer of ours.
-fn test_multishot_recv(ring: &mut Ring) -> io::Result<bool> {
+fn receives_go_on(ring: &mut Ring) -> io::Result<bool> {
     let (ours, theirs) = sys::socket_pair()?;
     let op = Op::RecvMulti {
         fd: ours.raw(),
