@@ -5,10 +5,10 @@ ADDR ?= 127.0.0.1:8080
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help run test simulate asan soak fuzz interop bench instructions bench-peers bench-clients doc clean
+.PHONY: help run test simulate asan soak kernels aarch64 fuzz interop bench instructions bench-peers bench-clients doc clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## serve DIR (default: .) at ADDR (default: 127.0.0.1:8080)
 	$(CARGO) run --release --features cli -- serve $(DIR) --addr $(ADDR)
@@ -74,6 +74,18 @@ soak: ## all of it at once for MINUTES (default: 10) on each ENGINE (io_uring, e
 		ROUNDTRIP_ENGINE=$$engine SOAK_MINUTES=$(or $(MINUTES),10) \
 			$(CARGO) test --release --test soak -- --ignored --nocapture; \
 	done
+
+# Unpacked packages of Debian's releases, never installed; no network, no KVM. 5.10 has epoll alone.
+RELEASES = bullseye bookworm trixie
+
+kernels: ## tests on the kernels of RELEASES (default: 5.10, 6.1, 6.12) in qemu: installs qemu, cpio
+	.ci/install cc:gcc cpio:cpio qemu-system-x86_64:qemu-system-x86
+	tests/kernels/run amd64 $(RELEASES)
+
+# No toolchain of rustup is needed: Debian's compiler is unpacked too. Pages of 16 KiB.
+aarch64: ## the same for aarch64, on 6.12: installs qemu, cpio, a cross linker
+	.ci/install cc:gcc cpio:cpio qemu-system-aarch64:qemu-system-arm aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu
+	tests/kernels/run arm64 trixie
 
 # cargo-fuzz asks for AddressSanitizer and coverage by flags that only a nightly compiler takes, or a
 # stable one that is told so (RUSTC_BOOTSTRAP); the runtime of the sanitizer comes with both.

@@ -13,6 +13,9 @@
 // The proofs of these blocks stand beside them; `op`, `queue` and `buffers` hold the kernel's side.
 #![allow(unsafe_code)]
 
+#[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
+compile_error!("roundtrip needs Linux on a 64-bit processor");
+
 /// Returns the answer of the simulated kernel where that is the one to ask: it made the descriptor
 /// after `for`, or, without one, runs on this thread. Nothing at all without the feature.
 macro_rules! simulated {
