@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::ring::sim::compare::LAST_COME_FIRST;
 use crate::ring::sim::compare::Row;
 use crate::ring::sim::compare::row;
 use crate::ring::sim::compare::stage::Stage;
@@ -70,7 +71,8 @@ const ACCEPTS: &[Row] = &[
         stage.recv_select("second", "accept2", true);
         stage.recv_select("third", "accept3", true);
         stage.settle();
-    }),
+    })
+    .older_differ((6, 1), LAST_COME_FIRST),
     row("accept all, one by one", Form::Sorted, |stage| {
         stage.listener("l");
         stage.accept_multi("accept", "l");

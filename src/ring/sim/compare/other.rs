@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::ring::sim::compare::LAST_COME_FIRST;
 use crate::ring::sim::compare::Row;
 use crate::ring::sim::compare::row;
 use crate::ring::sim::compare::trace::Form;
@@ -267,6 +268,7 @@ const QUEUES: &[Row] = &[
             stage.settle();
         },
     )
+    .older_differ((6, 1), LAST_COME_FIRST)
     .epoll_differs("its queues have no bounds but memory")
     .queues(4, 4),
 ];

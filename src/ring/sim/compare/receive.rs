@@ -1,6 +1,9 @@
 //! Receives: into a buffer of the ring, again and again, into memory of our own.
 
+use crate::ring::sim::compare::LAST_COME_FIRST;
 use crate::ring::sim::compare::Row;
+use crate::ring::sim::compare::SEES_THE_END;
+use crate::ring::sim::compare::STARVES_AT_ONCE;
 use crate::ring::sim::compare::row;
 use crate::ring::sim::compare::stage::Stage;
 use crate::ring::sim::compare::trace::Form;
@@ -152,6 +155,7 @@ const DATA: &[Row] = &[
         stage.send_now("b", b"two");
         stage.settle();
     })
+    .older_differ((6, 1), LAST_COME_FIRST)
     .epoll_differs("first come, first served; nothing of ours has two"),
     row("two receives, data before", Form::Exact, |stage| {
         stage.tcp("a", "b");
@@ -169,6 +173,7 @@ const DATA: &[Row] = &[
         stage.send_now("b", b"0123456789ab");
         stage.settle();
     })
+    .older_differ((6, 1), LAST_COME_FIRST)
     .epoll_differs("first come, first served; nothing of ours has two"),
     row("receive of nothing", Form::Exact, |stage| {
         stage.tcp("a", "b");
@@ -316,6 +321,7 @@ const ENDINGS: &[Row] = &[
             }
         },
     )
+    .older_differ((6, 12), SEES_THE_END)
     .epoll_differs("a standing receive sees the end behind the data"),
     row("unix: data and end after", Form::Exact, |stage| {
         stage.pair("a", "b");
@@ -426,6 +432,7 @@ const ENDINGS: &[Row] = &[
             stage.send_now("a", b"x");
         },
     )
+    .older_differ((6, 12), SEES_THE_END)
     .epoll_differs("a standing receive sees the end behind the data"),
     row("reset after", Form::Exact, |stage| {
         each_receive(stage, true, |stage| {
@@ -446,6 +453,7 @@ const ENDINGS: &[Row] = &[
             reset_by_b(stage);
         });
     })
+    .older_differ((6, 1), SEES_THE_END)
     .epoll_differs("a standing receive sees the end behind the data"),
     row("data and reset before, then again", Form::Exact, |stage| {
         stage.tcp("a", "b");
@@ -529,6 +537,7 @@ const BUFFERS: &[Row] = &[
             stage.settle();
         },
     )
+    .older_differ((6, 1), LAST_COME_FIRST)
     .buffers(2),
     row(
         "no buffer, nothing there, no poll first",
@@ -583,6 +592,7 @@ const BUFFERS: &[Row] = &[
         stage.close("d");
         stage.settle();
     })
+    .older_differ((6, 1), LAST_COME_FIRST)
     .buffers(2),
     row("no buffer, reset comes", Form::Exact, |stage| {
         exhaust(stage);
@@ -614,6 +624,7 @@ const BUFFERS: &[Row] = &[
         stage.send_now("b", b"ten");
         stage.settle();
     })
+    .older_differ((6, 1), STARVES_AT_ONCE)
     .buffers(2),
     row("multishot runs out in one go", Form::Exact, |stage| {
         stage.hold_buffers();
@@ -638,6 +649,7 @@ const BUFFERS: &[Row] = &[
         stage.send_now("b", b"more");
         stage.settle();
     })
+    .older_differ((6, 1), STARVES_AT_ONCE)
     .epoll_differs("that nothing more is there would need a buffer to find out")
     .buffers(2),
     row("the last buffer, not filled", Form::Exact, |stage| {
@@ -652,6 +664,7 @@ const BUFFERS: &[Row] = &[
         stage.close("b");
         stage.settle();
     })
+    .older_differ((6, 1), STARVES_AT_ONCE)
     .buffers(2),
     row("cancelled without a buffer left", Form::Exact, |stage| {
         exhaust(stage);
@@ -673,6 +686,7 @@ const BUFFERS: &[Row] = &[
         stage.send_now("d", b"two");
         stage.settle();
     })
+    .older_differ((6, 1), LAST_COME_FIRST)
     .buffers(1),
     row(
         "a given back buffer is used at once",
@@ -686,6 +700,7 @@ const BUFFERS: &[Row] = &[
             }
         },
     )
+    .older_differ((6, 1), STARVES_AT_ONCE)
     .buffers(1),
     row("owned receive needs no buffer", Form::Exact, |stage| {
         exhaust(stage);

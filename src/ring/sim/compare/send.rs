@@ -1,6 +1,7 @@
 //! Sends, and what ends them.
 
 use crate::ring::sim::compare::Row;
+use crate::ring::sim::compare::SEES_THE_END;
 use crate::ring::sim::compare::row;
 use crate::ring::sim::compare::stage::Stage;
 use crate::ring::sim::compare::trace::Form;
@@ -370,6 +371,7 @@ const CLOSES: &[Row] = &[
             stage.settle();
         },
     )
+    .older_differ((6, 12), SEES_THE_END)
     .epoll_differs("a standing receive sees the end behind the data"),
     row(
         "shutdown(Both), then the peer sends",
