@@ -124,25 +124,41 @@ impl Looks {
     }
 
     /// Reads a piece into a buffer that serves again, if it may be read between two turns.
+    #[inline]
     fn read(&self, file: &Arc<File>, start: u64, bytes: usize) -> Option<Vec<u8>> {
         let mut buffer = take_buffer();
         buffer.reserve_exact(bytes);
-        let mut read = |may_wait| sys::read_now(file, start, &mut buffer, bytes, may_wait);
         let read = match self.unsaid_of(file) {
-            None => read(false).or_else(|error| match error.kind() {
-                io::ErrorKind::Unsupported if self.learn(file) && self.may_wait() => {
-                    self.timed(file, || read(true))
-                }
-                _ => Err(error),
-            }),
-            Some(true) if self.may_wait() => self.timed(file, || read(true)),
-            Some(_) => Ok(0),
+            None => sys::read_now(file, start, &mut buffer, bytes, false),
+            Some(_) => Err(io::ErrorKind::Unsupported.into()),
+        };
+        let read = match read {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                self.read_unsaid(file, start, &mut buffer, bytes)
+            }
+            read => read,
         };
         if matches!(read, Ok(1..)) {
             return Some(buffer);
         }
         give_buffer(buffer);
         None
+    }
+
+    /// The same of a file whose file system says nothing.
+    #[cold]
+    fn read_unsaid(
+        &self,
+        file: &Arc<File>,
+        start: u64,
+        buffer: &mut Vec<u8>,
+        bytes: usize,
+    ) -> io::Result<usize> {
+        let is_local = self.unsaid_of(file).unwrap_or_else(|| self.learn(file));
+        match is_local && self.may_wait() {
+            true => self.timed(file, || sys::read_now(file, start, buffer, bytes, true)),
+            false => Err(io::ErrorKind::WouldBlock.into()),
+        }
     }
 
     /// Whether a file is local, for those of which nothing else can be known.
