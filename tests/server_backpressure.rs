@@ -15,6 +15,8 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use bytes::Bytes;
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt;
 use roundtrip::Body;
 use roundtrip::Request;
 use roundtrip::Response;
@@ -88,6 +90,8 @@ fn read_slowly(bytes: u64) -> usize {
     ping(&mut other);
     MADE.store(0, Ordering::SeqCst);
     let base = holding::begin();
+    // It would grow to 32 MiB where the kernel's limit is that.
+    setsockopt(&stream, sockopt::RcvBuf, &(1 << 20)).unwrap();
     let line = format!("GET /make/{bytes}");
     let asked = request(&line, &["Connection: close"], "");
     stream.write_all(asked.as_bytes()).unwrap();

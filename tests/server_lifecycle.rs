@@ -755,12 +755,14 @@ fn a_hook_that_panics_harms_nobody() {
 fn a_reader_that_is_slow_and_steady_is_not_cut() {
     let router = Router::new().get("/big", |_: &Request| vec![b'x'; 32 << 20]);
     let serving = Serving::with(Server::new(router), |server| {
-        server.write_timeout(Duration::from_millis(500))
+        server.write_timeout(Duration::from_secs(1))
     });
     let mut peer = serving.peer();
+    // A reader acknowledges when half of its buffer is free: each piece or two, in time to be seen.
+    nix::sys::socket::setsockopt(&peer.stream, nix::sys::socket::sockopt::RcvBuf, &16_384).unwrap();
     peer.send(get("/big"));
     let mut piece = vec![0; 16 * 1024];
-    for _ in 0..30 {
+    for _ in 0..40 {
         std::thread::sleep(Duration::from_millis(50));
         peer.stream.read_exact(&mut piece).unwrap();
         assert_eq!(serving.handle.statistics().connections_open, 1);
