@@ -70,14 +70,14 @@ pub struct Round {
     pub settled_milliseconds: u128,
 }
 
-/// Open descriptors of the process, but for the one that looks and for files that are served: the
-/// server keeps those for a while.
+/// Open descriptors of the process, but for the one that looks and for the files that are served and
+/// their folder: the server keeps those for a while.
 pub fn descriptors() -> usize {
     let all = fs::read_dir("/proc/self/fd").unwrap();
     all.flatten().filter(|fd| !is_served(fd)).count() - 1
 }
 
-/// Files that are served and open.
+/// Files that are served and open, and their folder.
 pub fn open_files() -> usize {
     let all = fs::read_dir("/proc/self/fd").unwrap();
     all.flatten().filter(is_served).count()
@@ -85,7 +85,12 @@ pub fn open_files() -> usize {
 
 fn is_served(fd: &fs::DirEntry) -> bool {
     // The descriptor that looks is gone by the time that its name is asked for.
-    fs::read_link(fd.path()).is_ok_and(|path| path.extension() == Some("bin".as_ref()))
+    fs::read_link(fd.path()).is_ok_and(|path| {
+        let is_folder = path
+            .file_name()
+            .is_some_and(|name| name.as_encoded_bytes().starts_with(b".tmp"));
+        is_folder || path.extension() == Some("bin".as_ref())
+    })
 }
 
 /// VmRSS of proc(5).
