@@ -73,8 +73,8 @@ pub struct Core {
     wall_seconds: Cell<u64>,
     /// Turns that have begun.
     turn: Cell<u64>,
-    /// Completions of the last turn: the size of the batch that is being answered.
-    batch: Cell<usize>,
+    /// So few completions came with the last turn that they are answered by send(2) at once.
+    sends_at_once: Cell<bool>,
     /// Batches up to this size are answered by send(2) at once.
     send_at_once_max: usize,
     stopping: Cell<bool>,
@@ -136,7 +136,7 @@ impl Core {
             now: Cell::new(now),
             wall_seconds: Cell::new(clock::wall_seconds()),
             turn: Cell::new(1),
-            batch: Cell::new(0),
+            sends_at_once: Cell::new(true),
             send_at_once_max,
             stopping: Cell::new(false),
             is_at_rest: Cell::new(false),
@@ -230,7 +230,7 @@ impl Core {
     /// True when output had better leave by send(2) at once: so few completions came with the last turn
     /// that an enter has little to share, or the engine shares nothing.
     pub fn sends_at_once(&self) -> bool {
-        self.batch.get() <= self.send_at_once_max
+        self.sends_at_once.get()
     }
 
     /// What this core counted.
@@ -357,7 +357,8 @@ impl Core {
         self.remote.set_sleeping(false);
         self.read_clock();
         self.turn.set(self.turn.get() + 1);
-        self.batch.set(scratch.cqes.len());
+        let sends_at_once = scratch.cqes.len() <= self.send_at_once_max;
+        self.sends_at_once.set(sends_at_once);
         // The ring is ours and set up; there is no state of the world in which entering it fails.
         result.expect("io_uring_enter(2) on our own ring");
     }

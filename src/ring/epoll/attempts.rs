@@ -43,6 +43,9 @@ impl EpollEngine {
                 if self.must_wait(fd, poll_first) {
                     return self.wait_for(fd, Side::In, op, token);
                 }
+                if self.must_queue() {
+                    return self.go_on(fd, op, token);
+                }
                 self.try_first(fd, Side::In, op, token);
             }
             Op::Send { fd, .. } | Op::SendMsg { fd, .. } => {
@@ -271,8 +274,9 @@ impl EpollEngine {
         // SAFETY: the submitter lends the memory until the last completion (`push`).
         let answer = unsafe { calls::read_cached(fd, start, bytes, offset) };
         match answer {
-            // Less than was asked for: the end, or the rest is not in memory.
-            Ok(read) if read > 0 && read < bytes => self.wait_for_reader(op, token),
+            // Less than was asked for: the end, or the rest is not in memory. Linux 5.9 and 5.10 say 0 for
+            // what is not (readv(2), "Bugs").
+            Ok(read) if read < bytes => self.wait_for_reader(op, token),
             Err(libc::EAGAIN | libc::EOPNOTSUPP | libc::ENOSYS | libc::EPERM | libc::EINTR) => {
                 self.wait_for_reader(op, token);
             }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::fd::OwnedFd;
 use std::os::fd::RawFd;
 use std::rc::Rc;
@@ -50,12 +51,19 @@ const COUNTER: u32 = (libc::EPOLLIN | libc::EPOLLET) as u32;
 /// All that one ring knows.
 pub(in crate::ring) struct EpollEngine {
     set: OwnedFd,
+    /// Keeps a registration free for the counter that wakes the core, without which it cannot work:
+    /// where there are no more (max_user_watches), the set-up fails.
+    spare: Option<OwnedFd>,
     process: Process,
     submissions: Vec<(Op, Token)>,
     pub(super) operations: Operations,
     pub(super) descriptors: Descriptors,
     /// Descriptors that are ready and have somebody waiting.
     ready: VecDeque<u32>,
+    /// The same, after a first try in this turn: for the next.
+    tried: Vec<u32>,
+    /// The last turn ended without a buffer while somebody waited for one.
+    ran_out: bool,
     /// Connects that are tried again at `retry_at`.
     retries: Vec<u32>,
     retry_at: Instant,
@@ -66,8 +74,8 @@ pub(in crate::ring) struct EpollEngine {
     canceled: Vec<u32>,
     completions: VecDeque<Cqe>,
     events: Box<[libc::epoll_event]>,
-    /// There once a file was read by a thread.
-    mailbox: Option<Arc<Mailbox>>,
+    /// Where threads that read leave their results.
+    mailbox: Arc<Mailbox>,
     registrations: u64,
     pub(super) system_calls: u64,
 }
@@ -76,14 +84,23 @@ impl EpollEngine {
     pub(super) fn new(buffers: &Rc<BufferRing>) -> io::Result<EpollEngine> {
         let no_event = libc::epoll_event { events: 0, u64: 0 };
         let set = calls::new_set()?;
-        calls::try_watch(&set)?;
+        let watch = |fd: RawFd, events, data| {
+            calls::add(&set, fd, events, data).map_err(io::Error::from_raw_os_error)
+        };
+        let mailbox = Mailbox::new()?;
+        watch(mailbox.fd(), COUNTER, MAILBOX)?;
+        let spare = calls::new_set()?;
+        watch(spare.as_raw_fd(), libc::EPOLLIN as u32, MAILBOX)?;
         Ok(EpollEngine {
+            spare: Some(spare),
             set,
             process: Process::here(),
             submissions: Vec::new(),
             operations: Operations::default(),
             descriptors: Descriptors::default(),
             ready: VecDeque::new(),
+            tried: Vec::new(),
+            ran_out: false,
             retries: Vec::new(),
             retry_at: Instant::NEVER,
             buffers: FreeBuffers::new(buffers),
@@ -91,8 +108,8 @@ impl EpollEngine {
             canceled: Vec::new(),
             completions: VecDeque::new(),
             events: vec![no_event; EVENTS_PER_TURN].into(),
-            mailbox: None,
-            registrations: 0,
+            mailbox: Arc::new(mailbox),
+            registrations: 1,
             system_calls: 0,
         })
     }
@@ -137,21 +154,33 @@ impl EpollEngine {
             let libc::epoll_event { events, u64: data } = self.events[at];
             self.take_event(data, events);
         }
-        // What cannot be served whole is for the next turn.
-        for _ in 0..self.ready.len() {
-            let index = self.ready.pop_front().expect("it was counted");
-            self.descriptors.get(index).is_queued = false;
-            self.serve(index);
-            self.queue_if_ready(index);
-        }
+        self.serve_ready();
         counters.registrations = self.registrations;
         counters.system_calls = self.system_calls;
         Ok(())
     }
 
+    /// Each once. What cannot be served whole is for the next turn: behind the others that had their
+    /// share, before them where a buffer lacked.
+    fn serve_ready(&mut self) {
+        self.ran_out = false;
+        for _ in 0..self.ready.len() {
+            self.ran_out = self.had_buffers && self.buffers.is_empty();
+            if self.ran_out {
+                break;
+            }
+            let index = self.ready.pop_front().expect("it was counted");
+            self.descriptors.get(index).is_queued = false;
+            self.serve(index);
+            self.queue_if_ready(index);
+        }
+        self.ready.extend(self.tried.drain(..));
+    }
+
     /// The one wait of an enter: none where something is there to be taken or done.
     fn wait(&mut self, wait: Wait) -> io::Result<usize> {
-        let has_work = !self.completions.is_empty() || !self.ready.is_empty();
+        let has_left = !self.ready.is_empty() || !self.tried.is_empty();
+        let has_work = has_left || !self.completions.is_empty();
         let mut timeout = match wait {
             _ if has_work => Some(std::time::Duration::ZERO),
             Wait::Zero => Some(std::time::Duration::ZERO),
@@ -264,9 +293,18 @@ impl EpollEngine {
     pub(super) fn go_on(&mut self, fd: RawFd, op: Op, token: Token) {
         self.wait_for(fd, Side::In, op, token);
         if let Some(index) = self.descriptors.find(fd) {
-            self.descriptors.get(index).is_readable = true;
-            self.queue_if_ready(index);
+            let found = self.descriptors.get(index);
+            found.is_readable = true;
+            if found.is_ready() && !found.is_queued {
+                found.is_queued = true;
+                self.tried.push(index);
+            }
         }
+    }
+
+    /// True when others have waited for a buffer since the last turn: who comes now stands behind them.
+    pub(super) fn must_queue(&self) -> bool {
+        self.ran_out
     }
 
     /// Tries a connect again after a pause.
@@ -300,10 +338,7 @@ impl EpollEngine {
         else {
             panic!("{op:?} is no read");
         };
-        let mailbox = match self.mailbox() {
-            Ok(mailbox) => mailbox,
-            Err(errno) => return self.post(token, -errno, false, None),
-        };
+        let mailbox = Arc::clone(&self.mailbox);
         // SAFETY: the submitter lends the memory, and keeps the file open, until the last completion
         // (`Ring::push`), which is posted when the job is over or was taken back unbegun.
         let job = unsafe { Job::new(token, fd, start, bytes, offset, mailbox) };
@@ -312,23 +347,8 @@ impl EpollEngine {
         job.start();
     }
 
-    /// Where threads leave their results; registered with the first job.
-    fn mailbox(&mut self) -> Result<Arc<Mailbox>, i32> {
-        if self.mailbox.is_none() {
-            let mailbox =
-                Mailbox::new().map_err(|error| error.raw_os_error().unwrap_or(libc::EIO))?;
-            self.registrations += 1;
-            self.system_calls += 1;
-            calls::add(&self.set, mailbox.fd(), COUNTER, MAILBOX)?;
-            self.mailbox = Some(Arc::new(mailbox));
-        }
-        Ok(Arc::clone(self.mailbox.as_ref().expect("it was just made")))
-    }
-
     fn open_mailbox(&mut self) {
-        let mailbox = self.mailbox.as_ref().expect("its event came");
-        self.system_calls += 1;
-        for (token, result) in mailbox.take() {
+        for (token, result) in self.mailbox.take() {
             let index = self
                 .operations
                 .find(token)
@@ -354,26 +374,33 @@ impl EpollEngine {
                 found.kind = Kind::Tcp;
             }
         }
-        found.tells_room = found.kind == Kind::Tcp || side == Side::Out;
+        let tells_room = found.kind == Kind::Tcp || side == Side::Out;
         let events = match found.kind {
             Kind::Listener => libc::EPOLLIN as u32,
             Kind::SharedListener => (libc::EPOLLIN | libc::EPOLLEXCLUSIVE) as u32,
             Kind::Counter => COUNTER,
-            Kind::Tcp | Kind::Other if found.tells_room => CONNECTION,
+            Kind::Tcp | Kind::Other if tells_room => CONNECTION,
             Kind::Tcp | Kind::Other => CONNECTION & !(libc::EPOLLOUT as u32),
         };
         self.registrations += 1;
         self.system_calls += 1;
-        if found.is_registered {
-            return calls::modify(&self.set, found.fd, events, data);
+        if found.kind == Kind::Counter
+            && let Some(spare) = self.spare.take()
+        {
+            calls::delete(&self.set, spare.as_raw_fd());
         }
-        let mut added = calls::add(&self.set, found.fd, events, data);
-        if added == Err(libc::EEXIST) {
-            // The number was closed behind our back, and stands for the same description again.
-            added = calls::modify(&self.set, found.fd, events, data);
+        let mut done = match found.is_registered {
+            true => calls::modify(&self.set, found.fd, events, data),
+            false => calls::add(&self.set, found.fd, events, data),
+        };
+        // The number was closed behind our back, or stands for the same description again.
+        if matches!(done, Err(libc::EEXIST | libc::ENOENT)) {
+            calls::delete(&self.set, found.fd);
+            done = calls::add(&self.set, found.fd, events, data);
         }
-        found.is_registered = added.is_ok();
-        added
+        found.is_registered = done.is_ok();
+        found.tells_room = tells_room && done.is_ok();
+        done
     }
 
     fn deregister(&mut self, index: u32) {

@@ -93,7 +93,9 @@ impl UringQueue {
             let queue = self.uring.submission();
             (queue.len() as u32, queue.cq_overflow())
         };
-        counters.overflows += u64::from(overflow);
+        if overflow {
+            counters.overflows += 1;
+        }
         self.call_enter(to_submit, wait)
     }
 
