@@ -291,7 +291,7 @@ fn doctor() {
         "epoll_pwait2",
         "max_user_watches",
     ];
-    let works = ["works", "multishot", "io_uring: it works here"];
+    let works = ["works", "completion queue", "io_uring: it works here"];
     let refused = ["EPERM", "io_uring_setup", "epoll: io_uring is refused"];
     let epoll = ["not tried: epoll is asked for", "epoll: set in code"];
     let here = process::text(roundtrip().arg("doctor"));
