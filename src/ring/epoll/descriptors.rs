@@ -9,6 +9,7 @@ use std::hash::BuildHasherDefault;
 use std::hash::Hasher;
 use std::os::fd::RawFd;
 
+use crate::ring::epoll::chunks::Chunks;
 use crate::ring::epoll::operations::List;
 use crate::ring::epoll::operations::Side;
 
@@ -72,7 +73,7 @@ impl Descriptor {
 /// The descriptors of one engine.
 #[derive(Default)]
 pub(super) struct Descriptors {
-    entries: Vec<Descriptor>,
+    entries: Chunks<Descriptor>,
     free: Vec<u32>,
     by_number: HashMap<RawFd, u32, BuildHasherDefault<NumberHasher>>,
 }
@@ -83,29 +84,26 @@ impl Descriptors {
     }
 
     pub(super) fn get(&mut self, index: u32) -> &mut Descriptor {
-        &mut self.entries[index as usize]
+        &mut self.entries[index]
     }
 
     /// What an event carries.
     pub(super) fn data(&self, index: u32) -> u64 {
-        let generation = self.entries[index as usize].generation;
+        let generation = self.entries[index].generation;
         u64::from(generation) << 32 | u64::from(index)
     }
 
     /// The descriptor of an event; `None` for one that was closed since.
     pub(super) fn of_event(&self, data: u64) -> Option<u32> {
         let index = data as u32;
-        let entry = self.entries.get(index as usize)?;
+        let entry = self.entries.get(index)?;
         let is_same = entry.generation == (data >> 32) as u32 && entry.fd >= 0;
         is_same.then_some(index)
     }
 
     pub(super) fn insert(&mut self, fd: RawFd, kind: Kind) -> u32 {
-        let index = self.free.pop().unwrap_or(self.entries.len() as u32);
-        let generation = match self.entries.get(index as usize) {
-            Some(entry) => entry.generation,
-            None => 0,
-        };
+        let index = self.free.pop().unwrap_or(self.entries.len());
+        let generation = self.entries.get(index).map_or(0, |entry| entry.generation);
         let entry = Descriptor {
             fd,
             generation,
@@ -120,9 +118,9 @@ impl Descriptors {
             receivers: List::EMPTY,
             senders: List::EMPTY,
         };
-        match self.entries.get_mut(index as usize) {
-            Some(place) => *place = entry,
-            None => self.entries.push(entry),
+        match index == self.entries.len() {
+            true => self.entries.push(entry),
+            false => self.entries[index] = entry,
         }
         let before = self.by_number.insert(fd, index);
         assert!(before.is_none(), "descriptor {fd} is known");
@@ -131,7 +129,7 @@ impl Descriptors {
 
     /// Forgets a descriptor. Events that are under way for it find nobody.
     pub(super) fn remove(&mut self, index: u32) {
-        let entry = &mut self.entries[index as usize];
+        let entry = &mut self.entries[index];
         self.by_number.remove(&entry.fd);
         entry.fd = -1;
         entry.generation = entry.generation.wrapping_add(1);

@@ -13,6 +13,7 @@ mod abilities;
 mod attempts;
 mod buffers;
 mod calls;
+mod chunks;
 mod closing;
 mod descriptors;
 mod engine;

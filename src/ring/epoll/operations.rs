@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::ring::epoll::chunks::Chunks;
 use crate::ring::epoll::readers::Job;
 use crate::ring::op::Op;
 use crate::ring::token::Token;
@@ -65,7 +66,7 @@ impl List {
 /// All operations that were tried and are not over.
 #[derive(Default)]
 pub(super) struct Operations {
-    slots: Vec<Slot>,
+    slots: Chunks<Slot>,
 }
 
 impl Operations {
@@ -73,7 +74,7 @@ impl Operations {
     /// completion alone.
     pub(super) fn begin(&mut self, op: Op, token: Token, waiting: Waiting) -> u32 {
         let index = token.index();
-        while self.slots.len() <= index as usize {
+        while self.slots.len() <= index {
             self.slots.push(Slot {
                 op: Op::CancelAll,
                 token: Token::CANCEL,
@@ -82,7 +83,7 @@ impl Operations {
                 next: NONE,
             });
         }
-        let slot = &mut self.slots[index as usize];
+        let slot = &mut self.slots[index];
         assert!(
             matches!(slot.waiting, Waiting::Free),
             "slot {index} has two operations"
@@ -95,22 +96,22 @@ impl Operations {
 
     /// Forgets an operation, which is in no list any more.
     pub(super) fn end(&mut self, index: u32) -> Waiting {
-        let slot = &mut self.slots[index as usize];
+        let slot = &mut self.slots[index];
         std::mem::replace(&mut slot.waiting, Waiting::Free)
     }
 
     pub(super) fn get(&self, index: u32) -> (Op, Token) {
-        let slot = &self.slots[index as usize];
+        let slot = &self.slots[index];
         (slot.op, slot.token)
     }
 
     pub(super) fn waiting(&self, index: u32) -> &Waiting {
-        &self.slots[index as usize].waiting
+        &self.slots[index].waiting
     }
 
     /// The operation of a token, unless it is over.
     pub(super) fn find(&self, token: Token) -> Option<u32> {
-        let slot = self.slots.get(token.index() as usize)?;
+        let slot = self.slots.get(token.index())?;
         let is_here = !matches!(slot.waiting, Waiting::Free) && slot.token == token;
         is_here.then_some(token.index())
     }
@@ -118,29 +119,29 @@ impl Operations {
     /// All that wait.
     pub(super) fn all(&self) -> Vec<u32> {
         let waits = |index: &u32| !matches!(self.waiting(*index), Waiting::Free);
-        (0..self.slots.len() as u32).filter(waits).collect()
+        (0..self.slots.len()).filter(waits).collect()
     }
 
     pub(super) fn append(&mut self, list: &mut List, index: u32) {
-        let slot = &mut self.slots[index as usize];
+        let slot = &mut self.slots[index];
         slot.previous = list.last;
         slot.next = NONE;
         match list.last {
             NONE => list.first = index,
-            last => self.slots[last as usize].next = index,
+            last => self.slots[last].next = index,
         }
         list.last = index;
     }
 
     pub(super) fn unlink(&mut self, list: &mut List, index: u32) {
-        let Slot { previous, next, .. } = self.slots[index as usize];
+        let Slot { previous, next, .. } = self.slots[index];
         match previous {
             NONE => list.first = next,
-            previous => self.slots[previous as usize].next = next,
+            previous => self.slots[previous].next = next,
         }
         match next {
             NONE => list.last = previous,
-            next => self.slots[next as usize].previous = previous,
+            next => self.slots[next].previous = previous,
         }
     }
 }
