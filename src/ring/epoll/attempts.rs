@@ -76,10 +76,8 @@ impl EpollEngine {
     fn try_first(&mut self, fd: RawFd, side: Side, op: Op, token: Token) {
         let known = self.descriptors.find(fd);
         // Where nothing is registered yet, registering looks at the descriptor anew.
-        let short_is_all = known.is_none_or(|index| {
-            let found = self.descriptors.get(index);
-            !found.is_registered || found.short_is_all
-        });
+        let registered = known.filter(|index| self.descriptors.get(*index).is_registered);
+        let short_is_all = registered.is_none_or(|index| self.short_is_all(index, op));
         match self.attempt(op, token, short_is_all) {
             Tried::Over { is_empty } => {
                 if let Some(index) = known.filter(|_| is_empty) {

@@ -25,8 +25,8 @@ pub(super) struct Descriptor {
     pub(super) is_readable: bool,
     /// An event said that there is room, and no send has been tried since.
     pub(super) is_writable: bool,
-    /// A receive that does not fill its memory has taken all: no other would find more.
-    pub(super) short_is_all: bool,
+    /// Its last event told of nothing but data: no end, no error, no urgent byte behind it.
+    pub(super) has_data_alone: bool,
     /// A listener was shut down: nobody will come, and accept4(2) of a Unix listener does not say so.
     pub(super) is_hung_up: bool,
     /// It is in the queue of those that are served in this turn or in the next.
@@ -37,6 +37,8 @@ pub(super) struct Descriptor {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
+    /// A connection of which nobody has asked.
+    Unknown,
     /// A connection over TCP.
     Tcp,
     /// Another connection: a Unix socket.
@@ -112,7 +114,7 @@ impl Descriptors {
             tells_room: false,
             is_readable: false,
             is_writable: false,
-            short_is_all: false,
+            has_data_alone: false,
             is_hung_up: false,
             is_queued: false,
             receivers: List::EMPTY,

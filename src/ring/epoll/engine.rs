@@ -41,10 +41,11 @@ const WRITABLE: u32 = (libc::EPOLLOUT | libc::EPOLLHUP | libc::EPOLLERR) as u32;
 /// More can stand behind what one receive takes: an end, an error, an urgent byte at which it stops.
 const MORE_BEHIND: u32 =
     (libc::EPOLLRDHUP | libc::EPOLLPRI | libc::EPOLLHUP | libc::EPOLLERR) as u32;
-/// Connections are registered once, for both directions, but for Unix sockets: there each read of the
-/// peer is told as room, which nobody wants to know before a send waits for it.
-const CONNECTION: u32 =
-    (libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLPRI | libc::EPOLLET) as u32;
+/// Connections are registered once, and once more with the first send that waits for room: told of it
+/// before, each would begin with a turn for nothing, and on Unix sockets have one for each read of the
+/// peer.
+const RECEIVING: u32 = (libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLPRI | libc::EPOLLET) as u32;
+const ROOM: u32 = libc::EPOLLOUT as u32;
 /// There is always room in a counter, and each read would say so.
 const COUNTER: u32 = (libc::EPOLLIN | libc::EPOLLET) as u32;
 
@@ -205,7 +206,7 @@ impl EpollEngine {
         let found = self.descriptors.get(index);
         if events & READABLE != 0 {
             found.is_readable = true;
-            found.short_is_all = found.kind == Kind::Tcp && events & MORE_BEHIND == 0;
+            found.has_data_alone = events & MORE_BEHIND == 0;
         }
         found.is_writable |= events & WRITABLE != 0;
         found.is_hung_up = found.kind.is_listener() && events & libc::EPOLLHUP as u32 != 0;
@@ -228,7 +229,7 @@ impl EpollEngine {
                 && let Some(first) = self.next_to_try(index, side)
             {
                 let (op, token) = self.operations.get(first);
-                let short_is_all = self.descriptors.get(index).short_is_all;
+                let short_is_all = self.short_is_all(index, op);
                 match self.attempt(op, token, short_is_all) {
                     Tried::Over { is_empty } => {
                         self.unlink(first);
@@ -255,6 +256,21 @@ impl EpollEngine {
         }
     }
 
+    /// True when a receive that does not fill its memory takes all: on TCP, where the last event told of
+    /// data alone. Which of them it is, those are asked for that receive more than once.
+    pub(super) fn short_is_all(&mut self, index: u32, op: Op) -> bool {
+        let found = self.descriptors.get(index);
+        let is_asked = matches!(op, Op::RecvMulti { .. } | Op::Recv { .. });
+        if is_asked && found.has_data_alone && found.kind == Kind::Unknown {
+            self.system_calls += 1;
+            found.kind = match calls::is_tcp(found.fd) {
+                true => Kind::Tcp,
+                false => Kind::Other,
+            };
+        }
+        found.has_data_alone && found.kind == Kind::Tcp
+    }
+
     fn next_to_try(&mut self, index: u32, side: Side) -> Option<u32> {
         let found = self.descriptors.get(index);
         match side {
@@ -278,7 +294,7 @@ impl EpollEngine {
     pub(super) fn wait_for(&mut self, fd: RawFd, side: Side, op: Op, token: Token) {
         let index = match self.descriptors.find(fd) {
             Some(index) => index,
-            None => self.descriptors.insert(fd, Kind::Other),
+            None => self.descriptors.insert(fd, Kind::Unknown),
         };
         if let Err(errno) = self.register(index, side) {
             return self.post(token, -errno, false, None);
@@ -368,19 +384,13 @@ impl EpollEngine {
         if found.is_registered && is_enough {
             return Ok(());
         }
-        if found.kind == Kind::Other && !found.is_registered {
-            self.system_calls += 1;
-            if calls::is_tcp(found.fd) {
-                found.kind = Kind::Tcp;
-            }
-        }
-        let tells_room = found.kind == Kind::Tcp || side == Side::Out;
+        let tells_room = side == Side::Out;
         let events = match found.kind {
             Kind::Listener => libc::EPOLLIN as u32,
             Kind::SharedListener => (libc::EPOLLIN | libc::EPOLLEXCLUSIVE) as u32,
             Kind::Counter => COUNTER,
-            Kind::Tcp | Kind::Other if tells_room => CONNECTION,
-            Kind::Tcp | Kind::Other => CONNECTION & !(libc::EPOLLOUT as u32),
+            Kind::Unknown | Kind::Tcp | Kind::Other if tells_room => RECEIVING | ROOM,
+            Kind::Unknown | Kind::Tcp | Kind::Other => RECEIVING,
         };
         self.registrations += 1;
         self.system_calls += 1;

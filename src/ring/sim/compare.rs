@@ -340,7 +340,7 @@ fn cancellations() {
 
 #[test]
 fn events_files_waits_and_queues() {
-    compare("other", &other::ROWS, 0, 6);
+    compare("other", &other::ROWS, 0, 5);
 }
 
 #[test]
