@@ -21,7 +21,7 @@ use roundtrip::net::Received;
 use roundtrip::net::Step;
 use roundtrip::runtime::Instant;
 use roundtrip::server::access_log::AccessLog;
-use roundtrip::server::connection::Connection;
+use roundtrip::server::h1::H1Connection;
 use roundtrip::server::options::Options;
 use roundtrip::server::worker::Worker;
 
@@ -61,7 +61,7 @@ fn router() -> Router {
 
 /// A connection whose output is dropped as if it had been sent.
 struct Detached {
-    connection: Connection,
+    connection: H1Connection,
     io: Io,
     /// Shared bytes that were sent.
     spent: Vec<Bytes>,
@@ -73,7 +73,7 @@ impl Detached {
         let worker = Rc::new(Worker::new(router(), Options::default(), log));
         let mut io = Io::detached(Instant::from_nanoseconds(1), 784_111_777);
         io.set_addresses(Some(([127, 0, 0, 1], 9).into()), None);
-        let connection = Connection::accept(worker, &mut io);
+        let connection = H1Connection::accept(worker, &mut io);
         Detached {
             connection,
             io,
@@ -157,7 +157,7 @@ fn connection_with_one_hello(bencher: Bencher<'_, '_>) {
     let worker = Rc::new(Worker::new(router(), Options::default(), None));
     bencher.bench_local(|| {
         let mut io = Io::detached(Instant::from_nanoseconds(1), 784_111_777);
-        let connection = Connection::accept(Rc::clone(&worker), &mut io);
+        let connection = H1Connection::accept(Rc::clone(&worker), &mut io);
         Detached {
             connection,
             io,

@@ -31,7 +31,7 @@ use roundtrip::limits::RECV_BUFFER_BYTES;
 use roundtrip::net::Receive;
 use roundtrip::runtime::Instant;
 use roundtrip::server::Statistics;
-use roundtrip::server::connection::Connection;
+use roundtrip::server::h1::H1Connection;
 use roundtrip::server::options::Options;
 use roundtrip::server::worker::Worker;
 
@@ -229,7 +229,7 @@ struct Outcome {
 
 /// One connection, and what is left to be sent to it.
 struct Driven<'a> {
-    wire: Wire<Connection>,
+    wire: Wire<H1Connection>,
     worker: Rc<Worker>,
     input: &'a [u8],
     taken: usize,
@@ -263,7 +263,7 @@ fn run(limits: u8, line: &[u8], input: &[u8]) -> Outcome {
     let worker = worker(limits);
     let before = statistics(&worker);
     worker.counters.count_accepted();
-    let accept = |io: &mut _| Connection::accept(Rc::clone(&worker), io);
+    let accept = |io: &mut _| H1Connection::accept(Rc::clone(&worker), io);
     let mut driven = Driven {
         wire: Wire::new(Instant::from_nanoseconds(1), accept),
         worker: Rc::clone(&worker),

@@ -51,6 +51,7 @@ pub mod framing;
 pub mod head;
 pub mod headers;
 pub mod incoming;
+pub mod informational;
 #[cfg(feature = "json")]
 pub mod json;
 mod known;

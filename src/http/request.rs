@@ -30,6 +30,7 @@ use crate::http::disconnect::Disconnect;
 use crate::http::disconnect::Disconnected;
 use crate::http::headers::Headers;
 use crate::http::headers::InvalidHeader;
+use crate::http::informational::Informational;
 use crate::http::params::Params;
 use crate::http::recycle::FreeList;
 use crate::http::token;
@@ -70,6 +71,7 @@ struct Inner {
     url: Option<Url>,
     addresses: Addresses,
     disconnect: Option<Disconnect>,
+    informational: Option<Informational>,
 }
 
 /// The addresses of the connection that the request came by. Values, so that a request may outlive
@@ -122,6 +124,7 @@ impl Request {
                 url: None,
                 addresses: Addresses::default(),
                 disconnect: None,
+                informational: None,
             })
         });
         Request { inner: Some(inner) }
@@ -458,16 +461,20 @@ impl Request {
             ));
         }
         let headers = Headers::from_pairs(headers)?;
-        match &self.inner().disconnect {
-            Some(disconnect) => disconnect.inform(status, &headers),
+        match &self.inner().informational {
+            Some(informational) => informational.inform(status, headers),
             None => Ok(()),
         }
     }
 
-    /// Says which connection the request came from; for [`Request::disconnected`] and
-    /// [`Request::inform`].
+    /// Says what tells that the client is gone; for [`Request::disconnected`].
     pub fn set_disconnect(&mut self, disconnect: Disconnect) {
         self.inner_mut().disconnect = Some(disconnect);
+    }
+
+    /// Says what takes informational responses; for [`Request::inform`].
+    pub fn set_informational(&mut self, informational: Informational) {
+        self.inner_mut().informational = Some(informational);
     }
 
     /// A second request with the same head and, where that is possible without reading it, the
@@ -486,6 +493,7 @@ impl Request {
         copy.extensions = inner.extensions.clone();
         copy.addresses = inner.addresses;
         copy.disconnect = inner.disconnect.clone();
+        copy.informational = inner.informational.clone();
         Some(clone)
     }
 
@@ -570,6 +578,7 @@ impl Drop for Request {
         inner.url = None;
         inner.addresses = Addresses::default();
         inner.disconnect = None;
+        inner.informational = None;
         inner.method = Method::GET;
         inner.version = Version::HTTP_11;
         inner.path = (0, 0);

@@ -589,10 +589,10 @@ impl Exchange {
         self.stop_receiving(reason);
     }
 
-    /// Writes informational responses, before the response to the request that runs.
-    pub fn write_informational(&mut self, heads: &[u8], out: &mut Vec<u8>) {
+    /// Writes an informational response, before the response to the request that runs.
+    pub fn write_informational(&self, status: StatusCode, headers: &Headers, out: &mut Vec<u8>) {
         assert!(self.may_inform(), "1xx come before the response");
-        out.extend_from_slice(heads);
+        encode::informational_head(out, status, headers);
     }
 
     /// The status to answer instead, when a response cannot answer the request that runs. 500 for

@@ -1,7 +1,7 @@
 //! What becomes of a connection that was just accepted, before its first request.
 //!
 //! ```text
-//!   accept ─► limits ─► PROXY header, where one is due ─► limit per address ─► Connection
+//!   accept ─► limits ─► PROXY header, where one is due ─► limit per address ─► H1Connection
 //!               │                  │                              │
 //!               └─► Refused (503)  └─► closed                     └─► Refused (503)
 //! ```
@@ -12,10 +12,11 @@ use ::http::StatusCode;
 
 use crate::net::Io;
 use crate::net::Protocol;
+use crate::runtime::Instant;
 use crate::server::admission::LimitReached;
 use crate::server::admission::Refused;
 use crate::server::admission::Ticket;
-use crate::server::connection::Connection;
+use crate::server::h1::H1Connection;
 use crate::server::hooks::ProtocolErrorKind;
 use crate::server::proxy_protocol::Prefix;
 use crate::server::worker::Worker;
@@ -27,7 +28,7 @@ pub(super) fn accept(worker: &Rc<Worker>, io: &mut Io) -> Option<Box<dyn Protoco
     }
     worker.counters.count_accepted();
     if !worker.lifecycle.guards_entry() {
-        return Some(Box::new(Connection::accept(Rc::clone(worker), io)));
+        return Some(Box::new(H1Connection::accept(Rc::clone(worker), io)));
     }
     let protocol = pass(worker, io);
     if protocol.is_none() {
@@ -55,7 +56,13 @@ fn pass(worker: &Rc<Worker>, io: &mut Io) -> Option<Box<dyn Protocol>> {
         if !peers.others_are_plain {
             worker.counters.count_connection_refused();
             let rule = "a peer that may not send PROXY headers";
-            worker.tell_error(io, ProtocolErrorKind::ProxyHeader, rule, None, &[]);
+            worker.tell_error(
+                || io.addresses(),
+                ProtocolErrorKind::ProxyHeader,
+                rule,
+                None,
+                &[],
+            );
             return None;
         }
     }
@@ -76,7 +83,9 @@ pub(super) fn admit(
     {
         return refuse(worker, io, limit);
     }
-    let mut connection = Connection::accept(Rc::clone(worker), io);
+    // The time of a PROXY header is that of the first head.
+    let until = io.deadline().unwrap_or(Instant::NEVER);
+    let mut connection = H1Connection::accept_until(until, Rc::clone(worker), io);
     connection.hold_ticket(ticket);
     Some(Box::new(connection))
 }
@@ -85,6 +94,12 @@ fn refuse(worker: &Rc<Worker>, io: &mut Io, limit: LimitReached) -> Option<Box<d
     worker.counters.count_connection_refused();
     let refused = Refused::accept(worker, io, limit);
     let status = refused.is_some().then_some(StatusCode::SERVICE_UNAVAILABLE);
-    worker.tell_error(io, ProtocolErrorKind::Limit, limit.rule(), status, &[]);
+    worker.tell_error(
+        || io.addresses(),
+        ProtocolErrorKind::Limit,
+        limit.rule(),
+        status,
+        &[],
+    );
     refused.map(|refused| Box::new(refused) as Box<dyn Protocol>)
 }

@@ -11,13 +11,14 @@ pub mod access_log;
 #[doc(hidden)]
 pub mod admission;
 mod calendar;
-#[doc(hidden)]
-pub mod connection;
 pub mod cross_origin;
 mod entry;
 pub mod event_stream;
+mod exchange;
 pub mod files;
 pub mod form;
+#[doc(hidden)]
+pub mod h1;
 pub mod handle;
 pub mod handler;
 pub mod hooks;
@@ -25,6 +26,7 @@ pub mod into_response;
 #[cfg(feature = "json")]
 pub mod json;
 mod lifecycle;
+mod log_lines;
 pub mod middleware;
 #[doc = include_str!("net_http.md")]
 pub mod net_http {}
@@ -34,6 +36,7 @@ pub mod pattern;
 pub mod problem;
 pub mod proxy_protocol;
 mod readiness;
+mod record;
 pub mod redirect;
 pub mod router;
 #[doc(hidden)]

@@ -40,10 +40,13 @@ use crate::net::Receive;
 use crate::net::Received;
 use crate::net::Step;
 use crate::server::access_log::Ended;
-use crate::server::connection::life;
-use crate::server::connection::life::Life;
-use crate::server::connection::logging::Log;
-use crate::server::connection::logging::how_it_ended;
+use crate::server::exchange::Handover;
+use crate::server::exchange::log_entry::LogEntry;
+use crate::server::hooks::HandlerError;
+use crate::server::log_lines::LogLines;
+use crate::server::log_lines::how_it_ended;
+use crate::server::record;
+use crate::server::record::ConnectionRecord;
 use crate::server::worker::Worker;
 
 impl Response {
@@ -113,9 +116,13 @@ pub(super) struct Tunnel {
     disconnect: Option<Disconnect>,
     driver: Driver,
     /// What is known of the connection where somebody wants it.
-    life: Option<Box<Life>>,
-    /// Of the access log: the line of the tunnel, and of requests before it.
-    log: Option<Box<Log>>,
+    record: Option<Box<ConnectionRecord>>,
+    /// Lines of the access log, of requests before.
+    lines: LogLines,
+    /// The line of the tunnel.
+    log: Option<Box<LogEntry>>,
+    /// Method and target of the request; empty where no hook wants them.
+    label: String,
     /// `None` when it has ended.
     future: Option<TakeoverFuture>,
     /// True exactly when the last piece that arrived filled its buffer.
@@ -127,44 +134,37 @@ pub(super) struct Tunnel {
 }
 
 impl Tunnel {
-    /// Starts what `takeover` says. The connection is called next.
+    /// Starts what takes over. The connection is called next.
     pub(super) fn start(
         worker: Rc<Worker>,
-        disconnect: Option<Disconnect>,
-        takeover: Takeover,
+        handover: Handover,
+        mut record: Option<Box<ConnectionRecord>>,
+        lines: LogLines,
         io: &mut Io,
     ) -> Tunnel {
         let (driver, duplex) = duplex(io.waker().clone());
-        let started = caught(|| (takeover.run)(duplex));
+        let started = caught(|| (handover.takeover.run)(duplex));
         io.set_deadline(None);
         io.set_linger(true);
         if worker.is_shutting_down() {
             driver.fire_closing();
         }
+        if let Some(record) = &mut record {
+            record.upgraded(&worker);
+        }
         Tunnel {
             worker,
-            disconnect,
+            disconnect: handover.disconnect,
             driver,
-            life: None,
-            log: None,
+            record,
+            lines,
+            log: handover.log,
+            label: handover.label,
             panic: started.as_ref().err().cloned(),
             future: started.ok(),
             is_bulk: false,
             has_ended: false,
         }
-    }
-
-    /// The connection is still the same.
-    pub(super) fn hold_life(&mut self, life: Option<Box<Life>>) {
-        self.life = life;
-        if let Some(life) = &mut self.life {
-            life.upgraded(&self.worker);
-        }
-    }
-
-    /// The line of the request that was answered so is written when the tunnel ends.
-    pub(super) fn hold_log(&mut self, log: Option<Box<Log>>) {
-        self.log = log;
     }
 
     /// Lets the closure go on, and takes what it writes.
@@ -181,10 +181,14 @@ impl Tunnel {
         }
         if let Some(panic) = &self.panic {
             self.worker.counters.count_panic();
-            if let Some(life) = &self.life {
-                let error = Error::panicked("who has the connection", panic);
-                life.tell_failure(&self.worker, &error, None);
-            }
+            let (peer, local) = io.addresses();
+            self.worker.tell_handler_error(&HandlerError {
+                peer,
+                local,
+                request: &self.label,
+                error: &Error::panicked("who has the connection", panic),
+                status: None,
+            });
             io.set_resets(true);
             return Step::Abort;
         }
@@ -258,9 +262,7 @@ impl Protocol for Tunnel {
     }
 
     fn on_taken(&mut self, io: &mut Io) {
-        if let Some(log) = &mut self.log {
-            log.write_taken(&self.worker, io);
-        }
+        self.lines.write_taken(&self.worker, io);
     }
 
     fn on_closed(&mut self, io: &Io, cause: Option<io::Error>) {
@@ -270,16 +272,15 @@ impl Protocol for Tunnel {
         self.driver.fail();
         guarded_drop(self.future.take());
         let cause = cause.as_ref();
-        if let Some(log) = self.log.take() {
-            let ended = match cause {
-                _ if self.panic.is_some() => Ended::Panicked,
-                None => Ended::Complete,
-                Some(_) => how_it_ended(io, cause, false),
-            };
-            log.write_all(&self.worker, io, ended);
-        }
-        let life = self.life.take();
-        life::end(life, &self.worker, CloseReason::Upgraded, io, cause);
+        let ended = match cause {
+            _ if self.panic.is_some() => Ended::Panicked,
+            None => Ended::Complete,
+            Some(_) => how_it_ended(io, cause, false),
+        };
+        let running = self.log.take();
+        self.lines.write_all(&self.worker, io, running, ended);
+        let record = self.record.take();
+        record::end(record, &self.worker, CloseReason::Upgraded, io, cause);
         self.worker.counters.count_closed(io.is_cut());
     }
 }

@@ -14,7 +14,6 @@ use ::http::StatusCode;
 
 use crate::guard::guarded;
 use crate::http::date::DateCache;
-use crate::net::Io;
 use crate::server::access_log::WorkerLog;
 use crate::server::hooks::ConnectionEvent;
 use crate::server::hooks::HandlerError;
@@ -114,27 +113,17 @@ impl Worker {
     /// Tells the hook of a fault of a peer, if there is one.
     pub fn tell_error(
         &self,
-        io: &mut Io,
+        addresses: impl FnOnce() -> (Option<SocketAddr>, Option<SocketAddr>),
         kind: ProtocolErrorKind,
         rule: &str,
         status: Option<StatusCode>,
         received: &[u8],
     ) {
         let hooks = self.lifecycle.hooks.as_ref();
-        if hooks.is_some_and(|hooks| hooks.watches_errors()) {
-            self.tell_error_of(io.addresses(), kind, rule, status, received);
+        if !hooks.is_some_and(|hooks| hooks.watches_errors()) {
+            return;
         }
-    }
-
-    /// As [`Worker::tell_error`], of a connection that has ended.
-    pub fn tell_error_of(
-        &self,
-        (peer, local): (Option<SocketAddr>, Option<SocketAddr>),
-        kind: ProtocolErrorKind,
-        rule: &str,
-        status: Option<StatusCode>,
-        received: &[u8],
-    ) {
+        let (peer, local) = addresses();
         let error = ProtocolError {
             kind,
             peer,

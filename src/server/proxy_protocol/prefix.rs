@@ -15,7 +15,6 @@ use crate::net::Io;
 use crate::net::Protocol;
 use crate::net::Received;
 use crate::net::Step;
-use crate::runtime::Instant;
 use crate::server::admission::Ticket;
 use crate::server::entry;
 use crate::server::hooks::ProtocolErrorKind;
@@ -30,8 +29,6 @@ pub struct Prefix {
     ticket: Option<Ticket>,
     /// What arrived of the header.
     held: Vec<u8>,
-    /// Until when header and first head have to be there.
-    deadline: Instant,
     /// What follows: here only while it is being put in place, or when it ended at once.
     next: Option<Box<dyn Protocol>>,
 }
@@ -39,13 +36,11 @@ pub struct Prefix {
 impl Prefix {
     /// A connection that was just accepted.
     pub fn accept(worker: &Rc<Worker>, io: &mut Io, ticket: Option<Ticket>) -> Prefix {
-        let deadline = io.now() + worker.options.header_timeout;
-        io.set_deadline(Some(deadline));
+        io.set_deadline(Some(io.now() + worker.options.header_timeout));
         Prefix {
             worker: Rc::clone(worker),
             ticket,
             held: Vec::new(),
-            deadline,
             next: None,
         }
     }
@@ -80,9 +75,6 @@ impl Prefix {
             io.set_linger(false);
             return Step::CloseAfterFlush;
         };
-        io.set_deadline(Some(
-            io.deadline().unwrap_or(self.deadline).min(self.deadline),
-        ));
         if rest.is_empty() {
             return Step::Become(next, Bytes::new());
         }
@@ -98,8 +90,13 @@ impl Prefix {
 
     fn refuse(&mut self, io: &mut Io, rule: &'static str, received: &[u8]) -> Step {
         self.worker.counters.count_connection_refused();
-        self.worker
-            .tell_error(io, ProtocolErrorKind::ProxyHeader, rule, None, received);
+        self.worker.tell_error(
+            || io.addresses(),
+            ProtocolErrorKind::ProxyHeader,
+            rule,
+            None,
+            received,
+        );
         io.set_linger(false);
         Step::CloseAfterFlush
     }

@@ -34,7 +34,7 @@ use crate::net::Received;
 use crate::net::Segment;
 use crate::net::Step;
 use crate::runtime::Instant;
-use crate::server::connection::Connection;
+use crate::server::h1::H1Connection;
 use crate::server::options::Options;
 use crate::server::router::Router;
 use crate::server::worker::Worker;
@@ -49,7 +49,7 @@ const DATE: &str = "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
 
 /// A connection and what the network side of it would do.
 struct Bench {
-    connection: Connection,
+    connection: H1Connection,
     io: Io,
     sent: Vec<u8>,
     end: Option<&'static str>,
@@ -172,7 +172,7 @@ impl Bench {
         RELEASED.set(false);
         let worker = Rc::new(Worker::new(router(), options, None));
         let mut io = Io::detached(Instant::from_nanoseconds(1), 784_111_777);
-        let connection = Connection::accept(worker, &mut io);
+        let connection = H1Connection::accept(worker, &mut io);
         Bench {
             connection,
             io,
@@ -186,7 +186,7 @@ impl Bench {
     fn routed(router: Router, options: Options) -> Bench {
         let mut bench = Bench::with(options);
         let worker = Rc::new(Worker::new(router, options, None));
-        bench.connection = Connection::accept(worker, &mut bench.io);
+        bench.connection = H1Connection::accept(worker, &mut bench.io);
         bench
     }
 
@@ -358,7 +358,7 @@ fn check_status(input: &str, status: u16) {
 
 #[test]
 fn is_small() {
-    let bytes = size_of::<Connection>();
+    let bytes = size_of::<H1Connection>();
     assert!(bytes <= 184, "{bytes}");
 }
 

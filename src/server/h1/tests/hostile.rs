@@ -12,11 +12,10 @@ use crate::http::body::Body;
 use crate::http::request::Request;
 use crate::http::response::Response;
 use crate::net::Receive;
-use crate::server::connection::Work;
-use crate::server::connection::tests::Bench;
-use crate::server::connection::tests::release;
-use crate::server::connection::tests::released;
-use crate::server::connection::tests::stream;
+use crate::server::h1::tests::Bench;
+use crate::server::h1::tests::release;
+use crate::server::h1::tests::released;
+use crate::server::h1::tests::stream;
 use crate::server::options::Options;
 use crate::server::router::Router;
 use crate::server::upgrade::Duplex;
@@ -208,14 +207,16 @@ fn some_options(random: &mut Random) -> Options {
 }
 
 /// What the connection waits for: it must have a deadline, or somebody who wakes it.
-fn check_waits(bench: &Bench, is_eof: bool, seed: u64, at: usize) {
-    let connection = &bench.connection;
+fn check_waits(bench: &mut Bench, is_eof: bool, seed: u64, at: usize) {
+    let connection = &mut bench.connection;
     if bench.end.is_some() || bench.successor.is_some() {
         return;
     }
-    let is_held = connection.sender.as_ref().is_some_and(|s| !s.is_dropped());
-    let rests =
-        matches!(connection.work, Work::Nothing) && !is_held && bench.io.pending_bytes() == 0;
+    let is_held = connection
+        .exchange
+        .body()
+        .is_some_and(|body| body.is_held());
+    let rests = !connection.exchange.is_running() && !is_held && bench.io.pending_bytes() == 0;
     if rests {
         assert!(
             bench.io.deadline().is_some(),
@@ -307,7 +308,7 @@ fn run(seed: u64) {
             }
         }
         go_on(&mut bench);
-        check_waits(&bench, is_eof, seed, at);
+        check_waits(&mut bench, is_eof, seed, at);
         bench.sent.clear();
     }
     bench.call_closed();

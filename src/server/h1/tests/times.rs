@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use crate::net::Receive;
-use crate::server::connection::tests::Bench;
-use crate::server::connection::tests::ok;
-use crate::server::connection::tests::post;
-use crate::server::connection::tests::release;
+use crate::server::h1::tests::Bench;
+use crate::server::h1::tests::ok;
+use crate::server::h1::tests::post;
+use crate::server::h1::tests::release;
 use crate::server::options::Options;
 
 #[test]

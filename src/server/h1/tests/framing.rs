@@ -8,9 +8,9 @@ use crate::error::Error;
 use crate::http::headers::Headers;
 use crate::http::request::Request;
 use crate::http::response::Response;
-use crate::server::connection::tests::check_routed;
-use crate::server::connection::tests::ok;
-use crate::server::connection::tests::stream;
+use crate::server::h1::tests::check_routed;
+use crate::server::h1::tests::ok;
+use crate::server::h1::tests::stream;
 use crate::server::router::Router;
 
 thread_local! {

@@ -13,7 +13,7 @@ use crate::limits::COPY_BYTES_MAX;
 use crate::net::Received;
 
 /// Bytes that arrived, from the first that is not used.
-pub(super) enum Input<'a> {
+pub enum Input<'a> {
     /// Valid for this call only.
     Borrowed(&'a [u8]),
     /// Ours.
@@ -21,7 +21,7 @@ pub(super) enum Input<'a> {
 }
 
 /// A piece of them.
-pub(super) enum Chunk<'a> {
+pub enum Chunk<'a> {
     /// To be copied.
     Borrowed(&'a [u8]),
     /// To be shared.
@@ -39,12 +39,12 @@ impl<'a> From<Received<'a>> for Input<'a> {
 
 impl<'a> Input<'a> {
     /// True when all is used.
-    pub(super) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.rest().is_empty()
     }
 
     /// What is not used.
-    pub(super) fn rest(&self) -> &[u8] {
+    pub fn rest(&self) -> &[u8] {
         match self {
             Input::Borrowed(bytes) => bytes,
             Input::Shared(bytes) => bytes,
@@ -52,7 +52,7 @@ impl<'a> Input<'a> {
     }
 
     /// Marks bytes as used.
-    pub(super) fn skip(&mut self, used: usize) {
+    pub fn skip(&mut self, used: usize) {
         match self {
             Input::Borrowed(bytes) => *bytes = &bytes[used..],
             Input::Shared(bytes) => drop(bytes.split_to(used)),
@@ -60,7 +60,7 @@ impl<'a> Input<'a> {
     }
 
     /// Marks bytes as used and returns a range of them.
-    pub(super) fn take(&mut self, used: usize, range: Range<usize>) -> Chunk<'a> {
+    pub fn take(&mut self, used: usize, range: Range<usize>) -> Chunk<'a> {
         assert!(range.end <= used, "a piece of the bytes that are used");
         match self {
             Input::Borrowed(bytes) => {
@@ -74,7 +74,7 @@ impl<'a> Input<'a> {
 }
 
 impl Chunk<'_> {
-    pub(super) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         match self {
             Chunk::Borrowed(bytes) => bytes.len(),
             Chunk::Shared(bytes) => bytes.len(),
@@ -82,7 +82,7 @@ impl Chunk<'_> {
     }
 
     /// As bytes that stay. Few of them are copied, so that they do not keep a large buffer alive.
-    pub(super) fn into_bytes(self) -> Bytes {
+    pub fn into_bytes(self) -> Bytes {
         match self {
             Chunk::Borrowed(bytes) => Bytes::copy_from_slice(bytes),
             Chunk::Shared(bytes) if bytes.len() <= COPY_BYTES_MAX => Bytes::copy_from_slice(&bytes),
