@@ -42,6 +42,8 @@ pub mod client;
 pub mod error;
 pub mod fs;
 pub(crate) mod guard;
+#[doc(hidden)]
+pub mod h1;
 pub mod http;
 pub mod limits;
 pub mod net;

@@ -5,11 +5,11 @@
 //!   bytes ──► encoder in random chunks ──► Decoder ──► the same bytes
 //! ```
 
-use roundtrip::http::chunked::CHUNK_END;
-use roundtrip::http::chunked::Decoded;
-use roundtrip::http::chunked::Decoder;
-use roundtrip::http::chunked::encode_chunk_head;
-use roundtrip::http::chunked::encode_last_chunk;
+use roundtrip::h1::chunked::CHUNK_END;
+use roundtrip::h1::chunked::Decoded;
+use roundtrip::h1::chunked::Decoder;
+use roundtrip::h1::chunked::encode_chunk_head;
+use roundtrip::h1::chunked::encode_last_chunk;
 use roundtrip::http::headers::Headers;
 use roundtrip::limits::CHUNK_LINE_BYTES_MAX;
 use roundtrip::limits::CHUNK_OVERHEAD_BYTES_MAX;

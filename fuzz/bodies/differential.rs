@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   bytes ──► Scanner + parser + framing + Decoder ──┐
-//!        ├──► serve::Exchange, in all pieces ────────┤ the same messages
-//!        └──► fetch::Fetch, in all pieces ───────────┘
+//!        ├──► serve::ServerMachine, in all pieces ────────┤ the same messages
+//!        └──► fetch::ClientMachine, in all pieces ───────────┘
 //!   head that was read ──► encoder ──► head that is read ──► the same fields, the framing asked for
 //! ```
 
@@ -11,29 +11,29 @@ use http::Method;
 use http::Version;
 use roundtrip::Request;
 use roundtrip::Response;
-use roundtrip::http::chunked::Decoded;
-use roundtrip::http::chunked::Decoder;
+use roundtrip::h1::chunked::Decoded;
+use roundtrip::h1::chunked::Decoder;
+use roundtrip::h1::client::ClientMachine;
+use roundtrip::h1::client::Event as Fetched;
+use roundtrip::h1::encode::Persistence;
+use roundtrip::h1::encode::Recipient;
+use roundtrip::h1::encode::request_head;
+use roundtrip::h1::encode::response_head;
+use roundtrip::h1::framing::Framing;
+use roundtrip::h1::framing::Outgoing;
+use roundtrip::h1::framing::request_framing;
+use roundtrip::h1::framing::response_framing;
+use roundtrip::h1::head::Expect;
+use roundtrip::h1::head::parse_request;
+use roundtrip::h1::head::parse_response;
+use roundtrip::h1::server::Circumstances;
+use roundtrip::h1::server::Event as Served;
+use roundtrip::h1::server::ServerMachine;
 use roundtrip::http::date::DateCache;
-use roundtrip::http::encode::Persistence;
-use roundtrip::http::encode::Recipient;
-use roundtrip::http::encode::request_head;
-use roundtrip::http::encode::response_head;
-use roundtrip::http::fetch::Event as Fetched;
-use roundtrip::http::fetch::Fetch;
-use roundtrip::http::framing::Framing;
-use roundtrip::http::framing::Outgoing;
-use roundtrip::http::framing::request_framing;
-use roundtrip::http::framing::response_framing;
-use roundtrip::http::head::Expect;
 use roundtrip::http::head::HeadLimits;
 use roundtrip::http::head::Scan;
 use roundtrip::http::head::Scanner;
-use roundtrip::http::head::parse_request;
-use roundtrip::http::head::parse_response;
 use roundtrip::http::headers::Headers;
-use roundtrip::http::serve::Circumstances;
-use roundtrip::http::serve::Event as Served;
-use roundtrip::http::serve::Exchange;
 
 use super::received::asking;
 use super::reference::Field;
@@ -167,7 +167,7 @@ fn request_by_parts(input: &[u8]) -> Read {
 }
 
 fn request_by_exchange(pieces: &[&[u8]]) -> Read {
-    let mut exchange = Exchange::new();
+    let mut exchange = ServerMachine::new();
     let mut read = Read::default();
     let mut total = 0;
     for piece in pieces {
@@ -243,7 +243,7 @@ fn response_by_parts(input: &[u8], method: &Method) -> Read {
 
 fn response_by_fetch(pieces: &[&[u8]], method: &Method) -> Read {
     let request = asking(method.clone());
-    let mut fetch = Fetch::new(HeadLimits::RESPONSE);
+    let mut fetch = ClientMachine::new(HeadLimits::RESPONSE);
     let started = fetch.start(&request, Some(0), true, &mut Vec::new());
     started.expect("a request that can be sent");
     let mut read = Read::default();
@@ -354,7 +354,7 @@ fn rewrite_request(data: &[u8]) {
 /// What answers a request is read by the client as it was meant.
 fn respond(data: &[u8], request: &Request) {
     for body in ["", "hello"] {
-        let mut exchange = Exchange::new();
+        let mut exchange = ServerMachine::new();
         let (_, event) = exchange.receive(data, &HeadLimits::REQUEST);
         let Served::Request(_) = event else {
             return;

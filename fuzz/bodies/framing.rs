@@ -8,13 +8,14 @@
 //! ```
 
 use http::Method;
-use roundtrip::http::framing::CloseReason;
-use roundtrip::http::framing::Framing;
-use roundtrip::http::framing::request_framing;
-use roundtrip::http::framing::response_framing;
+use roundtrip::h1::framing::Framing;
+use roundtrip::h1::framing::close_reason_of_request;
+use roundtrip::h1::framing::close_reason_of_response;
+use roundtrip::h1::framing::request_framing;
+use roundtrip::h1::framing::response_framing;
+use roundtrip::h1::head::parse_request;
+use roundtrip::h1::head::parse_response;
 use roundtrip::http::head::HeadLimits;
-use roundtrip::http::head::parse_request;
-use roundtrip::http::head::parse_response;
 
 use super::reference;
 use super::reference::Carelessness;
@@ -73,7 +74,7 @@ fn of_request(fields: &[u8], version: &str) -> Option<Option<Framing>> {
             assert!([400, 501].contains(&error.status.as_u16()), "{error:?}");
         }
     }
-    let reason = CloseReason::of_request(&parsed);
+    let reason = close_reason_of_request(&parsed);
     assert_eq!(reason.is_none(), parsed.is_keep_alive());
     Some(framing.ok())
 }
@@ -89,7 +90,7 @@ fn of_response(fields: &[u8], version: &str, method: &str, status: u16) -> Optio
     assert_eq!(framing.ok(), expected, "{method}: {}", head.escape_ascii());
     if let Ok(framing) = framing {
         assert_ne!(framing, Framing::Length(0));
-        let reason = CloseReason::of_response(&parsed, framing);
+        let reason = close_reason_of_response(&parsed, framing);
         let may_stay = parsed.is_keep_alive() && framing != Framing::UntilClose;
         assert!(may_stay || reason.is_some());
         // A 204 that announces a body may have one, in the eyes of whoever sent it.

@@ -5,15 +5,15 @@
 //! ```
 
 use http::Version;
-use roundtrip::http::head::Expect;
+use roundtrip::h1::head::Expect;
+use roundtrip::h1::head::RequestHead;
+use roundtrip::h1::head::ResponseHead;
+use roundtrip::h1::head::parse_request;
+use roundtrip::h1::head::parse_response;
 use roundtrip::http::head::HeadError;
 use roundtrip::http::head::HeadLimits;
-use roundtrip::http::head::RequestHead;
-use roundtrip::http::head::ResponseHead;
 use roundtrip::http::head::Scan;
 use roundtrip::http::head::Scanner;
-use roundtrip::http::head::parse_request;
-use roundtrip::http::head::parse_response;
 use roundtrip::http::headers::Headers;
 
 use super::reference;

@@ -9,16 +9,16 @@
 
 use http::Method;
 use http::Version;
-use roundtrip::http::chunked::Decoded;
-use roundtrip::http::chunked::Decoder;
-use roundtrip::http::framing::CloseReason;
-use roundtrip::http::framing::Framing;
-use roundtrip::http::framing::request_framing;
-use roundtrip::http::head::Expect;
-use roundtrip::http::head::RequestHead;
+use roundtrip::h1::chunked::Decoded;
+use roundtrip::h1::chunked::Decoder;
+use roundtrip::h1::framing::Framing;
+use roundtrip::h1::framing::close_reason_of_request;
+use roundtrip::h1::framing::request_framing;
+use roundtrip::h1::head::Expect;
+use roundtrip::h1::head::RequestHead;
+use roundtrip::h1::head::parse_request;
 use roundtrip::http::head::Scan;
 use roundtrip::http::head::Scanner;
-use roundtrip::http::head::parse_request;
 use roundtrip::limits::BODY_COLLECT_BYTES_MAX;
 use roundtrip::limits::DRAIN_BYTES_MAX;
 use roundtrip::server::options::Options;
@@ -172,7 +172,7 @@ fn answer(
     };
     let has_body = framing != Framing::Empty;
     let expects = has_body && head.expect() == Expect::Continue;
-    let ends = CloseReason::of_request(head).is_some() || *arrived != Arrived::Complete;
+    let ends = close_reason_of_request(head).is_some() || *arrived != Arrived::Complete;
     // Nobody reads the body of a request that a plain function answers.
     let is_unread = expects || length > DRAIN_BYTES_MAX as u64;
     let mut answer = Answer {

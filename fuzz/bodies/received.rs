@@ -1,14 +1,14 @@
 //! What a server sent, read by two readers: the small one, and the client's.
 //!
 //! ```text
-//!   bytes, methods ──► head ──► framing ──► body ──► messages ◄── http::fetch
+//!   bytes, methods ──► head ──► framing ──► body ──► messages ◄── h1::client
 //! ```
 
 use http::Method;
 use roundtrip::Request;
-use roundtrip::http::fetch::Event;
-use roundtrip::http::fetch::Fetch;
-use roundtrip::http::framing::Framing;
+use roundtrip::h1::client::ClientMachine;
+use roundtrip::h1::client::Event;
+use roundtrip::h1::framing::Framing;
 use roundtrip::http::head::HeadLimits;
 
 use super::reference;
@@ -118,7 +118,7 @@ pub fn asking(method: Method) -> Request {
 fn check_fetch(bytes: &[u8], method: &str, message: &Message, framing: Framing) {
     let method = Method::from_bytes(method.as_bytes()).expect("a method");
     let request = asking(method);
-    let mut fetch = Fetch::new(HeadLimits::RESPONSE);
+    let mut fetch = ClientMachine::new(HeadLimits::RESPONSE);
     let started = fetch.start(&request, Some(0), true, &mut Vec::new());
     started.expect("a request that can be sent");
     let (mut rest, mut body, mut status) = (bytes, Vec::new(), 0);

@@ -6,7 +6,7 @@
 //!
 //! They share no code with the crate, and know neither pieces nor states.
 
-use roundtrip::http::framing::Framing;
+use roundtrip::h1::framing::Framing;
 
 /// A field: name and value.
 pub type Field = (Vec<u8>, Vec<u8>);

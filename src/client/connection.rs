@@ -1,4 +1,4 @@
-//! One client connection: joins the exchanges of `http::fetch` to the pool and to the callers.
+//! One client connection: joins the exchanges of `h1::client` to the pool and to the callers.
 //!
 //! ```text
 //!            given a request                response complete
@@ -41,11 +41,11 @@ use crate::client::transport::Shared;
 use crate::client::tunnel::Tunnel;
 use crate::error::Phase;
 use crate::guard::guarded_drop;
+use crate::h1::client::ClientMachine;
+use crate::h1::client::Event;
+use crate::h1::client::FetchError;
+use crate::http::close_reason::CloseReason;
 use crate::http::duplex::duplex;
-use crate::http::fetch::Event;
-use crate::http::fetch::Fetch;
-use crate::http::fetch::FetchError;
-use crate::http::framing::CloseReason;
 use crate::http::request::Request;
 use crate::http::response::Response;
 use crate::http::response::Special;
@@ -77,7 +77,7 @@ pub(super) struct Slot {
 pub(super) struct Connection {
     shared: Rc<Shared>,
     slot: Rc<Slot>,
-    fetch: Fetch,
+    fetch: ClientMachine,
     state: State,
     made: Made,
     /// Names it for observers.
@@ -185,7 +185,7 @@ impl Connection {
             number: shared.number_connection(),
             shared,
             slot,
-            fetch: Fetch::new(limits),
+            fetch: ClientMachine::new(limits),
             state: State::Idle,
             made,
             exchanges_count: 0,

@@ -12,9 +12,9 @@ use url::Url;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Phase;
-use crate::http::fetch::FetchError;
-use crate::http::fetch::SendError;
-use crate::http::framing::CloseReason;
+use crate::h1::client::FetchError;
+use crate::h1::client::SendError;
+use crate::http::close_reason::CloseReason;
 use crate::http::head::HeadError;
 use crate::http::response::reading::named;
 

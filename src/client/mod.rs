@@ -10,7 +10,7 @@
 //!   Transport ── one per core and client: pool, dials               (a RoundTrip too)
 //!     │
 //!     ▼
-//!   connection ── one exchange at a time (http::fetch) over net
+//!   connection ── one exchange at a time (h1::client) over net
 //! ```
 //!
 //! ```no_run

@@ -316,7 +316,7 @@ impl Body {
     }
 
     /// True when the connection reads it from files while it sends.
-    pub(super) fn is_file(&self) -> bool {
+    pub(crate) fn is_file(&self) -> bool {
         matches!(self.kind, Kind::File { .. } | Kind::Parts(_))
     }
 

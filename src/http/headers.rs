@@ -53,13 +53,13 @@ struct Memory {
 
 /// Where a field stands in the buffer.
 #[derive(Clone, Copy)]
-pub(super) struct Field {
-    pub(super) name_start: u32,
-    pub(super) value_start: u32,
-    pub(super) value_len: u32,
-    pub(super) name_len: u16,
+pub(crate) struct Field {
+    pub(crate) name_start: u32,
+    pub(crate) value_start: u32,
+    pub(crate) value_len: u32,
+    pub(crate) name_len: u16,
     /// Which of the names it is that framing cares for.
-    pub(super) known: Known,
+    pub(crate) known: Known,
 }
 
 /// Why a field cannot be a header field. The text never repeats what was given.
@@ -171,7 +171,7 @@ impl Headers {
     }
 
     /// As [`Headers::append`], for a name that is known to be one.
-    pub(super) fn append_known(
+    pub(crate) fn append_known(
         &mut self,
         known: Known,
         name: &'static str,
@@ -231,7 +231,7 @@ impl Headers {
     }
 
     /// Removes all fields, and gives memory of unusual size back to the allocator.
-    pub(super) fn recycle(&mut self) {
+    pub(crate) fn recycle(&mut self) {
         if let Some(memory) = &mut self.memory {
             memory.clear();
             let is_usual = memory.bytes.capacity() <= FREE_HEADER_BYTES_MAX
@@ -244,7 +244,7 @@ impl Headers {
 
     /// Takes memory of this thread's free list along, where these have none: for headers that go to
     /// another thread, from which others come back.
-    pub(super) fn take_memory_along(&mut self) {
+    pub(crate) fn take_memory_along(&mut self) {
         if self.memory.is_none() {
             self.memory = FREE.try_with(FreeList::take).ok().flatten();
         }
@@ -252,7 +252,7 @@ impl Headers {
 
     /// Fills empty headers with a field section that was checked, whose fields are then
     /// [pushed](Headers::push_checked).
-    pub(super) fn load(&mut self, section: &[u8], fields: usize) {
+    pub(crate) fn load(&mut self, section: &[u8], fields: usize) {
         let memory = self.memory_mut();
         assert!(memory.fields.is_empty());
         memory.bytes.clear();
@@ -261,20 +261,20 @@ impl Headers {
     }
 
     /// Notes a field of the section that was loaded.
-    pub(super) fn push_checked(&mut self, field: Field) {
+    pub(crate) fn push_checked(&mut self, field: Field) {
         let memory = self.memory.as_deref_mut().expect("a section was loaded");
         memory.fields.push(field);
     }
 
     /// The first value of one of the names that framing cares for.
-    pub(super) fn get_known(&self, known: Known) -> Option<&[u8]> {
+    pub(crate) fn get_known(&self, known: Known) -> Option<&[u8]> {
         let memory = self.memory.as_deref()?;
         let field = memory.fields.iter().find(|field| field.known == known)?;
         Some(memory.value(*field))
     }
 
     /// All fields with what framing knows of their names.
-    pub(super) fn iter_known(&self) -> impl Iterator<Item = (Known, &[u8], &[u8])> {
+    pub(crate) fn iter_known(&self) -> impl Iterator<Item = (Known, &[u8], &[u8])> {
         let bytes = self.memory.as_ref().map_or(&[][..], |memory| &memory.bytes);
         let fields = self.fields().iter();
         fields.map(|field| (field.known, field.name_in(bytes), field.value_in(bytes)))

@@ -7,7 +7,7 @@
 /// A field name that has a meaning for the message itself; anything else is `Other`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(super) enum Known {
+pub(crate) enum Known {
     Other,
     Connection,
     ContentLength,
@@ -26,7 +26,7 @@ pub(super) enum Known {
 impl Known {
     /// Which name this is.
     #[inline]
-    pub(super) fn of(name: &[u8]) -> Known {
+    pub(crate) fn of(name: &[u8]) -> Known {
         let Some(&first) = name.first() else {
             return Known::Other;
         };
@@ -49,7 +49,7 @@ impl Known {
     }
 
     /// True for names that belong to one connection and not to the message (RFC 9110 §7.6.1).
-    pub(super) fn is_hop_by_hop(self) -> bool {
+    pub(crate) fn is_hop_by_hop(self) -> bool {
         matches!(
             self,
             Known::Connection
@@ -84,7 +84,7 @@ const NO_TRAILERS: [&[u8]; 14] = [
 
 /// True for names that may not stand in a trailer: what frames, routes, authenticates, modifies the
 /// request, or controls the connection (RFC 9110 §6.5.1).
-pub(super) fn is_forbidden_trailer(name: &[u8]) -> bool {
+pub(crate) fn is_forbidden_trailer(name: &[u8]) -> bool {
     let known = Known::of(name);
     let is_condition = || {
         let prefix = name.first_chunk::<3>();

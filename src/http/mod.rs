@@ -1,27 +1,16 @@
-//! HTTP/1: messages, and how they are framed. No I/O, no clock: bytes and times come in, messages
-//! and bytes go out.
+//! Messages, whatever they travel in: requests, responses, bodies, and what their fields mean. No I/O, no
+//! clock.
 //!
 //! ```text
-//!   received bytes                                                     bytes to send
-//!        │                                                                   ▲
-//!        ▼                                                                   │
-//!   head::Scanner ── complete ──► head::parse_* ──► RequestHead      encode::response_head
-//!   where the head ends                │            ResponseHead     encode::request_head
-//!                                      ▼                                     ▲
-//!                              framing::*_framing                    framing::Outgoing
-//!                         Empty │ Length │ Chunked │ UntilClose      from the Body alone
-//!                                      │                                     │
-//!                                      ▼                                     │
-//!                              chunked::Decoder                              │
-//!                                      │                                     │
-//!                     incoming ──► Body ──► Request ──► handler ──► Response ┘
+//!   bytes ─► h1 ─► Request ─► handler ─► Response ─► h1 ─► bytes
+//!                     └─ Body ◄── incoming ◄── pieces that arrive
 //! ```
 //!
 //! - Messages: [`request`], [`response`], [`headers`], [`body`] with [`incoming`], [`disconnect`],
-//!   [`timings`].
-//! - Wire: [`head`], [`framing`], [`chunked`], [`encode`], [`date`].
+//!   [`informational`], [`timings`].
+//! - Sections of fields: [`head`].
 //! - For handlers: [`target`], [`query`], [`multipart`], [`cookie`], [`authentication`],
-//!   [`conditional`], [`range`], [`media_type`], [`sniff`], [`event_stream`].
+//!   [`conditional`], [`range`], [`media_type`], [`sniff`], [`event_stream`], [`date`].
 //!
 //! Strictness: what two readers could read differently (bare LF, blanks before a colon, two lengths,
 //! a length beside a coding) is an error with the status that answers it; see [`head::HeadError`].
@@ -33,28 +22,23 @@
 
 pub mod authentication;
 pub mod body;
-pub mod chunked;
 pub(crate) mod clean;
+pub mod close_reason;
 pub mod conditional;
 pub mod cookie;
 pub mod date;
 pub mod disconnect;
 pub mod duplex;
-pub mod encode;
 pub mod event_stream;
-#[cfg(test)]
-mod exhaustive;
-pub mod fetch;
 mod field;
 mod form;
-pub mod framing;
 pub mod head;
 pub mod headers;
 pub mod incoming;
 pub mod informational;
 #[cfg(feature = "json")]
 pub mod json;
-mod known;
+pub(crate) mod known;
 pub mod media_type;
 pub mod multipart;
 pub mod negotiate;
@@ -65,8 +49,7 @@ pub mod range;
 pub(crate) mod recycle;
 pub mod request;
 pub mod response;
-pub mod serve;
 pub mod sniff;
 pub mod target;
 pub mod timings;
-mod token;
+pub(crate) mod token;

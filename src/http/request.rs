@@ -107,7 +107,7 @@ impl Request {
     }
 
     /// `GET /` in recycled memory.
-    pub(super) fn blank() -> Request {
+    pub(crate) fn blank() -> Request {
         let recycled = FREE.try_with(FreeList::take).ok().flatten();
         let inner = recycled.unwrap_or_else(|| {
             Box::new(Inner {
@@ -132,7 +132,7 @@ impl Request {
 
     /// Sets the request line; the target was checked, and holds bytes of these
     /// [kinds](token::target_kinds).
-    pub(super) fn set_head(&mut self, method: Method, target: &str, kinds: u8, version: Version) {
+    pub(crate) fn set_head(&mut self, method: Method, target: &str, kinds: u8, version: Version) {
         let inner = self.inner_mut();
         inner.method = method;
         inner.version = version;
@@ -213,7 +213,7 @@ impl Request {
     }
 
     /// The URL, taken out to be changed and set again.
-    pub(super) fn take_url(&mut self) -> Option<Url> {
+    pub(crate) fn take_url(&mut self) -> Option<Url> {
         self.inner_mut().url.take()
     }
 

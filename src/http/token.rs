@@ -53,19 +53,19 @@ const fn is_in(byte: u8, set: &[u8]) -> bool {
 
 /// True when `byte` may stand in a token.
 #[inline]
-pub(super) fn is_token_byte(byte: u8) -> bool {
+pub(crate) fn is_token_byte(byte: u8) -> bool {
     CLASSES[byte as usize] & TOKEN != 0
 }
 
 /// True when `bytes` is a token: not empty, token characters alone.
 #[inline]
-pub(super) fn is_token(bytes: &[u8]) -> bool {
+pub(crate) fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|&byte| is_token_byte(byte))
 }
 
 /// True when `bytes` may be a field value: no control character but the tab.
 #[inline]
-pub(super) fn is_value(bytes: &[u8]) -> bool {
+pub(crate) fn is_value(bytes: &[u8]) -> bool {
     // Without an early end, so that it becomes a few vector comparisons.
     bytes.iter().fold(true, |valid, &byte| {
         valid & ((byte >= b' ') & (byte != 0x7f) | (byte == b'\t'))
@@ -74,37 +74,37 @@ pub(super) fn is_value(bytes: &[u8]) -> bool {
 
 /// True when `bytes` may be a request target: visible ASCII without a fragment.
 #[inline]
-pub(super) fn is_target(bytes: &[u8]) -> bool {
+pub(crate) fn is_target(bytes: &[u8]) -> bool {
     !bytes.is_empty() && target_kinds(bytes) & TARGET_INVALID == 0
 }
 
 /// Bit of [`target_kinds`], and entry of [`CLASSES`]: a byte that stands in no target.
-pub(super) const TARGET_INVALID: u8 = 4;
+pub(crate) const TARGET_INVALID: u8 = 4;
 
 /// Bit of [`target_kinds`], and entry of [`CLASSES`]: a question mark, behind which the query is.
-pub(super) const QUERY: u8 = 32;
+pub(crate) const QUERY: u8 = 32;
 
 /// Which kinds of bytes there are: [`TARGET_INVALID`], [`PERCENT`], [`QUERY`].
 #[inline]
-pub(super) fn target_kinds(bytes: &[u8]) -> u8 {
+pub(crate) fn target_kinds(bytes: &[u8]) -> u8 {
     all_classes(bytes) & (TARGET_INVALID | PERCENT | QUERY)
 }
 
 /// Bit of [`host_kinds`], and entry of [`CLASSES`]: a byte that stands in no host (RFC 3986 §3.2.2) and no
 /// port.
-pub(super) const HOST_INVALID: u8 = 8;
+pub(crate) const HOST_INVALID: u8 = 8;
 /// Bit of [`host_kinds`], and entry of [`CLASSES`]: a bracket, as around an IPv6 address.
-pub(super) const HOST_BRACKET: u8 = 2;
+pub(crate) const HOST_BRACKET: u8 = 2;
 /// Bit of [`host_kinds`], and entry of [`CLASSES`]: a colon, as before a port.
-pub(super) const HOST_COLON: u8 = 64;
+pub(crate) const HOST_COLON: u8 = 64;
 /// Bit of [`host_kinds`] and [`target_kinds`], and entry of [`CLASSES`]: a percent sign, which two
 /// digits follow.
-pub(super) const PERCENT: u8 = 16;
+pub(crate) const PERCENT: u8 = 16;
 
 /// Which kinds of bytes there are. None in the empty value, which is allowed: it says that the
 /// target has no host (RFC 9112 §3.2).
 #[inline]
-pub(super) fn host_kinds(bytes: &[u8]) -> u8 {
+pub(crate) fn host_kinds(bytes: &[u8]) -> u8 {
     all_classes(bytes) & (HOST_INVALID | HOST_BRACKET | HOST_COLON | PERCENT)
 }
 
@@ -117,7 +117,7 @@ fn all_classes(bytes: &[u8]) -> u8 {
 }
 
 /// True when two hexadecimal digits follow each percent sign (RFC 3986 §2.1).
-pub(super) fn is_percent_coded(bytes: &[u8]) -> bool {
+pub(crate) fn is_percent_coded(bytes: &[u8]) -> bool {
     let is_digit = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_hexdigit);
     memchr::memchr_iter(b'%', bytes)
         .all(|at| is_digit(bytes.get(at + 1)) && is_digit(bytes.get(at + 2)))
@@ -125,7 +125,7 @@ pub(super) fn is_percent_coded(bytes: &[u8]) -> bool {
 
 /// `bytes` without the spaces and tabs around it (OWS).
 #[inline]
-pub(super) fn trim(mut bytes: &[u8]) -> &[u8] {
+pub(crate) fn trim(mut bytes: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = bytes {
         bytes = rest;
     }
@@ -136,7 +136,7 @@ pub(super) fn trim(mut bytes: &[u8]) -> &[u8] {
 }
 
 /// The number that `bytes` spells in decimal digits: no sign, no blank, no overflow.
-pub(super) fn decimal(bytes: &[u8]) -> Option<u64> {
+pub(crate) fn decimal(bytes: &[u8]) -> Option<u64> {
     if bytes.is_empty() {
         return None;
     }

@@ -22,8 +22,8 @@ use std::rc::Rc;
 
 use crate::error::Error;
 use crate::error::ErrorKind;
-use crate::http::framing::CloseReason;
-use crate::http::serve::Exchange as Machine;
+use crate::h1::server::ServerMachine;
+use crate::http::close_reason::CloseReason;
 use crate::net;
 use crate::net::Io;
 use crate::net::Protocol;
@@ -71,7 +71,7 @@ impl H1Connection {
             exchange: Exchange::new(),
             timer: HeadTimer::begin(until.min(io.now() + options.header_timeout)),
             wire: Wire {
-                machine: Machine::new(),
+                machine: ServerMachine::new(),
                 record: ConnectionRecord::begin(&worker, io),
                 lines: LogLines::default(),
                 peer: Peer::Open,

@@ -20,7 +20,7 @@ use std::sync::atomic::Ordering;
 use ::http::StatusCode;
 
 use crate::error::Error;
-pub use crate::http::framing::CloseReason;
+pub use crate::http::close_reason::CloseReason;
 
 /// Something happened to a connection.
 #[derive(Clone, Copy, Debug)]

@@ -10,7 +10,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::http::framing::CloseReason;
+use crate::http::close_reason::CloseReason;
 use crate::limits::CONNECTION_AGE_JITTER_PERCENT;
 use crate::net::Io;
 use crate::runtime::Instant;

@@ -13,9 +13,9 @@ use crate::client::observe::Event;
 use crate::client::transport::Shared;
 use crate::error::Phase;
 use crate::guard::guarded;
+use crate::h1::client::ClientMachine;
+use crate::h1::framing::Framing;
 use crate::http::body::Body;
-use crate::http::fetch::Fetch;
-use crate::http::framing::Framing;
 use crate::http::headers::Headers;
 use crate::http::incoming::Sender;
 use crate::http::response::Response;
@@ -167,7 +167,7 @@ impl Active {
     }
 
     /// Says how to receive what is still to come.
-    pub(super) fn arm(&mut self, io: &mut Io, fetch: &Fetch) {
+    pub(super) fn arm(&mut self, io: &mut Io, fetch: &ClientMachine) {
         let Download::Body {
             sender,
             received_bytes,

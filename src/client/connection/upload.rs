@@ -28,12 +28,12 @@ use crate::error::Error;
 use crate::error::Phase;
 use crate::guard::caught;
 use crate::guard::guarded_drop;
+use crate::h1::client::ClientMachine;
+use crate::h1::client::SendError;
+use crate::h1::encode::Recipient;
 use crate::http::body::Body;
 use crate::http::body::Content;
 use crate::http::body::Part;
-use crate::http::encode::Recipient;
-use crate::http::fetch::Fetch;
-use crate::http::fetch::SendError;
 use crate::http::headers::Headers;
 use crate::http::request::Request;
 use crate::http::timings::Timings;
@@ -161,7 +161,7 @@ impl Connection {
 /// Writes the body where it is at hand.
 fn write_body(
     io: &mut Io,
-    fetch: &mut Fetch,
+    fetch: &mut ClientMachine,
     body: Body,
     trailers: Option<&Headers>,
 ) -> Result<Upload, SendError> {
@@ -210,7 +210,11 @@ fn recipient(options: &RequestOptions) -> Recipient<'_> {
 
 impl Active {
     /// Produces more of the body, as long as there is room for it and the caller has some.
-    pub(super) fn pump_upload(&mut self, io: &mut Io, fetch: &mut Fetch) -> Result<(), Failure> {
+    pub(super) fn pump_upload(
+        &mut self,
+        io: &mut Io,
+        fetch: &mut ClientMachine,
+    ) -> Result<(), Failure> {
         if matches!(self.upload, Upload::Due(_)) {
             let Upload::Due(body) = std::mem::replace(&mut self.upload, Upload::Done) else {
                 unreachable!("just seen");

@@ -12,11 +12,11 @@ use ::http::StatusCode;
 
 use crate::client::failure::setting;
 use crate::client::proxy::handshake::Handshake;
+use crate::h1::head::parse_response;
 use crate::http::head::HeadError;
 use crate::http::head::HeadLimits;
 use crate::http::head::Scan;
 use crate::http::head::Scanner;
-use crate::http::head::parse_response;
 use crate::limits::INFORMATIONAL_COUNT_MAX;
 
 /// Fields that this side writes, or that would announce a body.

@@ -14,7 +14,7 @@ use std::rc::Rc;
 
 use ::http::StatusCode;
 
-use crate::http::encode;
+use crate::h1::encode;
 use crate::limits::REFUSAL_TIMEOUT;
 use crate::limits::REFUSALS_MAX;
 use crate::net::Io;

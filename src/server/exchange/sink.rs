@@ -6,11 +6,11 @@ use std::task::Waker;
 use ::http::StatusCode;
 use bytes::Bytes;
 
+use crate::h1::server::Sends;
 use crate::http::body::Content;
-use crate::http::framing::CloseReason;
+use crate::http::close_reason::CloseReason;
 use crate::http::headers::Headers;
 use crate::http::response::Response;
-use crate::http::serve::Sends;
 use crate::runtime::Instant;
 use crate::server::exchange::log_entry::LogEntry;
 

@@ -10,9 +10,9 @@ use ::http::StatusCode;
 
 use crate::error::Error;
 use crate::error::ErrorKind;
+use crate::h1::server::Event;
+use crate::h1::server::Refusal;
 use crate::http::request::Request;
-use crate::http::serve::Event;
-use crate::http::serve::Refusal;
 use crate::limits::OWN_BUFFER_BODY_BYTES;
 use crate::limits::REQUESTS_PER_TURN;
 use crate::net::Io;

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
-use crate::http::framing::CloseReason;
+use crate::http::close_reason::CloseReason;
 use crate::limits::BODY_RECV_BYTES;
 use crate::limits::DRAIN_BYTES_MAX;
 use crate::limits::OWN_BUFFER_BODY_BYTES;

@@ -9,7 +9,7 @@
 //! A deadline stands with whoever waits for it: this one here, those of a handler and of a body with
 //! the exchange, the connection's age with its record. `H1Connection::arm` sets the earliest.
 
-use crate::http::serve::Exchange as Machine;
+use crate::h1::server::ServerMachine;
 use crate::net::Io;
 use crate::runtime::Instant;
 use crate::server::options::Options;
@@ -65,7 +65,7 @@ impl HeadTimer {
     }
 
     /// After each event: what the connection waits for now.
-    pub(super) fn settle(&mut self, options: &Options, now: Instant, machine: &Machine) {
+    pub(super) fn settle(&mut self, options: &Options, now: Instant, machine: &ServerMachine) {
         let has_progress = std::mem::take(&mut self.has_progress);
         let waits_for = if machine.is_in_head() {
             WaitsFor::Head

@@ -6,14 +6,14 @@ use std::task::Waker;
 use ::http::StatusCode;
 use bytes::Bytes;
 
+use crate::h1::server::Circumstances;
+use crate::h1::server::Sends;
+use crate::h1::server::ServerMachine;
 use crate::http::body::Content;
 use crate::http::body::Part;
-use crate::http::framing::CloseReason;
+use crate::http::close_reason::CloseReason;
 use crate::http::headers::Headers;
 use crate::http::response::Response;
-use crate::http::serve::Circumstances;
-use crate::http::serve::Exchange as Machine;
-use crate::http::serve::Sends;
 use crate::net::Io;
 use crate::runtime::Instant;
 use crate::server::exchange::ResponseSink;
@@ -24,7 +24,7 @@ use crate::server::worker::Worker;
 
 /// What a connection and its exchange share.
 pub(super) struct Wire {
-    pub(super) machine: Machine,
+    pub(super) machine: ServerMachine,
     /// What is known of the connection where somebody wants it.
     pub(super) record: Option<Box<ConnectionRecord>>,
     /// Lines of the access log that wait for our kernel.

@@ -2,17 +2,17 @@
 
 use ::http::StatusCode;
 
+use crate::h1::server::Circumstances;
+use crate::h1::server::Event;
+use crate::h1::server::Sends;
+use crate::h1::server::ServerMachine;
+use crate::http::close_reason::CloseReason;
 use crate::http::date::DateCache;
-use crate::http::framing::CloseReason;
 use crate::http::head::HeadLimits;
 use crate::http::response::Response;
-use crate::http::serve::Circumstances;
-use crate::http::serve::Event;
-use crate::http::serve::Exchange;
-use crate::http::serve::Sends;
 
 /// Takes all of the input and names what happened.
-fn feed(exchange: &mut Exchange, input: &[u8]) -> Vec<String> {
+fn feed(exchange: &mut ServerMachine, input: &[u8]) -> Vec<String> {
     let mut events = Vec::new();
     let mut at = 0;
     while exchange.takes_bytes() {
@@ -33,7 +33,7 @@ fn feed(exchange: &mut Exchange, input: &[u8]) -> Vec<String> {
     events
 }
 
-fn respond(exchange: &mut Exchange, mut response: Response, is_abandoned: bool) -> Sends {
+fn respond(exchange: &mut ServerMachine, mut response: Response, is_abandoned: bool) -> Sends {
     let circumstances = Circumstances {
         date: &mut DateCache::new(),
         wall_seconds: 0,
@@ -45,7 +45,7 @@ fn respond(exchange: &mut Exchange, mut response: Response, is_abandoned: bool) 
 
 #[test]
 fn walks_from_idle_to_idle() {
-    let mut exchange = Exchange::new();
+    let mut exchange = ServerMachine::new();
     assert!(exchange.is_idle() && exchange.has_sent_all());
     assert!(feed(&mut exchange, b"POST /a HTTP/1.1\r\nHost").is_empty());
     assert!(exchange.is_in_head());
@@ -66,7 +66,7 @@ fn walks_from_idle_to_idle() {
 
 #[test]
 fn a_second_request_waits_for_the_first() {
-    let mut exchange = Exchange::new();
+    let mut exchange = ServerMachine::new();
     let head = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
     assert_eq!(feed(&mut exchange, head), ["/a"]);
     assert!(!exchange.takes_bytes());
@@ -104,13 +104,13 @@ fn reasons_to_close_are_data() {
         ),
     ];
     for (field, response, reason) in table {
-        let mut exchange = Exchange::new();
+        let mut exchange = ServerMachine::new();
         let head = format!("POST / HTTP/1.1\r\nHost: a\r\n{field}\r\n\r\n");
         feed(&mut exchange, head.as_bytes());
         respond(&mut exchange, response, true);
         assert_eq!(exchange.close_reason(), reason, "{field}");
     }
-    let mut exchange = Exchange::new();
+    let mut exchange = ServerMachine::new();
     feed(&mut exchange, b"GET / HTTP/1.0\r\n\r\n");
     respond(&mut exchange, Response::new(), true);
     assert_eq!(exchange.close_reason(), Some(CloseReason::Http10));
@@ -120,13 +120,13 @@ fn reasons_to_close_are_data() {
 #[test]
 fn trailers_come_through_and_errors_close() {
     let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
-    let mut exchange = Exchange::new();
+    let mut exchange = ServerMachine::new();
     let events = feed(
         &mut exchange,
         format!("{head}1\r\na\r\n0\r\nT: 1\r\n\r\n").as_bytes(),
     );
     assert_eq!(events, ["/", "a", "end 1"]);
-    let mut exchange = Exchange::new();
+    let mut exchange = ServerMachine::new();
     let events = feed(&mut exchange, format!("{head}x").as_bytes());
     assert_eq!(events, ["/", "400"]);
     assert!(exchange.is_closed());
@@ -136,7 +136,7 @@ fn trailers_come_through_and_errors_close() {
 #[test]
 fn lengths_are_kept_to() {
     for (pieces, fits) in [(&[2, 3][..], true), (&[2], false), (&[2, 4], false)] {
-        let mut exchange = Exchange::new();
+        let mut exchange = ServerMachine::new();
         feed(&mut exchange, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
         let (sender, body) = crate::http::body::Body::incoming(Some(5));
         let mut out = Vec::new();
@@ -156,7 +156,7 @@ fn lengths_are_kept_to() {
 
 #[test]
 fn a_success_of_connect_is_replaced() {
-    let mut exchange = Exchange::new();
+    let mut exchange = ServerMachine::new();
     feed(&mut exchange, b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n");
     let replacement = |status: u16| {
         let status = StatusCode::from_u16(status).unwrap();
@@ -170,7 +170,7 @@ fn a_success_of_connect_is_replaced() {
     assert_eq!(respond(&mut exchange, refused, true), Sends::Whole);
     assert_eq!(exchange.close_reason(), Some(CloseReason::Tunnel));
 
-    let mut exchange = Exchange::new();
+    let mut exchange = ServerMachine::new();
     feed(&mut exchange, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(exchange.replacement_for(&Response::new()), None);
 }
@@ -190,7 +190,7 @@ fn fields_of_another_connection_are_dropped() {
         .header("Upgrade", "h2c")
         .header("Trailer", "T")
         .header("X-End", "3");
-    let mut exchange = Exchange::new();
+    let mut exchange = ServerMachine::new();
     feed(&mut exchange, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     let mut date = DateCache::new();
     let circumstances = Circumstances {

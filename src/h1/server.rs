@@ -21,24 +21,25 @@ use ::http::Method;
 use ::http::StatusCode;
 use ::http::Version;
 
-use crate::http::chunked;
-use crate::http::chunked::ChunkError;
-use crate::http::chunked::Decoded;
+use crate::h1::chunked;
+use crate::h1::chunked::ChunkError;
+use crate::h1::chunked::Decoded;
+use crate::h1::encode;
+use crate::h1::encode::Persistence;
+use crate::h1::framing::Framing;
+use crate::h1::framing::Outgoing;
+use crate::h1::framing::close_reason_of_request;
+use crate::h1::framing::request_framing;
+use crate::h1::head::Expect;
+use crate::h1::head::RequestHead;
+use crate::h1::head::parse_request;
+use crate::h1::head::parse_whole_request;
+use crate::http::close_reason::CloseReason;
 use crate::http::date::DateCache;
-use crate::http::encode;
-use crate::http::encode::Persistence;
-use crate::http::framing::CloseReason;
-use crate::http::framing::Framing;
-use crate::http::framing::Outgoing;
-use crate::http::framing::request_framing;
-use crate::http::head::Expect;
 use crate::http::head::HeadError;
 use crate::http::head::HeadLimits;
-use crate::http::head::RequestHead;
 use crate::http::head::Scan;
 use crate::http::head::Scanner;
-use crate::http::head::parse_request;
-use crate::http::head::parse_whole_request;
 use crate::http::headers::Headers;
 use crate::http::known::Known;
 use crate::http::recycle::FreeList;
@@ -50,19 +51,19 @@ use crate::limits::FREE_CHANNELS_MAX;
 
 /// One HTTP/1 connection of a server.
 #[derive(Debug)]
-pub struct Exchange {
+pub struct ServerMachine {
     receiving: Receiving,
     sending: Sending,
     /// Why the connection ends with the exchange that runs; `None` while it may go on.
     close: Option<CloseReason>,
 }
 
-/// What [`Exchange::receive`] found.
+/// What [`ServerMachine::receive`] found.
 #[derive(Debug)]
 pub enum Event {
     /// All bytes are used, and more are needed.
     NeedMore,
-    /// A head is complete. Its body, if [`Exchange::body_length`] tells of one, follows.
+    /// A head is complete. Its body, if [`ServerMachine::body_length`] tells of one, follows.
     Request(Request),
     /// A piece of the body: where it stands in the bytes that were passed.
     Data(Range<usize>),
@@ -101,7 +102,7 @@ pub enum Sends {
     Nothing,
     /// The whole body, from memory or a file; the response is through with it.
     Whole,
-    /// Chunks, each framed by [`Exchange::begin_chunk`].
+    /// Chunks, each framed by [`ServerMachine::begin_chunk`].
     Chunks,
 }
 
@@ -226,16 +227,16 @@ impl Asked {
     }
 }
 
-impl Default for Exchange {
-    fn default() -> Exchange {
-        Exchange::new()
+impl Default for ServerMachine {
+    fn default() -> ServerMachine {
+        ServerMachine::new()
     }
 }
 
-impl Exchange {
+impl ServerMachine {
     /// A new connection.
-    pub const fn new() -> Exchange {
-        Exchange {
+    pub const fn new() -> ServerMachine {
+        ServerMachine {
             receiving: Receiving::Idle,
             sending: Sending::Idle,
             close: None,
@@ -245,7 +246,7 @@ impl Exchange {
     // ---- receiving -------------------------------------------------------------------------
 
     /// Takes bytes until something happens: how many it took, and what happened. To be called
-    /// while [`Exchange::takes_bytes`], until it says [`Event::NeedMore`].
+    /// while [`ServerMachine::takes_bytes`], until it says [`Event::NeedMore`].
     pub fn receive(&mut self, input: &[u8], limits: &HeadLimits) -> (usize, Event) {
         match &mut self.receiving {
             Receiving::Idle => {
@@ -389,7 +390,7 @@ impl Exchange {
                 rule: "the only expectation is 100-continue (RFC 9110 §10.1.1)",
             });
         }
-        self.close = CloseReason::of_request(&head);
+        self.close = close_reason_of_request(&head);
         self.sending = Sending::Awaited(Asked {
             is_head: *head.method() == Method::HEAD,
             is_connect: *head.method() == Method::CONNECT,
@@ -462,7 +463,7 @@ impl Exchange {
         self.refuse(error.status, error.rule)
     }
 
-    /// Gives up a head that [arrives too slowly](Exchange::is_in_head): what to answer.
+    /// Gives up a head that [arrives too slowly](ServerMachine::is_in_head): what to answer.
     pub fn time_out_head(&mut self) -> Refusal {
         let Receiving::Head(partial) = &self.receiving else {
             panic!("a part of a head arrived");
@@ -608,7 +609,7 @@ impl Exchange {
         (is_connect && status.is_success()).then_some(StatusCode::NOT_IMPLEMENTED)
     }
 
-    /// Writes the head of a response that needs no [replacement](Exchange::replacement_for), and
+    /// Writes the head of a response that needs no [replacement](ServerMachine::replacement_for), and
     /// says what follows it. All framing follows from the body alone.
     pub fn respond(
         &mut self,
@@ -676,7 +677,7 @@ impl Exchange {
     }
 
     /// Frames a chunk of `len` bytes, which is to be sent right behind what this writes, and
-    /// [`Exchange::end_chunk`] behind that. False when the body is longer than it said: then
+    /// [`ServerMachine::end_chunk`] behind that. False when the body is longer than it said: then
     /// nothing is to be sent but the end of the connection.
     pub fn begin_chunk(&mut self, len: usize, out: &mut Vec<u8>) -> bool {
         match &mut self.sending {

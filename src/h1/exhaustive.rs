@@ -11,16 +11,16 @@
 
 use ::http::Method;
 
-use crate::http::chunked::Decoded;
-use crate::http::chunked::Decoder;
-use crate::http::framing::Framing;
-use crate::http::framing::request_framing;
-use crate::http::framing::response_framing;
+use crate::h1::chunked::Decoded;
+use crate::h1::chunked::Decoder;
+use crate::h1::framing::Framing;
+use crate::h1::framing::request_framing;
+use crate::h1::framing::response_framing;
+use crate::h1::head::parse_request;
+use crate::h1::head::parse_response;
 use crate::http::head::HeadLimits;
 use crate::http::head::Scan;
 use crate::http::head::Scanner;
-use crate::http::head::parse_request;
-use crate::http::head::parse_response;
 
 /// What a reader says of an input: an error, the need for more, or a value.
 #[derive(Clone, Debug, PartialEq, Eq)]

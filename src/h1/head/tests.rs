@@ -6,18 +6,20 @@ use proptest::prelude::any;
 use proptest::prop_assert_eq;
 use proptest::proptest;
 
-use crate::http::framing::Framing;
-use crate::http::framing::request_framing;
-use crate::http::head::Expect;
+use crate::h1::framing::Framing;
+use crate::h1::framing::request_framing;
+use crate::h1::head::Expect;
+use crate::h1::head::RequestHead;
+use crate::h1::head::parse_request;
+use crate::h1::head::parse_response;
+use crate::h1::head::parse_whole_request;
+use crate::h1::head::parse_whole_response;
 use crate::http::head::HeadError;
 use crate::http::head::HeadLimits;
-use crate::http::head::RequestHead;
 use crate::http::head::Scan;
 use crate::http::head::Scanner;
-use crate::http::head::parse_request;
-use crate::http::head::parse_response;
-use crate::http::head::parse_whole_request;
-use crate::http::head::parse_whole_response;
+use crate::http::head::TOO_MANY_BYTES;
+use crate::limits::HEAD_BYTES_SETTABLE_MAX;
 use crate::limits::HEADER_COUNT_MAX;
 use crate::limits::METHOD_BYTES_MAX;
 
@@ -638,4 +640,29 @@ proptest! {
         let _ = parse_response(&input, &HeadLimits::RESPONSE);
         check_whole_response(&input, &HeadLimits::RESPONSE);
     }
+}
+
+#[test]
+fn no_limit_is_beyond_what_positions_can_tell() {
+    let limits = HeadLimits {
+        bytes: usize::MAX,
+        ..HeadLimits::REQUEST
+    };
+    let mut scanner = Scanner::request(limits);
+    scanner.push(b"GET / HTTP/1.1\r\nA: ").unwrap();
+    let piece = vec![b'b'; 1024 * 1024];
+    let pieces = HEAD_BYTES_SETTABLE_MAX / piece.len();
+    for _ in 1..pieces {
+        assert_eq!(scanner.push(&piece), Ok(Scan::Partial));
+    }
+    assert_eq!(scanner.push(&piece), Err(TOO_MANY_BYTES));
+
+    let head = [
+        b"GET / HTTP/1.1\r\nHost: a\r\nA: ",
+        &*piece.repeat(pieces),
+        b"\r\n\r\n",
+    ]
+    .concat();
+    let error = parse_request(&head, &limits).unwrap_err();
+    assert_eq!(error, TOO_MANY_BYTES);
 }

@@ -3,19 +3,19 @@
 use ::http::Method;
 use url::Url;
 
-use crate::http::fetch::Event;
-use crate::http::fetch::Fetch;
-use crate::http::fetch::FetchError;
-use crate::http::fetch::SendError;
-use crate::http::framing::CloseReason;
+use crate::h1::client::ClientMachine;
+use crate::h1::client::Event;
+use crate::h1::client::FetchError;
+use crate::h1::client::SendError;
+use crate::http::close_reason::CloseReason;
 use crate::http::head::HeadLimits;
 use crate::http::headers::Headers;
 use crate::http::request::Request;
 use crate::limits::CHUNK_LINE_BYTES_MAX;
 use crate::limits::INFORMATIONAL_COUNT_MAX;
 
-fn fetch() -> Fetch {
-    Fetch::new(HeadLimits::RESPONSE)
+fn fetch() -> ClientMachine {
+    ClientMachine::new(HeadLimits::RESPONSE)
 }
 
 fn request(method: &str) -> Request {
@@ -23,7 +23,7 @@ fn request(method: &str) -> Request {
     Request::new(method, Url::parse("http://h.example/a?b=c").unwrap())
 }
 
-fn started(method: &str) -> Fetch {
+fn started(method: &str) -> ClientMachine {
     let mut fetch = fetch();
     fetch
         .start(&request(method), Some(0), true, &mut Vec::new())
@@ -41,7 +41,7 @@ struct Outcome {
 }
 
 impl Outcome {
-    fn feed(&mut self, fetch: &mut Fetch, mut input: &[u8]) -> Result<(), FetchError> {
+    fn feed(&mut self, fetch: &mut ClientMachine, mut input: &[u8]) -> Result<(), FetchError> {
         loop {
             let (used, event) = fetch.receive(input)?;
             input = &input[used..];
@@ -429,7 +429,7 @@ fn folds_that_are_not_read() {
     ] {
         let input = format!("HTTP/1.1 204 No\r\n{fields}\r\n");
         for size in [1, 7, input.len()] {
-            let mut fetch = Fetch::new(limits);
+            let mut fetch = ClientMachine::new(limits);
             let request = request("GET");
             let started = fetch.start(&request, Some(0), true, &mut Vec::new());
             started.unwrap();
@@ -686,7 +686,7 @@ fn trailers_come_behind_chunks() {
     let end = "Trailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-Sum: 7\r\n\r\n";
     assert!(text.ends_with(end), "{text}");
     request.set_method(Method::TRACE);
-    let mut other = Fetch::new(HeadLimits::RESPONSE);
+    let mut other = ClientMachine::new(HeadLimits::RESPONSE);
     let error = other.start(&request, Some(0), true, &mut Vec::new());
     assert_eq!(error, Err(SendError::BodyNotAllowed));
 }

@@ -26,27 +26,28 @@ use std::time::Duration;
 use ::http::Method;
 use ::http::StatusCode;
 
-use crate::http::chunked::CHUNK_END;
-use crate::http::chunked::ChunkError;
-use crate::http::chunked::Decoded;
-use crate::http::chunked::Decoder;
-use crate::http::chunked::encode_chunk_head;
-use crate::http::chunked::encode_last_chunk;
-use crate::http::encode::Persistence;
-use crate::http::encode::Recipient;
-use crate::http::encode::request_head;
-use crate::http::framing::CloseReason;
-use crate::http::framing::Framing;
-use crate::http::framing::Outgoing;
-use crate::http::framing::response_framing;
+use crate::h1::chunked::CHUNK_END;
+use crate::h1::chunked::ChunkError;
+use crate::h1::chunked::Decoded;
+use crate::h1::chunked::Decoder;
+use crate::h1::chunked::encode_chunk_head;
+use crate::h1::chunked::encode_last_chunk;
+use crate::h1::encode::Persistence;
+use crate::h1::encode::Recipient;
+use crate::h1::encode::request_head;
+use crate::h1::framing::Framing;
+use crate::h1::framing::Outgoing;
+use crate::h1::framing::close_reason_of_response;
+use crate::h1::framing::response_framing;
+use crate::h1::head::ResponseHead;
+use crate::h1::head::is_tunnel_target;
+use crate::h1::head::parse_response;
+use crate::h1::head::parse_whole_response;
+use crate::http::close_reason::CloseReason;
 use crate::http::head::HeadError;
 use crate::http::head::HeadLimits;
-use crate::http::head::ResponseHead;
 use crate::http::head::Scan;
 use crate::http::head::Scanner;
-use crate::http::head::is_tunnel_target;
-use crate::http::head::parse_response;
-use crate::http::head::parse_whole_response;
 use crate::http::headers::Headers;
 use crate::http::known::Known;
 use crate::http::request::Request;
@@ -54,7 +55,7 @@ use crate::http::response::Response;
 use crate::limits::INFORMATIONAL_COUNT_MAX;
 
 /// One connection's exchanges, one after the other.
-pub struct Fetch {
+pub struct ClientMachine {
     limits: HeadLimits,
     sending: Sending,
     receiving: Receiving,
@@ -168,10 +169,10 @@ pub enum SendError {
     },
 }
 
-impl Fetch {
+impl ClientMachine {
     /// A fresh connection.
-    pub fn new(limits: HeadLimits) -> Fetch {
-        Fetch {
+    pub fn new(limits: HeadLimits) -> ClientMachine {
+        ClientMachine {
             limits,
             sending: Sending::Done,
             receiving: Receiving::Idle,
@@ -184,7 +185,7 @@ impl Fetch {
         }
     }
 
-    /// Says whether [`Fetch::last_head`] is looked at: it is a copy, and costs one.
+    /// Says whether [`ClientMachine::last_head`] is looked at: it is a copy, and costs one.
     pub fn keep_heads(&mut self, is_kept: bool) {
         if !is_kept {
             self.last_head = None;
@@ -221,7 +222,7 @@ impl Fetch {
         self.start_to(Recipient::Origin, request, length, is_kept, out)
     }
 
-    /// As [`Fetch::start`], to a proxy that forwards the request or to its origin.
+    /// As [`ClientMachine::start`], to a proxy that forwards the request or to its origin.
     pub fn start_to(
         &mut self,
         recipient: Recipient<'_>,
@@ -268,7 +269,7 @@ impl Fetch {
     }
 
     /// Writes what stands before `len` bytes of the body; they follow, and then
-    /// [`Fetch::end_chunk`].
+    /// [`ClientMachine::end_chunk`].
     pub fn begin_chunk(&mut self, len: u64, out: &mut Vec<u8>) -> Result<(), SendError> {
         match &mut self.sending {
             Sending::Done => Err(SendError::BodyTooLong),
@@ -284,7 +285,7 @@ impl Fetch {
         }
     }
 
-    /// Writes what stands behind the bytes announced with [`Fetch::begin_chunk`].
+    /// Writes what stands behind the bytes announced with [`ClientMachine::begin_chunk`].
     pub fn end_chunk(&mut self, out: &mut Vec<u8>) {
         if matches!(self.sending, Sending::Chunked) {
             out.extend_from_slice(CHUNK_END);
@@ -489,7 +490,7 @@ impl Fetch {
         let reason = if head.status() == StatusCode::SWITCHING_PROTOCOLS {
             Some(CloseReason::Upgraded)
         } else {
-            CloseReason::of_response(&head, framing)
+            close_reason_of_response(&head, framing)
         };
         if let Some(reason) = reason {
             self.close.get_or_insert(reason);

@@ -15,8 +15,8 @@ use ::http::Method;
 use ::http::StatusCode;
 use ::http::Version;
 
+use crate::h1::framing::Outgoing;
 use crate::http::date::DateCache;
-use crate::http::framing::Outgoing;
 use crate::http::headers::Headers;
 use crate::http::known::Known;
 use crate::http::known::is_forbidden_trailer;
@@ -365,9 +365,9 @@ mod tests {
     use url::Url;
 
     use super::*;
+    use crate::h1::head::parse_request;
+    use crate::h1::head::parse_response;
     use crate::http::head::HeadLimits;
-    use crate::http::head::parse_request;
-    use crate::http::head::parse_response;
 
     const SECONDS: u64 = 784_111_777;
 

@@ -11,16 +11,19 @@ use ::http::Method;
 use ::http::StatusCode;
 use ::http::Version;
 
-use crate::http::head::Facts;
+use crate::h1::head::Facts;
+use crate::h1::head::RequestHead;
+use crate::h1::head::ResponseHead;
+use crate::h1::head::facts::is_valid_authority;
+use crate::h1::head::folds::unfold;
 use crate::http::head::HeadError;
 use crate::http::head::HeadLimits;
-use crate::http::head::RequestHead;
-use crate::http::head::ResponseHead;
-use crate::http::head::facts::is_valid_authority;
-use crate::http::head::folds::unfold;
-use crate::http::head::scanner::TARGET_TOO_LONG;
-use crate::http::head::scanner::TOO_MANY_BYTES;
-use crate::http::head::scanner::TOO_MANY_FIELDS;
+use crate::http::head::INCOMPLETE;
+use crate::http::head::TARGET_TOO_LONG;
+use crate::http::head::TOO_MANY_BYTES;
+use crate::http::head::TOO_MANY_FIELDS;
+use crate::http::head::parse_section;
+use crate::http::head::rule_of;
 use crate::http::headers::Field;
 use crate::http::headers::Headers;
 use crate::http::known::Known;
@@ -179,7 +182,7 @@ fn parse_response_into<'a>(
 
 /// Parses the complete trailer section of a request (RFC 9112 §7.1.2). Fields that frame, route,
 /// authenticate or control the connection are dropped (RFC 9110 §6.5.1).
-pub(in crate::http) fn parse_trailers(
+pub(in crate::h1) fn parse_trailers(
     section: &[u8],
     limits: &HeadLimits,
 ) -> Result<Headers, HeadError> {
@@ -187,7 +190,7 @@ pub(in crate::http) fn parse_trailers(
 }
 
 /// As [`parse_trailers`], of a response: folded lines are joined as those of its head.
-pub(in crate::http) fn parse_response_trailers(
+pub(in crate::h1) fn parse_response_trailers(
     section: &[u8],
     limits: &HeadLimits,
 ) -> Result<Headers, HeadError> {
@@ -196,38 +199,6 @@ pub(in crate::http) fn parse_response_trailers(
         None => Err(error),
     })
 }
-
-/// Parses a complete section of fields: the head of a part of a multipart body.
-pub(in crate::http) fn parse_fields(
-    section: &[u8],
-    limits: &HeadLimits,
-) -> Result<Headers, HeadError> {
-    parse_section(section, limits, |_| true)
-}
-
-fn parse_section(
-    section: &[u8],
-    limits: &HeadLimits,
-    is_kept: impl Fn(&[u8]) -> bool,
-) -> Result<Headers, HeadError> {
-    let mut fields = [httparse::EMPTY_HEADER; HEADER_COUNT_MAX];
-    let fields = &mut fields[..limits.fields.min(HEADER_COUNT_MAX)];
-    let parsed = match httparse::parse_headers(section, fields) {
-        Ok(httparse::Status::Complete((used, parsed))) if used == section.len() => parsed,
-        Ok(_) => return Err(INCOMPLETE),
-        Err(error) => return Err(rule_of(error)),
-    };
-    let mut headers = Headers::new();
-    for field in parsed {
-        if is_kept(field.name.as_bytes()) {
-            let added = headers.append(field.name, field.value);
-            added.map_err(|_| HeadError::bad("a trailer field is malformed"))?;
-        }
-    }
-    Ok(headers)
-}
-
-const INCOMPLETE: HeadError = HeadError::bad("the head has no end, or bytes behind it");
 
 /// The fields, copied behind each other into `headers`, and what they say.
 fn take_fields(
@@ -286,18 +257,6 @@ fn version_of(minor: Option<u8>) -> Version {
     match minor {
         Some(0) => Version::HTTP_10,
         _ => Version::HTTP_11,
-    }
-}
-
-fn rule_of(error: httparse::Error) -> HeadError {
-    match error {
-        httparse::Error::HeaderName => HeadError::bad("a field name is not a token and a colon"),
-        httparse::Error::HeaderValue => HeadError::bad("a field value holds a control character"),
-        httparse::Error::NewLine => HeadError::bad("a line does not end in CRLF"),
-        httparse::Error::Status => HeadError::bad("the status line is malformed"),
-        httparse::Error::Token => HeadError::bad("the request line is malformed"),
-        httparse::Error::TooManyHeaders => TOO_MANY_FIELDS,
-        httparse::Error::Version => HeadError::bad("the version is malformed"),
     }
 }
 
@@ -370,7 +329,7 @@ fn check_target(method: &Method, target: &str) -> Result<u8, HeadError> {
 }
 
 /// True for what a CONNECT asks for: a host and a port, and nothing else (RFC 9112 §3.2.3).
-pub(in crate::http) fn is_tunnel_target(target: &[u8]) -> bool {
+pub(in crate::h1) fn is_tunnel_target(target: &[u8]) -> bool {
     let has_port = memchr::memrchr(b':', target)
         .is_some_and(|at| at > 0 && token::decimal(&target[at + 1..]).is_some());
     has_port && is_valid_authority(target)

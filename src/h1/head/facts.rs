@@ -29,7 +29,7 @@ pub enum Expect {
 
 /// All `Content-Length` fields together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::http) enum Length {
+pub(in crate::h1) enum Length {
     #[default]
     Absent,
     /// One number, even if it was said more than once.
@@ -40,7 +40,7 @@ pub(in crate::http) enum Length {
 
 /// All `Transfer-Encoding` fields together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::http) enum Coding {
+pub(in crate::h1) enum Coding {
     #[default]
     Absent,
     /// `chunked` alone.
@@ -55,32 +55,32 @@ pub(in crate::http) enum Coding {
 
 /// What the head says about its message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::http) struct Facts {
-    pub(in crate::http) length: Length,
-    pub(in crate::http) coding: Coding,
-    pub(in crate::http) expect: Expect,
+pub(in crate::h1) struct Facts {
+    pub(in crate::h1) length: Length,
+    pub(in crate::h1) coding: Coding,
+    pub(in crate::h1) expect: Expect,
     /// `Host` fields; what counts is none, one, more.
-    pub(in crate::http) hosts: u8,
+    pub(in crate::h1) hosts: u8,
     /// True exactly when a `Host` field has a value that no host can have.
-    pub(in crate::http) host_invalid: bool,
+    pub(in crate::h1) host_invalid: bool,
     /// Options in all `Connection` fields.
-    pub(in crate::http) connection_options: usize,
+    pub(in crate::h1) connection_options: usize,
     /// `Connection` holds `close`.
-    pub(in crate::http) close_token: bool,
+    pub(in crate::h1) close_token: bool,
     /// `Connection` holds `keep-alive`.
-    pub(in crate::http) keep_alive_token: bool,
+    pub(in crate::h1) keep_alive_token: bool,
     /// `Connection` holds `upgrade`.
-    pub(in crate::http) upgrade_token: bool,
+    pub(in crate::h1) upgrade_token: bool,
     /// There is an `Upgrade` field.
-    pub(in crate::http) upgrade_field: bool,
+    pub(in crate::h1) upgrade_field: bool,
     /// There is a `Keep-Alive` field.
-    pub(in crate::http) keep_alive_field: bool,
+    pub(in crate::h1) keep_alive_field: bool,
 }
 
 impl Facts {
     /// Notes one field.
     #[inline]
-    pub(in crate::http) fn note(&mut self, known: Known, value: &[u8]) {
+    pub(in crate::h1) fn note(&mut self, known: Known, value: &[u8]) {
         match known {
             Known::Host => {
                 self.hosts = self.hosts.saturating_add(1);
@@ -105,7 +105,7 @@ impl Facts {
     }
 
     /// RFC 9112 §9.3: `close` wins, 1.1 persists, 1.0 only with `keep-alive`.
-    pub(in crate::http) fn is_keep_alive(&self, version: Version) -> bool {
+    pub(in crate::h1) fn is_keep_alive(&self, version: Version) -> bool {
         !self.close_token && (version == Version::HTTP_11 || self.keep_alive_token)
     }
 

@@ -17,11 +17,11 @@ use std::fmt;
 
 use crate::error::Error;
 use crate::error::ErrorKind;
+use crate::h1::head::parse_response_trailers;
+use crate::h1::head::parse_trailers;
 use crate::http::head::HeadLimits;
 use crate::http::head::Scan;
 use crate::http::head::Scanner;
-use crate::http::head::parse_response_trailers;
-use crate::http::head::parse_trailers;
 use crate::http::headers::Headers;
 use crate::http::known::is_forbidden_trailer;
 use crate::http::token;

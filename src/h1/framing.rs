@@ -9,19 +9,18 @@
 //! The rules are RFC 9112 §6.3, and stricter where two readers of one message could disagree:
 //! `Content-Length` together with `Transfer-Encoding` is an error, whoever wins.
 
-use std::fmt;
-
 use ::http::Method;
 use ::http::StatusCode;
 use ::http::Version;
 
+use crate::h1::head::Coding;
+use crate::h1::head::Facts;
+use crate::h1::head::Length;
+use crate::h1::head::RequestHead;
+use crate::h1::head::ResponseHead;
 use crate::http::body::Body;
-use crate::http::head::Coding;
-use crate::http::head::Facts;
+use crate::http::close_reason::CloseReason;
 use crate::http::head::HeadError;
-use crate::http::head::Length;
-use crate::http::head::RequestHead;
-use crate::http::head::ResponseHead;
 
 /// Where the body of a received message ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -193,116 +192,36 @@ impl Outgoing {
     }
 }
 
-/// Why a connection is not used again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum CloseReason {
-    /// The peer said `Connection: close`.
-    PeerAsked,
-    /// We said `Connection: close`: a handler or caller asked for it.
-    WeAsked,
-    /// The peer speaks HTTP/1.0 and did not say `keep-alive`.
-    Http10,
-    /// The response ends with the connection.
-    UntilClose,
-    /// The request was malformed or too large.
-    BadMessage,
-    /// Too much of a body was left unread to drain it.
-    BodyUnread,
-    /// The response was complete before the request was.
-    EarlyResponse,
-    /// The client waits for `100 Continue`, and nobody asked for the body.
-    ContinueUnsent,
-    /// The handler failed after its response had begun, or panicked.
-    HandlerFailed,
-    /// The peer closed its side.
-    PeerClosed,
-    /// A deadline passed.
-    Timeout,
-    /// Bytes came that belong to no message.
-    UnexpectedBytes,
-    /// The connection now speaks another protocol.
-    Upgraded,
-    /// The client asked for a tunnel (CONNECT): what follows is not for us to read as requests.
-    Tunnel,
-    /// The server is shutting down, or the client was dropped.
-    Shutdown,
-    /// The connection is as old as it may get.
-    Age,
-    /// It has served as many requests as it may.
-    RequestCount,
-    /// The pool has let it go: it rested too long, is too old, or over a cap.
-    Evicted,
-    /// The request was given up by its own side.
-    Canceled,
-    /// The connection itself failed: a reset, for one.
-    Failed,
+/// Why the connection cannot be kept after this request, if so.
+pub fn close_reason_of_request(head: &RequestHead) -> Option<CloseReason> {
+    if *head.method() == Method::CONNECT {
+        return Some(CloseReason::Tunnel);
+    }
+    close_reason_of_peer(head.version(), &head.facts)
 }
 
-impl CloseReason {
-    /// The reason in a few words, for logs.
-    pub fn explain(self) -> &'static str {
-        match self {
-            CloseReason::PeerAsked => "the peer asked to close",
-            CloseReason::WeAsked => "our own message said close",
-            CloseReason::Http10 => "HTTP/1.0 without keep-alive",
-            CloseReason::UntilClose => "the body ends with the connection",
-            CloseReason::BadMessage => "the message was malformed or too large",
-            CloseReason::BodyUnread => "too much of the body was left unread",
-            CloseReason::EarlyResponse => "the response was complete before the request",
-            CloseReason::ContinueUnsent => "the body was neither wanted nor sent",
-            CloseReason::HandlerFailed => "the handler failed",
-            CloseReason::PeerClosed => "the peer closed its side",
-            CloseReason::Timeout => "a deadline passed",
-            CloseReason::UnexpectedBytes => "bytes came that belong to no message",
-            CloseReason::Upgraded => "another protocol took over",
-            CloseReason::Tunnel => "the client asked for a tunnel",
-            CloseReason::Shutdown => "this side shuts down",
-            CloseReason::Age => "it is as old as it may get",
-            CloseReason::RequestCount => "it has served as many requests as it may",
-            CloseReason::Evicted => "it rested too long, is too old, or over a cap",
-            CloseReason::Canceled => "the request was given up by its own side",
-            CloseReason::Failed => "the connection failed",
-        }
+/// Why the connection cannot be kept after this response, if so.
+pub fn close_reason_of_response(head: &ResponseHead, framing: Framing) -> Option<CloseReason> {
+    if framing == Framing::UntilClose {
+        return Some(CloseReason::UntilClose);
     }
-
-    /// Why the connection cannot be kept after this request, if so.
-    pub fn of_request(head: &RequestHead) -> Option<CloseReason> {
-        if *head.method() == Method::CONNECT {
-            return Some(CloseReason::Tunnel);
-        }
-        CloseReason::of_peer(head.version(), &head.facts)
+    // A 204 says that it has no body. One that announces a body may send it all the same, and
+    // that would be read as the next response.
+    let announces = head.facts.coding != Coding::Absent
+        || !matches!(head.facts.length, Length::Absent | Length::Valid(0));
+    if head.status() == StatusCode::NO_CONTENT && announces {
+        return Some(CloseReason::BadMessage);
     }
-
-    /// Why the connection cannot be kept after this response, if so.
-    pub fn of_response(head: &ResponseHead, framing: Framing) -> Option<CloseReason> {
-        if framing == Framing::UntilClose {
-            return Some(CloseReason::UntilClose);
-        }
-        // A 204 says that it has no body. One that announces a body may send it all the same, and
-        // that would be read as the next response.
-        let announces = head.facts.coding != Coding::Absent
-            || !matches!(head.facts.length, Length::Absent | Length::Valid(0));
-        if head.status() == StatusCode::NO_CONTENT && announces {
-            return Some(CloseReason::BadMessage);
-        }
-        CloseReason::of_peer(head.version(), &head.facts)
-    }
-
-    fn of_peer(version: Version, facts: &Facts) -> Option<CloseReason> {
-        if facts.is_keep_alive(version) {
-            None
-        } else if facts.close_token {
-            Some(CloseReason::PeerAsked)
-        } else {
-            Some(CloseReason::Http10)
-        }
-    }
+    close_reason_of_peer(head.version(), &head.facts)
 }
 
-impl fmt::Display for CloseReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.explain())
+fn close_reason_of_peer(version: Version, facts: &Facts) -> Option<CloseReason> {
+    if facts.is_keep_alive(version) {
+        None
+    } else if facts.close_token {
+        Some(CloseReason::PeerAsked)
+    } else {
+        Some(CloseReason::Http10)
     }
 }
 
@@ -314,9 +233,9 @@ mod tests {
     use Framing::UntilClose;
 
     use super::*;
+    use crate::h1::head::parse_request;
+    use crate::h1::head::parse_response;
     use crate::http::head::HeadLimits;
-    use crate::http::head::parse_request;
-    use crate::http::head::parse_response;
 
     fn request(version: &str, fields: &str) -> Result<Framing, u16> {
         let head = format!("POST / {version}\r\nHost: a\r\n{fields}\r\n");
@@ -535,7 +454,7 @@ mod tests {
         let reason = |version: &str, fields: &str| {
             let head = format!("GET / {version}\r\nHost: a\r\n{fields}\r\n");
             let head = parse_request(head.as_bytes(), &HeadLimits::REQUEST).unwrap();
-            CloseReason::of_request(&head)
+            close_reason_of_request(&head)
         };
         assert_eq!(reason("HTTP/1.1", ""), None);
         let close = "Connection: keep-alive, close\r\n";
@@ -553,7 +472,7 @@ mod tests {
         ] {
             let head = format!("{line}\r\nHost: h\r\n\r\n");
             let head = parse_request(head.as_bytes(), &HeadLimits::REQUEST).unwrap();
-            assert_eq!(CloseReason::of_request(&head), reason, "{line}");
+            assert_eq!(close_reason_of_request(&head), reason, "{line}");
         }
     }
 
@@ -572,7 +491,7 @@ mod tests {
             let head = format!("HTTP/1.1 {start}\r\n{fields}\r\n");
             let head = parse_response(head.as_bytes(), &HeadLimits::RESPONSE).unwrap();
             let framing = response_framing(&Method::GET, &head).unwrap();
-            let found = CloseReason::of_response(&head, framing);
+            let found = close_reason_of_response(&head, framing);
             assert_eq!(found, reason, "{start} {fields}");
         }
     }
