@@ -39,6 +39,7 @@
 pub mod architecture {}
 
 pub mod client;
+pub(crate) mod content;
 pub mod error;
 pub mod fs;
 pub(crate) mod guard;

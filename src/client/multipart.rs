@@ -21,7 +21,6 @@ use crate::error::Result;
 use crate::fs;
 use crate::http::body;
 use crate::http::body::Body;
-use crate::http::body::Content;
 use crate::http::headers::Headers;
 use crate::http::headers::InvalidHeader;
 use crate::http::incoming::Sender;
@@ -220,11 +219,12 @@ impl Pieces {
 
     fn push(&mut self, body: Body) {
         match body.into_content() {
-            Content::Empty => {}
-            Content::Bytes(bytes) => self.push_known(body::Part::Bytes(bytes)),
-            Content::File { file, range } => self.push_known(body::Part::File { file, range }),
-            Content::Parts(parts) => parts.into_iter().for_each(|part| self.push_known(part)),
-            Content::Chunks(body) => {
+            Ok(mut content) => {
+                while let Some(part) = content.pop() {
+                    self.push_known(part);
+                }
+            }
+            Err(body) => {
                 self.flush();
                 self.done.push(Piece::Stream(body));
             }
@@ -476,7 +476,7 @@ mod tests {
         let body = form.into_body("B").unwrap();
         let again = body.try_clone().expect("it can be sent again");
         let length = body.length().expect("the length is known");
-        let Content::Parts(parts) = again.into_content() else {
+        let Ok(body::Content::Parts(parts)) = again.into_content() else {
             panic!("it is made of parts")
         };
         assert_eq!(parts.iter().map(body::Part::length).sum::<u64>(), length);

@@ -1,11 +1,8 @@
 //! The body of a message: one concrete type for all that a body can be.
 //!
 //! ```text
-//!             ┌ empty
-//!             ├ bytes      in memory, shared
-//!   Body ─────┼ file       a range of an open file; the connection that sends it reads it
-//!             ├ parts      bytes and ranges of files, one behind the other
-//!             ├ stream     chunks made by the user
+//!             ┌ content    at hand: bytes in memory, and ranges of files, which the connection reads
+//!   Body ─────┼ stream     chunks made by the user
 //!             ├ incoming   chunks that arrive from a peer, as they are asked for
 //!             └ filtered   chunks made from those of another body
 //! ```
@@ -14,7 +11,6 @@
 //! drains what is left within bounds, or closes.
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
 use std::fmt;
 use std::fs::File;
 use std::future::poll_fn;
@@ -31,6 +27,8 @@ use bytes::Bytes;
 use bytes::BytesMut;
 use futures_core::Stream;
 
+pub use crate::content::Content;
+pub use crate::content::Part;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Result;
@@ -54,16 +52,8 @@ pub struct Body {
     kind: Kind,
 }
 
-#[derive(Default)]
 enum Kind {
-    #[default]
-    Empty,
-    Bytes(Bytes),
-    File {
-        file: Arc<File>,
-        range: Range<u64>,
-    },
-    Parts(Box<Parts>),
+    Content(Content),
     Stream {
         stream: Pin<Box<dyn Chunks>>,
         /// Bytes still to come, where the maker said how many there are.
@@ -73,6 +63,13 @@ enum Kind {
     },
     Incoming(Receiver),
     Filtered(Box<Filtered>),
+}
+
+impl Default for Kind {
+    #[inline]
+    fn default() -> Kind {
+        Kind::Content(Content::Empty)
+    }
 }
 
 /// A body that another is made of.
@@ -90,57 +87,6 @@ pub(crate) trait Filter {
         source: &mut Body,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes>>>;
-}
-
-/// Pieces of known length, in order.
-#[derive(Clone)]
-struct Parts {
-    pieces: VecDeque<Part>,
-    length: u64,
-}
-
-/// A piece of a body that is made of several ([`Body::parts`]).
-#[derive(Clone, Debug)]
-pub enum Part {
-    /// In memory.
-    Bytes(Bytes),
-    /// A range of an open file, as in [`Body::file`].
-    File {
-        /// The file.
-        file: Arc<File>,
-        /// Which bytes of it.
-        range: Range<u64>,
-    },
-}
-
-impl Part {
-    /// Bytes of this piece.
-    pub fn length(&self) -> u64 {
-        match self {
-            Part::Bytes(bytes) => bytes.len() as u64,
-            Part::File { range, .. } => range.end - range.start,
-        }
-    }
-}
-
-/// What a body is made of, for who sends it.
-#[derive(Debug)]
-pub enum Content {
-    /// Nothing.
-    Empty,
-    /// All of it, in memory; not empty.
-    Bytes(Bytes),
-    /// A range of an open file; not empty.
-    File {
-        /// The file.
-        file: Arc<File>,
-        /// Which bytes of it.
-        range: Range<u64>,
-    },
-    /// Pieces, in order.
-    Parts(VecDeque<Part>),
-    /// Chunks, to be asked for one by one.
-    Chunks(Body),
 }
 
 /// A stream of anything that turns into bytes, behind one pointer.
@@ -164,14 +110,16 @@ where
 impl Body {
     /// No body, or one of length zero.
     pub const fn empty() -> Body {
-        Body { kind: Kind::Empty }
+        Body {
+            kind: Kind::Content(Content::Empty),
+        }
     }
 
     /// Puts a body in the place of this one. Most are empty, and those need no call to be dropped.
     #[inline]
     pub(super) fn set(&mut self, body: Body) {
         let replaced = std::mem::replace(self, body);
-        if matches!(replaced.kind, Kind::Empty) {
+        if matches!(replaced.kind, Kind::Content(Content::Empty)) {
             std::mem::forget(replaced);
         }
     }
@@ -179,27 +127,12 @@ impl Body {
     /// A range of an open file. It is read while it is sent, never held whole; the range must lie
     /// within the file.
     pub fn file(file: Arc<File>, range: Range<u64>) -> Body {
-        if range.is_empty() {
-            return Body::empty();
-        }
-        Body {
-            kind: Kind::File { file, range },
-        }
+        Content::from(Part::File { file, range }).into()
     }
 
     /// Pieces of known length, one behind the other: what several ranges of a file are sent as.
     pub fn parts(pieces: impl IntoIterator<Item = Part>) -> Body {
-        let pieces: VecDeque<Part> = pieces
-            .into_iter()
-            .filter(|piece| piece.length() > 0)
-            .collect();
-        let length = pieces.iter().map(Part::length).sum();
-        if length == 0 {
-            return Body::empty();
-        }
-        Body {
-            kind: Kind::Parts(Box::new(Parts { pieces, length })),
-        }
+        Content::of(pieces).into()
     }
 
     /// Chunks made by the user, of unknown length unless it is [said](Body::with_length). Empty
@@ -300,10 +233,7 @@ impl Body {
     /// Bytes still to come, `None` where only the end will tell.
     pub fn length(&self) -> Option<u64> {
         match &self.kind {
-            Kind::Empty => Some(0),
-            Kind::Bytes(bytes) => Some(bytes.len() as u64),
-            Kind::File { range, .. } => Some(range.end - range.start),
-            Kind::Parts(parts) => Some(parts.length),
+            Kind::Content(content) => Some(content.length()),
             Kind::Stream { left, .. } => *left,
             Kind::Incoming(receiver) => receiver.remaining_bytes(),
             Kind::Filtered(_) => None,
@@ -317,49 +247,38 @@ impl Body {
 
     /// True when the connection reads it from files while it sends.
     pub(crate) fn is_file(&self) -> bool {
-        matches!(self.kind, Kind::File { .. } | Kind::Parts(_))
+        matches!(&self.kind, Kind::Content(content) if content.is_file())
     }
 
     /// True when the body can be sent again from its start: it is empty, or bytes, or a file.
     pub fn is_replayable(&self) -> bool {
-        !matches!(
-            self.kind,
-            Kind::Stream { .. } | Kind::Incoming(_) | Kind::Filtered(_)
-        )
+        matches!(self.kind, Kind::Content(_))
     }
 
     /// A second body with the same content, where that is possible without reading it.
     pub fn try_clone(&self) -> Option<Body> {
-        let kind = match &self.kind {
-            Kind::Empty => Kind::Empty,
-            Kind::Bytes(bytes) => Kind::Bytes(bytes.clone()),
-            Kind::File { file, range } => Kind::File {
-                file: Arc::clone(file),
-                range: range.clone(),
-            },
-            Kind::Parts(parts) => Kind::Parts(parts.clone()),
-            Kind::Stream { .. } | Kind::Incoming(_) | Kind::Filtered(_) => return None,
-        };
-        Some(Body { kind })
+        match &self.kind {
+            Kind::Content(content) => Some(content.clone().into()),
+            _ => None,
+        }
     }
 
     /// The bytes, when all of them are in memory.
     pub fn as_bytes(&self) -> Option<&[u8]> {
         match &self.kind {
-            Kind::Empty => Some(&[]),
-            Kind::Bytes(bytes) => Some(bytes),
+            Kind::Content(Content::Empty) => Some(&[]),
+            Kind::Content(Content::Part(Part::Bytes(bytes))) => Some(bytes),
             _ => None,
         }
     }
 
-    /// Takes the body apart, for who sends it.
-    pub fn into_content(self) -> Content {
+    /// What the body is made of, where that is at hand; else the body, whose chunks have to be asked
+    /// for one by one.
+    #[inline]
+    pub fn into_content(self) -> Result<Content, Body> {
         match self.kind {
-            Kind::Empty => Content::Empty,
-            Kind::Bytes(bytes) => Content::Bytes(bytes),
-            Kind::File { file, range } => Content::File { file, range },
-            Kind::Parts(parts) => Content::Parts(parts.pieces),
-            Kind::Stream { .. } | Kind::Incoming(_) | Kind::Filtered(_) => Content::Chunks(self),
+            Kind::Content(content) => Ok(content),
+            _ => Err(self),
         }
     }
 
@@ -372,32 +291,12 @@ impl Body {
     /// more. A file is read by the connection that sends it: here it is an error.
     pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
         match &mut self.kind {
-            Kind::Empty => Poll::Ready(None),
-            Kind::Bytes(bytes) => {
-                let bytes = std::mem::take(bytes);
-                self.kind = Kind::Empty;
-                Poll::Ready(Some(Ok(bytes)))
-            }
-            Kind::File { .. } => {
-                self.kind = Kind::Empty;
-                Poll::Ready(Some(Err(read_elsewhere())))
-            }
-            Kind::Parts(parts) => match parts.pieces.pop_front() {
-                Some(Part::Bytes(bytes)) => {
-                    parts.length -= bytes.len() as u64;
-                    Poll::Ready(Some(Ok(bytes)))
-                }
-                None => Poll::Ready(None),
-                Some(Part::File { .. }) => {
-                    self.kind = Kind::Empty;
-                    Poll::Ready(Some(Err(read_elsewhere())))
-                }
-            },
+            Kind::Content(content) => Poll::Ready(next_bytes(content).transpose()),
             Kind::Incoming(receiver) => receiver.poll_chunk(cx),
             Kind::Filtered(filtered) => {
                 let polled = filtered.filter.poll_chunk(&mut filtered.source, cx);
                 match &polled {
-                    Poll::Ready(Some(Err(_))) => self.kind = Kind::Empty,
+                    Poll::Ready(Some(Err(_))) => self.kind = Kind::default(),
                     // The source has the trailers.
                     Poll::Ready(None) => {
                         let source = std::mem::take(&mut filtered.source);
@@ -420,7 +319,7 @@ impl Body {
                     Poll::Pending => return Poll::Pending,
                     // A stream must not be polled behind its end.
                     Poll::Ready(end) => {
-                        self.kind = Kind::Empty;
+                        self.kind = Kind::default();
                         return Poll::Ready(end);
                     }
                 }
@@ -509,12 +408,20 @@ pub(crate) fn text_of(bytes: Bytes) -> Result<String> {
     })
 }
 
-pub(crate) fn read_elsewhere() -> Error {
-    Error::new(
-        ErrorKind::Invalid,
-        "a file body is read by the connection that sends it; \
-         take it with Body::into_content and read the file",
-    )
+/// The next piece, where it is in memory. A file is an error, and ends the content.
+pub(crate) fn next_bytes(content: &mut Content) -> Result<Option<Bytes>> {
+    match content.pop() {
+        None => Ok(None),
+        Some(Part::Bytes(bytes)) => Ok(Some(bytes)),
+        Some(Part::File { .. }) => {
+            *content = Content::Empty;
+            Err(Error::new(
+                ErrorKind::Invalid,
+                "a file body is read by the connection that sends it; \
+                 take it with Body::into_content and read the file",
+            ))
+        }
+    }
 }
 
 fn over_limit(limit_bytes: usize) -> Error {
@@ -540,10 +447,7 @@ impl Stream for Body {
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match &self.kind {
-            Kind::Empty => "empty",
-            Kind::Bytes(_) => "bytes",
-            Kind::File { .. } => "file",
-            Kind::Parts(_) => "parts",
+            Kind::Content(content) => content.name(),
             Kind::Stream { .. } => "stream",
             Kind::Incoming(_) => "incoming",
             Kind::Filtered(_) => "filtered",
@@ -555,14 +459,19 @@ impl fmt::Debug for Body {
     }
 }
 
-impl From<Bytes> for Body {
-    fn from(bytes: Bytes) -> Body {
-        if bytes.is_empty() {
-            return Body::empty();
-        }
+impl From<Content> for Body {
+    #[inline]
+    fn from(content: Content) -> Body {
         Body {
-            kind: Kind::Bytes(bytes),
+            kind: Kind::Content(content),
         }
+    }
+}
+
+impl From<Bytes> for Body {
+    #[inline]
+    fn from(bytes: Bytes) -> Body {
+        Content::from(bytes).into()
     }
 }
 
@@ -646,6 +555,7 @@ impl From<Cow<'static, [u8]>> for Body {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
     use std::task::Waker;
 
     use super::*;
@@ -693,7 +603,7 @@ mod tests {
         assert_eq!(body.length(), Some(3));
         let again = body.try_clone().unwrap();
         assert_eq!(ready(body.text()).unwrap(), "abc");
-        let Content::Parts(pieces) = again.into_content() else {
+        let Ok(Content::Parts(pieces)) = again.into_content() else {
             panic!("it was made of parts")
         };
         assert_eq!(pieces.len(), 2);

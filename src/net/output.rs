@@ -1,9 +1,10 @@
 //! What a connection has to send: appended by its protocol, taken by the send at the end of a turn.
 //!
 //! ```text
-//!   append_copy ──► filling ──┐
-//!   append_bytes ─► segment ──┼─► queue ──► one send (net)
-//!   append_file ──► segment ──┘
+//!   append_copy ──────► filling ──┐
+//!   append_bytes ─────► segment ──┼─► queue ──► one send (net)
+//!   append_file ──────► segment ──┘
+//!   append_content: both, as it comes
 //! ```
 
 use std::cell::RefCell;
@@ -13,6 +14,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::content::Content;
+use crate::content::Part;
 use crate::guard::guarded_drop;
 use crate::limits::COPY_BYTES_MAX;
 use crate::limits::FILE_READ_BYTES;
@@ -90,6 +93,24 @@ impl Output {
             range,
             is_cold: false,
         });
+    }
+
+    /// Appends all of a body that is at hand.
+    #[inline]
+    pub fn append_content(&mut self, content: Content) {
+        match content {
+            Content::Empty => {}
+            Content::Part(part) => self.append_part(part),
+            Content::Parts(pieces) => pieces.into_iter().for_each(|part| self.append_part(part)),
+        }
+    }
+
+    #[inline]
+    fn append_part(&mut self, part: Part) {
+        match part {
+            Part::Bytes(bytes) => self.append_bytes(bytes),
+            Part::File { file, range } => self.append_file(file, range),
+        }
     }
 
     /// Bytes appended and not yet taken.

@@ -32,8 +32,6 @@ use crate::h1::client::ClientMachine;
 use crate::h1::client::SendError;
 use crate::h1::encode::Recipient;
 use crate::http::body::Body;
-use crate::http::body::Content;
-use crate::http::body::Part;
 use crate::http::headers::Headers;
 use crate::http::request::Request;
 use crate::http::timings::Timings;
@@ -169,30 +167,15 @@ fn write_body(
         guarded_drop(body);
         return Ok(Upload::Done);
     }
-    match body.into_content() {
-        Content::Empty => {}
-        Content::Bytes(bytes) => {
-            fetch.begin_chunk(bytes.len() as u64, io.output.tail())?;
-            io.append_bytes(bytes);
-            fetch.end_chunk(io.output.tail());
-        }
-        Content::File { file, range } => {
-            fetch.begin_chunk(range.end - range.start, io.output.tail())?;
-            io.append_file(file, range);
-            fetch.end_chunk(io.output.tail());
-        }
-        Content::Parts(pieces) => {
-            let length = pieces.iter().map(Part::length).sum();
-            fetch.begin_chunk(length, io.output.tail())?;
-            for piece in pieces {
-                match piece {
-                    Part::Bytes(bytes) => io.append_bytes(bytes),
-                    Part::File { file, range } => io.append_file(file, range),
-                }
-            }
-            fetch.end_chunk(io.output.tail());
-        }
-        Content::Chunks(body) => return Ok(Upload::Chunks(body)),
+    let content = match body.into_content() {
+        Ok(content) => content,
+        Err(body) => return Ok(Upload::Chunks(body)),
+    };
+    let length = content.length();
+    if length > 0 {
+        fetch.begin_chunk(length, io.output.tail())?;
+        io.output.append_content(content);
+        fetch.end_chunk(io.output.tail());
     }
     fetch.finish_body(trailers, io.output.tail())?;
     Ok(Upload::Done)

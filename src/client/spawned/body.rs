@@ -1,18 +1,16 @@
 //! Bodies that may go from thread to thread.
 //!
 //! ```text
-//!             ┌ bytes, parts of files     sent as they are, and again where that is allowed
+//!             ┌ content    bytes, parts of files: sent as they are, and again where that is allowed
 //!             ├ stream     polled by the client's thread, when its connection has room
 //!   Body ─────┼ channel    filled by a BodySender of any thread, bounded
 //!             └ received   filled by the client's thread, bounded: what nobody reads is not received
 //! ```
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
 use std::fmt;
 use std::fs::File;
 use std::future::poll_fn;
-use std::mem;
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -64,17 +62,19 @@ pub struct Body {
     kind: Kind,
 }
 
-#[derive(Default)]
 enum Kind {
-    #[default]
-    Empty,
-    Bytes(Bytes),
-    Parts(VecDeque<Part>),
+    Content(Content),
     /// Never locked: the lock makes it `Sync`.
     Stream(Mutex<Pin<Box<dyn Chunks + Send>>>, Left),
     Channel(Receiver<()>, Left),
     /// Of a response.
     Received(Received),
+}
+
+impl Default for Kind {
+    fn default() -> Kind {
+        Kind::Content(Content::Empty)
+    }
 }
 
 struct Received {
@@ -102,27 +102,20 @@ const SENDER_LOST: Lost = (
 impl Body {
     /// No body, or one of length zero.
     pub const fn empty() -> Body {
-        Body { kind: Kind::Empty }
+        Body {
+            kind: Kind::Content(Content::Empty),
+        }
     }
 
     /// A range of an open file. It is read while it is sent, never held whole; the range must lie
     /// within the file.
     pub fn file(file: Arc<File>, range: Range<u64>) -> Body {
-        Body::parts([Part::File { file, range }])
+        Content::from(Part::File { file, range }).into()
     }
 
     /// Bytes and ranges of files, one behind the other.
     pub fn parts(pieces: impl IntoIterator<Item = Part>) -> Body {
-        let pieces: VecDeque<Part> = pieces
-            .into_iter()
-            .filter(|piece| piece.length() > 0)
-            .collect();
-        if pieces.is_empty() {
-            return Body::empty();
-        }
-        Body {
-            kind: Kind::Parts(pieces),
-        }
+        Content::of(pieces).into()
     }
 
     /// Chunks made by the user, of unknown length unless it is [said](Body::with_length). Empty
@@ -192,9 +185,7 @@ impl Body {
     /// Bytes still to come, `None` where only the end will tell.
     pub fn length(&self) -> Option<u64> {
         match &self.kind {
-            Kind::Empty => Some(0),
-            Kind::Bytes(bytes) => Some(bytes.len() as u64),
-            Kind::Parts(pieces) => Some(pieces.iter().map(Part::length).sum()),
+            Kind::Content(content) => Some(content.length()),
             Kind::Stream(_, left) | Kind::Channel(_, left) => *left,
             Kind::Received(received) => received.left,
         }
@@ -207,13 +198,10 @@ impl Body {
 
     /// A second body with the same content, where that is possible without reading it.
     pub fn try_clone(&self) -> Option<Body> {
-        let kind = match &self.kind {
-            Kind::Empty => Kind::Empty,
-            Kind::Bytes(bytes) => Kind::Bytes(bytes.clone()),
-            Kind::Parts(pieces) => Kind::Parts(pieces.clone()),
-            Kind::Stream(..) | Kind::Channel(..) | Kind::Received(_) => return None,
-        };
-        Some(Body { kind })
+        match &self.kind {
+            Kind::Content(content) => Some(content.clone().into()),
+            _ => None,
+        }
     }
 
     /// The next chunk, never empty; `None` at the end.
@@ -225,20 +213,9 @@ impl Body {
     /// more. A file is read by the connection that sends it: here it is an error.
     pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
         let (polled, left) = match &mut self.kind {
-            Kind::Empty => return Poll::Ready(None),
-            Kind::Bytes(bytes) => {
-                let bytes = mem::take(bytes);
-                self.kind = Kind::Empty;
-                return Poll::Ready(Some(Ok(bytes)));
+            Kind::Content(content) => {
+                return Poll::Ready(body::next_bytes(content).transpose());
             }
-            Kind::Parts(pieces) => match pieces.pop_front() {
-                Some(Part::Bytes(bytes)) => return Poll::Ready(Some(Ok(bytes))),
-                None => return Poll::Ready(None),
-                Some(Part::File { .. }) => {
-                    self.kind = Kind::Empty;
-                    return Poll::Ready(Some(Err(body::read_elsewhere())));
-                }
-            },
             Kind::Stream(stream, left) => {
                 let stream = stream.get_mut().unwrap_or_else(PoisonError::into_inner);
                 (poll_stream(stream.as_mut(), cx), left)
@@ -255,7 +232,7 @@ impl Body {
             };
             if taken.is_none() && matches!(self.kind, Kind::Stream(..)) {
                 // A stream must not be polled behind its end.
-                self.kind = Kind::Empty;
+                self.kind = Kind::default();
             }
         }
         polled
@@ -317,19 +294,8 @@ impl Body {
     /// while it is sent.
     pub(super) fn into_whole(self) -> Result<body::Body, Body> {
         match self.kind {
-            Kind::Empty => Ok(body::Body::empty()),
-            Kind::Bytes(bytes) => Ok(bytes.into()),
-            Kind::Parts(mut pieces) => match pieces.pop_front() {
-                Some(Part::File { file, range }) if pieces.is_empty() => {
-                    Ok(body::Body::file(file, range))
-                }
-                Some(piece) => {
-                    pieces.push_front(piece);
-                    Ok(body::Body::parts(pieces))
-                }
-                None => Ok(body::Body::empty()),
-            },
-            Kind::Stream(..) | Kind::Channel(..) | Kind::Received(..) => Err(self),
+            Kind::Content(content) => Ok(content.into()),
+            _ => Err(self),
         }
     }
 }
@@ -401,9 +367,7 @@ impl Stream for Body {
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match &self.kind {
-            Kind::Empty => "empty",
-            Kind::Bytes(_) => "bytes",
-            Kind::Parts(_) => "parts",
+            Kind::Content(content) => content.name(),
             Kind::Stream(..) => "stream",
             Kind::Channel(..) => "channel",
             Kind::Received(..) => "received",
@@ -428,28 +392,28 @@ impl TryFrom<body::Body> for Body {
 
     /// Fails for a stream or a received body: those belong to one thread.
     fn try_from(body: body::Body) -> Result<Body> {
-        match body.into_content() {
-            Content::Empty => Ok(Body::empty()),
-            Content::Bytes(bytes) => Ok(bytes.into()),
-            Content::File { file, range } => Ok(Body::file(file, range)),
-            Content::Parts(pieces) => Ok(Body::parts(pieces)),
-            Content::Chunks(_) => Err(Error::new(
+        let content = body.into_content().map_err(|_| {
+            Error::new(
                 ErrorKind::Invalid,
                 "a body that is made while it is sent belongs to one thread: use \
                  spawned::Body::stream or spawned::Body::channel",
-            )),
+            )
+        })?;
+        Ok(content.into())
+    }
+}
+
+impl From<Content> for Body {
+    fn from(content: Content) -> Body {
+        Body {
+            kind: Kind::Content(content),
         }
     }
 }
 
 impl From<Bytes> for Body {
     fn from(bytes: Bytes) -> Body {
-        if bytes.is_empty() {
-            return Body::empty();
-        }
-        Body {
-            kind: Kind::Bytes(bytes),
-        }
+        Content::from(bytes).into()
     }
 }
 

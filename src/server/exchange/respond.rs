@@ -74,7 +74,10 @@ impl Exchange {
         let body = response.into_body();
         match sends {
             Sends::Nothing => guarded_drop(body),
-            Sends::Whole => sink.content(body.into_content()),
+            Sends::Whole => {
+                let content = body.into_content();
+                sink.content(content.expect("chunks are sent one by one"));
+            }
             Sends::Chunks => {
                 if body.ends_at_shutdown()
                     && let Some(extras) = &mut self.extras

@@ -10,7 +10,6 @@ use crate::h1::server::Circumstances;
 use crate::h1::server::Sends;
 use crate::h1::server::ServerMachine;
 use crate::http::body::Content;
-use crate::http::body::Part;
 use crate::http::close_reason::CloseReason;
 use crate::http::headers::Headers;
 use crate::http::response::Response;
@@ -148,25 +147,11 @@ impl ResponseSink for Sink<'_> {
     }
 
     fn content(&mut self, content: Content) {
-        let io = &mut *self.io;
-        match content {
-            Content::Empty => {}
-            Content::Bytes(bytes) => io.append_bytes(bytes),
-            Content::File { file, range } => {
-                io.set_write_timeout(self.core.options.file_write_timeout);
-                io.append_file(file, range);
-            }
-            Content::Parts(pieces) => {
-                io.set_write_timeout(self.core.options.file_write_timeout);
-                for piece in pieces {
-                    match piece {
-                        Part::Bytes(bytes) => io.append_bytes(bytes),
-                        Part::File { file, range } => io.append_file(file, range),
-                    }
-                }
-            }
-            Content::Chunks(_) => panic!("chunks are sent one by one"),
+        if content.is_file() {
+            self.io
+                .set_write_timeout(self.core.options.file_write_timeout);
         }
+        self.io.output.append_content(content);
     }
 
     fn is_full(&mut self) -> bool {
