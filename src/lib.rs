@@ -56,6 +56,7 @@ pub mod server;
 pub mod simulation;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub(crate) mod tunnel;
 
 pub use crate::client::Client;
 pub use crate::client::RoundTrip;

@@ -38,7 +38,6 @@ use crate::client::observe::Observers;
 use crate::client::options::RequestOptions;
 use crate::client::pool::EntryKey;
 use crate::client::transport::Shared;
-use crate::client::tunnel::Tunnel;
 use crate::error::Phase;
 use crate::guard::guarded_drop;
 use crate::h1::client::ClientMachine;
@@ -60,6 +59,8 @@ use crate::net::Receive;
 use crate::net::Received;
 use crate::net::Step;
 use crate::runtime::Instant;
+use crate::tunnel::Tunnel;
+use crate::tunnel::TunnelOwner;
 
 /// What the pool knows of a connection, and how it is given a request.
 pub(super) struct Slot {
@@ -177,6 +178,9 @@ impl Slot {
         }
     }
 }
+
+/// A connection that was handed over is nobody's but for the client, whose core must not end before.
+impl TunnelOwner for Rc<Shared> {}
 
 impl Connection {
     pub(super) fn new(shared: Rc<Shared>, slot: Rc<Slot>, made: Made) -> Connection {

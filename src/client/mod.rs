@@ -70,7 +70,6 @@ mod round_trip;
 pub mod route;
 pub mod spawned;
 mod transport;
-mod tunnel;
 mod zone;
 
 use std::fmt;

@@ -26,6 +26,7 @@ use bytes::Bytes;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Result;
+use crate::guard::caught;
 use crate::guard::guarded_drop;
 use crate::guard::wake;
 use crate::http::disconnect::Disconnect;
@@ -39,7 +40,7 @@ pub(crate) type TakeoverFuture = Pin<Box<dyn Future<Output = ()>>>;
 pub(crate) struct Takeover {
     /// What the client upgrades to; `None` for the tunnel of a CONNECT.
     pub(crate) protocol: Option<String>,
-    /// Starts what speaks from here on.
+    /// Makes what speaks from here on; nothing of it runs before it is polled.
     pub(crate) run: Box<dyn FnOnce(Duplex) -> TakeoverFuture>,
 }
 
@@ -63,9 +64,27 @@ pub struct WriteHalf {
     line: Rc<Line>,
 }
 
-/// The connection's end of a [`Duplex`].
+/// The end of a [`Duplex`] that its connection has, or its stream of one, and what runs there.
+///
+/// Whatever carries the bytes calls, with each event: [`push`](Driver::push), [`end`](Driver::end)
+/// or [`fail`](Driver::fail), then [`set_room`](Driver::set_room), [`run`](Driver::run) and
+/// [`take`](Driver::take) until nothing is left. It receives while there is
+/// [appetite](Driver::has_appetite), ends its side when [all is taken](Driver::has_taken_all), and
+/// is over when it is [abandoned](Driver::is_abandoned).
 pub struct Driver {
     line: Rc<Line>,
+    /// Who has the duplex, where that runs here, and until it has ended.
+    future: Option<TakeoverFuture>,
+}
+
+impl Takeover {
+    /// Gives the duplex to who takes over, which runs with the first [`Driver::run`]; `notify` is
+    /// woken when there is something to do for it.
+    pub(crate) fn start(self, notify: Waker) -> Driver {
+        let (mut driver, duplex) = duplex(notify);
+        driver.future = Some((self.run)(duplex));
+        driver
+    }
 }
 
 struct Line {
@@ -110,6 +129,7 @@ pub fn duplex(notify: Waker) -> (Driver, Duplex) {
     });
     let driver = Driver {
         line: Rc::clone(&line),
+        future: None,
     };
     let reader = ReadHalf {
         line: Rc::clone(&line),
@@ -284,6 +304,22 @@ impl Drop for WriteHalf {
 }
 
 impl Driver {
+    /// Lets go on what runs here.
+    ///
+    /// # Errors
+    ///
+    /// It panicked, and what the panic said: the connection has to break.
+    pub fn run(&mut self, waker: &Waker) -> std::result::Result<(), String> {
+        let Some(future) = &mut self.future else {
+            return Ok(());
+        };
+        let polled = caught(|| future.as_mut().poll(&mut Context::from_waker(waker)));
+        if polled != Ok(Poll::Pending) {
+            guarded_drop(self.future.take());
+        }
+        polled.map(|_| ())
+    }
+
     /// Bytes arrived.
     pub fn push(&self, bytes: Bytes) {
         let waker = {
@@ -308,8 +344,8 @@ impl Driver {
         wake(waker);
     }
 
-    /// The connection is gone.
-    pub fn fail(&self) {
+    /// The connection is gone. What runs here is dropped.
+    pub fn fail(&mut self) {
         let (reader, writer, unsent) = {
             let mut state = self.line.state.borrow_mut();
             if state.inbound_end == End::Open {
@@ -323,6 +359,7 @@ impl Driver {
         guarded_drop(unsent);
         wake(reader);
         wake(writer);
+        guarded_drop(self.future.take());
     }
 
     /// The next bytes to be sent.
@@ -361,9 +398,10 @@ impl Driver {
         state.outbound_end != End::Open && state.outbound.is_empty()
     }
 
-    /// True when both halves are dropped, or will not be used.
+    /// True when nothing runs here any more, and both halves are dropped or will not be used.
     pub fn is_abandoned(&self) -> bool {
-        self.line.state.borrow().is_reader_gone && self.has_taken_all()
+        let is_over = self.future.is_none() && self.line.state.borrow().is_reader_gone;
+        is_over && self.has_taken_all()
     }
 
     /// Says that the server shuts down.
@@ -482,7 +520,7 @@ mod tests {
 
     #[test]
     fn a_broken_connection_is_an_error_on_both_sides() {
-        let (driver, duplex) = duplex(Waker::noop().clone());
+        let (mut driver, duplex) = duplex(Waker::noop().clone());
         let (mut reader, mut writer) = duplex.split();
         driver.push(Bytes::from_static(b"a"));
         driver.fail();

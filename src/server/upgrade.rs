@@ -13,32 +13,20 @@
 
 use std::io;
 use std::rc::Rc;
-use std::task::Context;
-use std::task::Poll;
 
 use ::http::StatusCode;
 
 use crate::error::Error;
-use crate::guard::caught;
-use crate::guard::guarded_drop;
 use crate::http::close_reason::CloseReason;
 use crate::http::disconnect::Disconnect;
-use crate::http::duplex::Driver;
 pub use crate::http::duplex::Duplex;
 pub use crate::http::duplex::ReadHalf;
 use crate::http::duplex::Takeover;
 use crate::http::duplex::TakeoverFuture;
 pub use crate::http::duplex::WriteHalf;
-use crate::http::duplex::duplex;
 use crate::http::response::Response;
 use crate::http::response::Special;
-use crate::limits::BODY_RECV_BYTES;
-use crate::limits::RECV_BUFFER_BYTES;
 use crate::net::Io;
-use crate::net::Protocol;
-use crate::net::Receive;
-use crate::net::Received;
-use crate::net::Step;
 use crate::server::access_log::Ended;
 use crate::server::exchange::Handover;
 use crate::server::exchange::log_entry::LogEntry;
@@ -48,6 +36,8 @@ use crate::server::log_lines::how_it_ended;
 use crate::server::record;
 use crate::server::record::ConnectionRecord;
 use crate::server::worker::Worker;
+use crate::tunnel::Tunnel;
+use crate::tunnel::TunnelOwner;
 
 impl Response {
     /// Answers a request to change the protocol (RFC 9110 §7.8): 101 with `Upgrade: protocol`, then
@@ -109,12 +99,11 @@ where
     })
 }
 
-/// A connection that was handed over: drives the closure that has it.
-pub(super) struct Tunnel {
+/// What goes on of an HTTP connection that was handed over.
+pub(super) struct Upgraded {
     worker: Rc<Worker>,
     /// Of the request that was answered, which somebody may still hold.
     disconnect: Option<Disconnect>,
-    driver: Driver,
     /// What is known of the connection where somebody wants it.
     record: Option<Box<ConnectionRecord>>,
     /// Lines of the access log, of requests before.
@@ -123,142 +112,59 @@ pub(super) struct Tunnel {
     log: Option<Box<LogEntry>>,
     /// Method and target of the request; empty where no hook wants them.
     label: String,
-    /// `None` when it has ended.
-    future: Option<TakeoverFuture>,
-    /// True exactly when the last piece that arrived filled its buffer.
-    is_bulk: bool,
-    /// True exactly when the peer was told that nothing more comes.
-    has_ended: bool,
-    /// What a panic of the closure said.
-    panic: Option<String>,
+    has_panicked: bool,
 }
 
-impl Tunnel {
-    /// Starts what takes over. The connection is called next.
-    pub(super) fn start(
-        worker: Rc<Worker>,
-        handover: Handover,
-        mut record: Option<Box<ConnectionRecord>>,
-        lines: LogLines,
-        io: &mut Io,
-    ) -> Tunnel {
-        let (driver, duplex) = duplex(io.waker().clone());
-        let started = caught(|| (handover.takeover.run)(duplex));
-        io.set_deadline(None);
-        io.set_linger(true);
-        if worker.is_shutting_down() {
-            driver.fire_closing();
-        }
-        if let Some(record) = &mut record {
-            record.upgraded(&worker);
-        }
-        Tunnel {
-            worker,
-            disconnect: handover.disconnect,
-            driver,
-            record,
-            lines,
-            log: handover.log,
-            label: handover.label,
-            panic: started.as_ref().err().cloned(),
-            future: started.ok(),
-            is_bulk: false,
-            has_ended: false,
-        }
+/// Starts what takes over. The connection is called next.
+pub(super) fn hand_over(
+    worker: Rc<Worker>,
+    handover: Handover,
+    mut record: Option<Box<ConnectionRecord>>,
+    lines: LogLines,
+    io: &mut Io,
+) -> Tunnel<Upgraded> {
+    if let Some(record) = &mut record {
+        record.upgraded(&worker);
     }
-
-    /// Lets the closure go on, and takes what it writes.
-    fn proceed(&mut self, io: &mut Io) -> Step {
-        self.driver.set_room(!io.is_full());
-        if let Some(future) = &mut self.future {
-            let waker = io.waker().clone();
-            let mut cx = Context::from_waker(&waker);
-            let polled = caught(|| future.as_mut().poll(&mut cx));
-            if polled != Ok(Poll::Pending) {
-                self.panic = polled.err();
-                guarded_drop(self.future.take());
-            }
-        }
-        if let Some(panic) = &self.panic {
-            self.worker.counters.count_panic();
-            let (peer, local) = io.addresses();
-            self.worker.tell_handler_error(&HandlerError {
-                peer,
-                local,
-                request: &self.label,
-                error: &Error::panicked("who has the connection", panic),
-                status: None,
-            });
-            io.set_resets(true);
-            return Step::Abort;
-        }
-        while let Some(bytes) = self.driver.take() {
-            io.append_bytes(bytes);
-        }
-        self.driver.set_room(!io.is_full());
-        self.settle(io)
-    }
-
-    fn settle(&mut self, io: &mut Io) -> Step {
-        if self.future.is_none() && self.driver.is_abandoned() {
-            return Step::CloseAfterFlush;
-        }
-        io.set_receive(self.receive_mode());
-        if self.driver.has_taken_all() && !self.has_ended {
-            if io.pending_bytes() == 0 {
-                self.has_ended = true;
-                return Step::EndOutput;
-            }
-            io.notify_when_all_sent();
-        }
-        Step::Continue
-    }
-
-    fn receive_mode(&self) -> Receive {
-        if !self.driver.has_appetite() {
-            return Receive::Paused;
-        }
-        // One that rests owns no buffer.
-        if self.is_bulk && self.driver.is_wanted() {
-            Receive::Body(BODY_RECV_BYTES)
-        } else {
-            Receive::Once
-        }
-    }
+    let driver = handover.takeover.start(io.waker().clone());
+    let owner = Upgraded {
+        worker,
+        disconnect: handover.disconnect,
+        record,
+        lines,
+        log: handover.log,
+        label: handover.label,
+        has_panicked: false,
+    };
+    Tunnel::new(owner, driver, io)
 }
 
-impl Protocol for Tunnel {
-    fn on_recv(&mut self, io: &mut Io, data: Received<'_>) -> Step {
-        self.is_bulk = data.as_slice().len() >= RECV_BUFFER_BYTES as usize;
-        self.driver.push(data.into_bytes_from(0));
-        self.proceed(io)
-    }
-
-    fn on_sent(&mut self, io: &mut Io) -> Step {
-        self.proceed(io)
-    }
-
-    fn on_eof(&mut self, io: &mut Io) -> Step {
-        self.driver.end();
-        if let Some(disconnect) = &self.disconnect {
-            disconnect.fire();
-        }
-        self.proceed(io)
-    }
-
-    fn on_deadline(&mut self, io: &mut Io) -> Step {
-        self.proceed(io)
-    }
-
-    fn on_ready(&mut self, io: &mut Io) -> Step {
-        if self.worker.is_shutting_down() {
-            self.driver.fire_closing();
-        }
-        self.proceed(io)
+impl TunnelOwner for Upgraded {
+    fn is_closing(&self) -> bool {
+        self.worker.is_shutting_down()
     }
 
     fn group(&self) -> usize {
         self.worker.group()
+    }
+
+    fn on_eof(&self) {
+        if let Some(disconnect) = &self.disconnect {
+            disconnect.fire();
+        }
+    }
+
+    fn on_panicked(&mut self, io: &mut Io, panic: &str) {
+        self.has_panicked = true;
+        self.worker.counters.count_panic();
+        let (peer, local) = io.addresses();
+        self.worker.tell_handler_error(&HandlerError {
+            peer,
+            local,
+            request: &self.label,
+            error: &Error::panicked("who has the connection", panic),
+            status: None,
+        });
     }
 
     fn on_taken(&mut self, io: &mut Io) {
@@ -266,14 +172,9 @@ impl Protocol for Tunnel {
     }
 
     fn on_closed(&mut self, io: &Io, cause: Option<io::Error>) {
-        if let Some(disconnect) = &self.disconnect {
-            disconnect.fire();
-        }
-        self.driver.fail();
-        guarded_drop(self.future.take());
         let cause = cause.as_ref();
         let ended = match cause {
-            _ if self.panic.is_some() => Ended::Panicked,
+            _ if self.has_panicked => Ended::Panicked,
             None => Ended::Complete,
             Some(_) => how_it_ended(io, cause, false),
         };

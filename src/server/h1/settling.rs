@@ -21,7 +21,7 @@ use crate::server::h1::H1Connection;
 use crate::server::h1::timer::WaitsFor;
 use crate::server::h1::wire::Ending;
 use crate::server::h1::wire::Peer;
-use crate::server::upgrade::Tunnel;
+use crate::server::upgrade;
 
 impl H1Connection {
     /// After each event: what the connection does next, how it receives, and until when.
@@ -183,7 +183,7 @@ impl H1Connection {
             self.wire.record.take(),
             std::mem::take(&mut self.wire.lines),
         );
-        let tunnel = Tunnel::start(Rc::clone(&self.worker), handover, record, lines, io);
+        let tunnel = upgrade::hand_over(Rc::clone(&self.worker), handover, record, lines, io);
         Step::Become(Box::new(tunnel), leftover)
     }
 }

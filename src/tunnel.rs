@@ -2,16 +2,16 @@
 //! CONNECT.
 //!
 //! ```text
-//!   connection ─ switched ─► Become(Tunnel) ◄──► Duplex ─► the caller
-//!                            what came behind the head goes with it
+//!   HTTP ─ Become ─► Tunnel ◄─ Driver ─► Duplex: a closure of the server, a caller of the client
+//!                      │  what was received behind the head goes with it
+//!                      └─► TunnelOwner: whose connection it still is
 //! ```
-//! It is out of the pool. Writes have the client's time-out; nothing else bounds how long it may
-//! rest: who speaks the protocol knows.
+//!
+//! Writes keep their time-out; nothing else bounds how long the connection may rest: who speaks the
+//! protocol knows. What a stream of another protocol has to do for a [`Driver`] stands there.
 
 use std::io;
-use std::rc::Rc;
 
-use crate::client::transport::Shared;
 use crate::http::duplex::Driver;
 use crate::limits::BODY_RECV_BYTES;
 use crate::limits::RECV_BUFFER_BYTES;
@@ -21,10 +21,40 @@ use crate::net::Receive;
 use crate::net::Received;
 use crate::net::Step;
 
+/// Whose connection it is, for all that is not its bytes.
+pub(crate) trait TunnelOwner {
+    /// True when the connection should end soon.
+    fn is_closing(&self) -> bool {
+        false
+    }
+
+    /// As [`Protocol::group`].
+    fn group(&self) -> usize {
+        0
+    }
+
+    /// The peer sends nothing more, or is gone; may be called more than once.
+    fn on_eof(&self) {}
+
+    /// The closure that has the connection panicked, which ends it.
+    fn on_panicked(&mut self, io: &mut Io, panic: &str) {
+        let _ = (io, panic);
+    }
+
+    /// As [`Protocol::on_taken`].
+    fn on_taken(&mut self, io: &mut Io) {
+        let _ = io;
+    }
+
+    /// As [`Protocol::on_closed`]. Both halves of the duplex were told before.
+    fn on_closed(&mut self, io: &Io, cause: Option<io::Error>) {
+        let _ = (io, cause);
+    }
+}
+
 /// Moves bytes between a connection and its [`Duplex`](crate::http::duplex::Duplex).
-pub(super) struct Tunnel {
-    /// The client's, whose core must not end before its connections.
-    _shared: Rc<Shared>,
+pub(crate) struct Tunnel<O> {
+    owner: O,
     driver: Driver,
     /// True exactly when the last piece that arrived filled its buffer.
     is_bulk: bool,
@@ -32,19 +62,30 @@ pub(super) struct Tunnel {
     has_ended: bool,
 }
 
-impl Tunnel {
-    pub(super) fn new(shared: Rc<Shared>, driver: Driver, io: &mut Io) -> Tunnel {
+impl<O: TunnelOwner> Tunnel<O> {
+    /// The protocol that the connection of `io` becomes. It is called next.
+    pub(crate) fn new(owner: O, driver: Driver, io: &mut Io) -> Tunnel<O> {
         io.set_deadline(None);
         io.set_linger(true);
+        if owner.is_closing() {
+            driver.fire_closing();
+        }
         Tunnel {
-            _shared: shared,
+            owner,
             driver,
             is_bulk: false,
             has_ended: false,
         }
     }
 
+    /// Lets the closure go on, and takes what is written.
     fn proceed(&mut self, io: &mut Io) -> Step {
+        self.driver.set_room(!io.is_full());
+        if let Err(panic) = self.driver.run(io.waker()) {
+            self.owner.on_panicked(io, &panic);
+            io.set_resets(true);
+            return Step::Abort;
+        }
         while let Some(bytes) = self.driver.take() {
             io.append_bytes(bytes);
         }
@@ -73,7 +114,7 @@ impl Tunnel {
     }
 }
 
-impl Protocol for Tunnel {
+impl<O: TunnelOwner> Protocol for Tunnel<O> {
     fn on_recv(&mut self, io: &mut Io, data: Received<'_>) -> Step {
         self.is_bulk = data.as_slice().len() >= RECV_BUFFER_BYTES as usize;
         self.driver.push(data.into_bytes_from(0));
@@ -86,6 +127,7 @@ impl Protocol for Tunnel {
 
     fn on_eof(&mut self, io: &mut Io) -> Step {
         self.driver.end();
+        self.owner.on_eof();
         self.proceed(io)
     }
 
@@ -94,10 +136,23 @@ impl Protocol for Tunnel {
     }
 
     fn on_ready(&mut self, io: &mut Io) -> Step {
+        if self.owner.is_closing() {
+            self.driver.fire_closing();
+        }
         self.proceed(io)
     }
 
-    fn on_closed(&mut self, _: &Io, _cause: Option<io::Error>) {
+    fn group(&self) -> usize {
+        self.owner.group()
+    }
+
+    fn on_taken(&mut self, io: &mut Io) {
+        self.owner.on_taken(io);
+    }
+
+    fn on_closed(&mut self, io: &Io, cause: Option<io::Error>) {
+        self.owner.on_eof();
         self.driver.fail();
+        self.owner.on_closed(io, cause);
     }
 }
