@@ -14,8 +14,15 @@ pub enum Content {
     /// Nothing.
     #[default]
     Empty,
-    /// One piece; not empty.
-    Part(Part),
+    /// In memory; not empty.
+    Bytes(Bytes),
+    /// A range of an open file; not empty.
+    File {
+        /// The file.
+        file: Arc<File>,
+        /// Which bytes of it.
+        range: Range<u64>,
+    },
     /// Pieces, in order; none of them is empty.
     Parts(VecDeque<Part>),
 }
@@ -60,7 +67,8 @@ impl Content {
     pub fn length(&self) -> u64 {
         match self {
             Content::Empty => 0,
-            Content::Part(part) => part.length(),
+            Content::Bytes(bytes) => bytes.len() as u64,
+            Content::File { range, .. } => range.end - range.start,
             Content::Parts(pieces) => pieces.iter().map(Part::length).sum(),
         }
     }
@@ -68,18 +76,18 @@ impl Content {
     /// True when the connection may have to read files while it sends.
     #[inline]
     pub(crate) fn is_file(&self) -> bool {
-        matches!(self, Content::Part(Part::File { .. }) | Content::Parts(_))
+        matches!(self, Content::File { .. } | Content::Parts(_))
     }
 
     /// Takes the first piece.
     pub(crate) fn pop(&mut self) -> Option<Part> {
-        match self {
-            Content::Parts(pieces) => pieces.pop_front(),
-            Content::Empty => None,
-            Content::Part(_) => match std::mem::take(self) {
-                Content::Part(part) => Some(part),
-                _ => unreachable!("just seen"),
-            },
+        if let Content::Parts(pieces) = self {
+            return pieces.pop_front();
+        }
+        match std::mem::take(self) {
+            Content::Bytes(bytes) => Some(Part::Bytes(bytes)),
+            Content::File { file, range } => Some(Part::File { file, range }),
+            Content::Empty | Content::Parts(_) => None,
         }
     }
 
@@ -87,8 +95,8 @@ impl Content {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Content::Empty => "empty",
-            Content::Part(Part::Bytes(_)) => "bytes",
-            Content::Part(Part::File { .. }) => "file",
+            Content::Bytes(_) => "bytes",
+            Content::File { .. } => "file",
             Content::Parts(_) => "parts",
         }
     }
@@ -97,9 +105,10 @@ impl Content {
 impl From<Part> for Content {
     #[inline]
     fn from(part: Part) -> Content {
-        match part.length() {
-            0 => Content::Empty,
-            _ => Content::Part(part),
+        match part {
+            _ if part.length() == 0 => Content::Empty,
+            Part::Bytes(bytes) => Content::Bytes(bytes),
+            Part::File { file, range } => Content::File { file, range },
         }
     }
 }
@@ -107,6 +116,9 @@ impl From<Part> for Content {
 impl From<Bytes> for Content {
     #[inline]
     fn from(bytes: Bytes) -> Content {
-        Part::Bytes(bytes).into()
+        match bytes.is_empty() {
+            true => Content::Empty,
+            false => Content::Bytes(bytes),
+        }
     }
 }

@@ -56,14 +56,17 @@ enum Kind {
     Content(Content),
     Stream {
         stream: Pin<Box<dyn Chunks>>,
-        /// Bytes still to come, where the maker said how many there are.
-        left: Option<u64>,
+        /// Bytes still to come, where the maker said how many there are; else [`UNKNOWN`].
+        left: u64,
         /// True exactly when a shutdown of the server may end it.
         is_endless: bool,
     },
     Incoming(Receiver),
     Filtered(Box<Filtered>),
 }
+
+/// No length: as a number, which keeps a body small.
+const UNKNOWN: u64 = u64::MAX;
 
 impl Default for Kind {
     #[inline]
@@ -146,7 +149,7 @@ impl Body {
         Body {
             kind: Kind::Stream {
                 stream: Box::pin(stream),
-                left: None,
+                left: UNKNOWN,
                 is_endless: false,
             },
         }
@@ -182,7 +185,7 @@ impl Body {
     #[must_use]
     pub fn with_length(mut self, length: u64) -> Body {
         if let Kind::Stream { left, .. } = &mut self.kind {
-            *left = Some(length);
+            *left = length;
         }
         self
     }
@@ -223,7 +226,7 @@ impl Body {
         matches!(
             self.kind,
             Kind::Stream {
-                left: None,
+                left: UNKNOWN,
                 is_endless: true,
                 ..
             }
@@ -234,7 +237,7 @@ impl Body {
     pub fn length(&self) -> Option<u64> {
         match &self.kind {
             Kind::Content(content) => Some(content.length()),
-            Kind::Stream { left, .. } => *left,
+            Kind::Stream { left, .. } => (*left != UNKNOWN).then_some(*left),
             Kind::Incoming(receiver) => receiver.remaining_bytes(),
             Kind::Filtered(_) => None,
         }
@@ -267,7 +270,7 @@ impl Body {
     pub fn as_bytes(&self) -> Option<&[u8]> {
         match &self.kind {
             Kind::Content(Content::Empty) => Some(&[]),
-            Kind::Content(Content::Part(Part::Bytes(bytes))) => Some(bytes),
+            Kind::Content(Content::Bytes(bytes)) => Some(bytes),
             _ => None,
         }
     }
@@ -310,7 +313,7 @@ impl Body {
                 match stream.as_mut().poll_next_chunk(cx) {
                     Poll::Ready(Some(Ok(chunk))) if chunk.is_empty() => {}
                     Poll::Ready(Some(Ok(chunk))) => {
-                        if let Some(left) = left {
+                        if *left != UNKNOWN {
                             // More than was said is found by whoever writes it.
                             *left = left.saturating_sub(chunk.len() as u64);
                         }

@@ -15,7 +15,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::content::Content;
-use crate::content::Part;
 use crate::guard::guarded_drop;
 use crate::limits::COPY_BYTES_MAX;
 use crate::limits::FILE_READ_BYTES;
@@ -100,16 +99,13 @@ impl Output {
     pub fn append_content(&mut self, content: Content) {
         match content {
             Content::Empty => {}
-            Content::Part(part) => self.append_part(part),
-            Content::Parts(pieces) => pieces.into_iter().for_each(|part| self.append_part(part)),
-        }
-    }
-
-    #[inline]
-    fn append_part(&mut self, part: Part) {
-        match part {
-            Part::Bytes(bytes) => self.append_bytes(bytes),
-            Part::File { file, range } => self.append_file(file, range),
+            Content::Bytes(bytes) => self.append_bytes(bytes),
+            Content::File { file, range } => self.append_file(file, range),
+            Content::Parts(pieces) => {
+                for piece in pieces {
+                    self.append_content(piece.into());
+                }
+            }
         }
     }
 
