@@ -3,7 +3,7 @@
 //! ```text
 //!   Origin ─┬─ straight ─┬─► resolve ─► may we? ─► connect ─┐
 //!           │            └─► a connector of the user ───────┤
-//!           └─ Via::Unix ────────────► may we? ─► connect ──┴─► Dialed: socket, address, times
+//!           └─ Via::Unix ────────────► may we? ─► connect ──┴─► Dialed: socket, protocol, address, times
 //! ```
 
 mod hooks;
@@ -35,6 +35,7 @@ use crate::net;
 use crate::net::Address;
 use crate::net::Attempts;
 use crate::net::ConnectOptions;
+use crate::net::Opening;
 use crate::net::Socket;
 use crate::runtime;
 use crate::runtime::Core;
@@ -64,8 +65,28 @@ impl DialOptions {
 
 /// A connection that was made.
 pub(super) struct Dialed {
-    pub(super) socket: Socket,
+    /// The socket, and what was read of it behind the handshakes.
+    pub(super) opening: Opening,
+    pub(super) speaks: Speaks,
     pub(super) made: Made,
+}
+
+/// What both sides have agreed to speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Speaks {
+    /// HTTP/1.1, which needs no agreement.
+    Http1,
+}
+
+impl Dialed {
+    /// A connection without agreements, of which nothing was read.
+    pub(super) fn plain(socket: Socket, made: Made) -> Dialed {
+        Dialed {
+            opening: socket.into(),
+            speaks: Speaks::Http1,
+            made,
+        }
+    }
 }
 
 /// How a connection was made.
@@ -114,14 +135,12 @@ pub(super) async fn tcp(
         });
         let socket = Box::pin(socket).await?;
         net::set_tcp_options(&socket);
-        return Ok(Dialed {
-            made: Made {
-                peer: socket.peer_addr(),
-                resolve_time: Duration::ZERO,
-                connect_time: core.now() - began,
-            },
-            socket,
-        });
+        let made = Made {
+            peer: socket.peer_addr(),
+            resolve_time: Duration::ZERO,
+            connect_time: core.now() - began,
+        };
+        return Ok(Dialed::plain(socket, made));
     }
     let found = look_up(target, options, observers).await?;
     let resolve_time = core.now() - began;
@@ -146,10 +165,7 @@ pub(super) async fn tcp(
         resolve_time,
         connect_time: core.now() - began - resolve_time,
     };
-    Ok(Dialed {
-        socket: connected.socket,
-        made,
-    })
+    Ok(Dialed::plain(connected.socket, made))
 }
 
 /// The addresses of a host that somebody else connects to, at least one, within the connect time-out.
@@ -228,7 +244,7 @@ async fn unix(path: &Path, target: DialTarget<'_>, options: &TransportOptions) -
         connect_time: core.now() - began,
         ..Made::default()
     };
-    Ok(Dialed { socket, made })
+    Ok(Dialed::plain(socket, made))
 }
 
 /// Gives something the connect time-out; `what` did not happen otherwise.

@@ -25,6 +25,7 @@ use crate::client::connection::Slot;
 use crate::client::dial;
 use crate::client::dial::Dialed;
 use crate::client::dial::Made;
+use crate::client::dial::Speaks;
 use crate::client::exchange::Exchange;
 use crate::client::exchange::InFlight;
 use crate::client::exchange::Place;
@@ -551,8 +552,10 @@ impl Shared {
             return Err(Error::new(ErrorKind::Shutdown, "the core is ending"));
         };
         let slot = Rc::new(Slot::new());
-        let connection = Connection::new(Rc::clone(self), Rc::clone(&slot), dialed.made);
-        Ok((slot, net.open(&core, dialed.socket, Box::new(connection))))
+        let connection = match dialed.speaks {
+            Speaks::Http1 => Connection::new(Rc::clone(self), Rc::clone(&slot), dialed.made),
+        };
+        Ok((slot, net.open(&core, dialed.opening, Box::new(connection))))
     }
 
     fn dial_failed(&self, dial: Dial, error: Error) {

@@ -13,6 +13,8 @@ use slab::Slab;
 use crate::guard::guarded_drop;
 use crate::net::listener::ListenSocket;
 use crate::net::listener::Listener;
+use crate::net::opening::Opening;
+use crate::net::opening::preceded;
 use crate::net::protocol::Io;
 use crate::net::protocol::Origin;
 use crate::net::protocol::Protocol;
@@ -100,13 +102,16 @@ impl Net {
         self.table.borrow().len()
     }
 
-    /// Takes over a connected socket. The protocol's first call is `on_ready`, soon.
+    /// Takes over a connected socket. The protocol's first call is `on_ready`, soon; before it comes
+    /// what was [received](Opening::received) already.
     pub fn open(
         &self,
         core: &Rc<Core>,
-        socket: Socket,
+        opening: impl Into<Opening>,
         protocol: Box<dyn Protocol>,
     ) -> ConnectionKey {
+        let Opening { socket, received } = opening.into();
+        let protocol = preceded(received, protocol);
         let key = self
             .adopt(core, socket, |_| Some(protocol))
             .expect("the protocol is given");

@@ -89,14 +89,16 @@ pub(in crate::client) async fn dial_tunnel(
     let mut left = options.proxy_timeout;
     loop {
         let next = destinations.remove(0);
-        let Dialed { socket, mut made } = dial_proxy(hop, options, observers).await?;
+        let Dialed {
+            opening, mut made, ..
+        } = dial_proxy(hop, options, observers).await?;
         let began = core.now();
         let tunnel = Tunnel {
             hop,
             origin,
             options,
         };
-        let stream = TcpStream::from_socket(Rc::clone(&core), socket);
+        let stream = TcpStream::from_socket(Rc::clone(&core), opening.socket);
         let outcome = runtime::timeout(left, tunnel.establish(&stream, next)).await;
         let outcome = outcome.unwrap_or_else(|_| Err(tunnel.late()));
         let took = core.now() - began;
@@ -111,7 +113,7 @@ pub(in crate::client) async fn dial_tunnel(
                     });
                 }
                 let socket = stream.into_socket()?;
-                return Ok(Dialed { socket, made });
+                return Ok(Dialed::plain(socket, made));
             }
             Err(failure) if failure.is_of_address && !destinations.is_empty() => {}
             Err(failure) => return Err(failure.error),

@@ -16,6 +16,7 @@ use bytes::Bytes;
 
 use crate::net::Io;
 use crate::net::Net;
+use crate::net::Opening;
 use crate::net::Protocol;
 use crate::net::Received;
 use crate::net::Socket;
@@ -76,10 +77,19 @@ fn run(
 ) {
     let (ours, theirs) = PlainStream::pair().unwrap();
     let socket = Socket::from_owned(ours.into());
+    run_opened(runtime, socket.into(), protocol, move || peer(theirs));
+}
+
+fn run_opened(
+    runtime: &Runtime,
+    opening: Opening,
+    protocol: Box<dyn Protocol>,
+    peer: impl FnOnce() + Send + 'static,
+) {
     let ran = runtime.block_on(async move {
         let core = Core::current().unwrap();
-        Net::of(&core).open(&core, socket, protocol);
-        blocking(move || peer(theirs)).await.unwrap();
+        Net::of(&core).open(&core, opening, protocol);
+        blocking(peer).await.unwrap();
         let gone = async {
             while Net::of(&core).connections() > 0 {
                 crate::runtime::yield_now().await;
@@ -107,6 +117,45 @@ fn a_successor_is_told_of_an_end_that_it_missed() {
         let first_call = if leftover.is_empty() { "ready" } else { "left" };
         let expected = ["ready", "end", first_call, "end", "closed"];
         assert_eq!(*calls.borrow(), expected);
+    }
+}
+
+#[test]
+fn what_was_read_before_comes_first() {
+    // What arrives before the connection is opened, if the peer ends then, and what comes later.
+    for (early, ends_early, late) in [
+        ("", false, ""),
+        ("b", false, "c"),
+        ("", true, ""),
+        ("b", true, ""),
+    ] {
+        let (ours, mut theirs) = PlainStream::pair().unwrap();
+        theirs.write_all(early.as_bytes()).unwrap();
+        if ends_early {
+            theirs.shutdown(Shutdown::Write).unwrap();
+        }
+        let opening = Opening {
+            socket: Socket::from_owned(ours.into()),
+            received: Bytes::from_static(b"a"),
+        };
+        let calls = Calls::default();
+        run_opened(
+            &Runtime::new().unwrap(),
+            opening,
+            noting(&calls),
+            move || {
+                theirs.write_all(late.as_bytes()).ok();
+                theirs.shutdown(Shutdown::Write).ok();
+            },
+        );
+        let mut calls = calls.borrow_mut();
+        assert_eq!(&calls[0][..1], "a");
+        assert!(
+            calls.iter().any(|call| call == "ready") || ends_early,
+            "{calls:?}"
+        );
+        calls.retain(|call| call != "ready");
+        assert_eq!(calls.concat(), format!("a{early}{late}endclosed"));
     }
 }
 
