@@ -32,7 +32,7 @@ use crate::h1::framing::close_reason_of_request;
 use crate::h1::framing::request_framing;
 use crate::h1::head::Expect;
 use crate::h1::head::RequestHead;
-use crate::h1::head::parse_request;
+use crate::h1::head::parse_request_over;
 use crate::h1::head::parse_whole_request;
 use crate::http::close_reason::CloseReason;
 use crate::http::date::DateCache;
@@ -56,6 +56,8 @@ pub struct ServerMachine {
     sending: Sending,
     /// Why the connection ends with the exchange that runs; `None` while it may go on.
     close: Option<CloseReason>,
+    /// True when what is received came over a connection that is secured.
+    is_secured: bool,
 }
 
 /// What [`ServerMachine::receive`] found.
@@ -240,7 +242,13 @@ impl ServerMachine {
             receiving: Receiving::Idle,
             sending: Sending::Idle,
             close: None,
+            is_secured: false,
         }
+    }
+
+    /// Says that the connection is secured: `https` targets are its own from here on.
+    pub fn secure(&mut self) {
+        self.is_secured = true;
     }
 
     // ---- receiving -------------------------------------------------------------------------
@@ -367,7 +375,7 @@ impl ServerMachine {
     }
 
     fn begin(&mut self, head: &[u8], limits: &HeadLimits) -> Event {
-        match parse_request(head, limits) {
+        match parse_request_over(self.is_secured, head, limits) {
             Ok(parsed) => self.enter(head, parsed),
             Err(error) => self.refuse_head(head, error),
         }
@@ -410,7 +418,11 @@ impl ServerMachine {
                 awaits_continue: head.expect() == Expect::Continue,
             }),
         };
-        Ok(head.into_request())
+        let mut request = head.into_request();
+        if self.is_secured {
+            request.set_secured();
+        }
+        Ok(request)
     }
 
     fn receive_body(&mut self, input: &[u8]) -> (usize, Event) {

@@ -72,6 +72,8 @@ struct Inner {
     addresses: Addresses,
     disconnect: Option<Disconnect>,
     informational: Option<Informational>,
+    /// True when the connection that it came by is secured.
+    is_secured: bool,
 }
 
 /// The addresses of the connection that the request came by. Values, so that a request may outlive
@@ -125,6 +127,7 @@ impl Request {
                 addresses: Addresses::default(),
                 disconnect: None,
                 informational: None,
+                is_secured: false,
             })
         });
         Request { inner: Some(inner) }
@@ -154,6 +157,29 @@ impl Request {
     /// The second word of the request line, as received or as it will be sent.
     pub fn target(&self) -> &str {
         &self.inner().target
+    }
+
+    /// The scheme in lower case: of the URL, where there is one; else `https` where the connection is
+    /// secured, which none is without TLS, and `http` elsewhere.
+    pub fn scheme(&self) -> &str {
+        let inner = self.inner();
+        if let Some(url) = &inner.url {
+            return url.scheme();
+        }
+        let target = inner.target.as_bytes();
+        let names = |scheme: &[u8]| {
+            let start = target.get(..scheme.len());
+            start.is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+        };
+        match names(b"https://") || (inner.is_secured && !names(b"http://")) {
+            true => "https",
+            false => "http",
+        }
+    }
+
+    /// Says that the connection that the request came by is secured.
+    pub(crate) fn set_secured(&mut self) {
+        self.inner_mut().is_secured = true;
     }
 
     /// The path as it came, still percent-coded, without the query; `/` for a whole URL without a
@@ -494,6 +520,7 @@ impl Request {
         copy.addresses = inner.addresses;
         copy.disconnect = inner.disconnect.clone();
         copy.informational = inner.informational.clone();
+        copy.is_secured = inner.is_secured;
         Some(clone)
     }
 
@@ -579,6 +606,7 @@ impl Drop for Request {
         inner.addresses = Addresses::default();
         inner.disconnect = None;
         inner.informational = None;
+        inner.is_secured = false;
         inner.method = Method::GET;
         inner.version = Version::HTTP_11;
         inner.path = (0, 0);
@@ -708,6 +736,26 @@ mod tests {
             assert_eq!(request.query(), query, "{target}");
             assert_eq!(request.host(), host, "{target}");
         }
+    }
+
+    #[test]
+    fn the_scheme_is_that_of_the_url_or_the_connection() {
+        for (target, plain, secured) in [
+            ("/", "http", "https"),
+            ("*", "http", "https"),
+            ("h:443", "http", "https"),
+            ("http://h/", "http", "http"),
+            ("HTTPS://h", "https", "https"),
+        ] {
+            let mut request = Request::for_target("GET", target).unwrap();
+            assert_eq!(request.scheme(), plain, "{target}");
+            request.set_secured();
+            assert_eq!(request.scheme(), secured, "{target}");
+            assert_eq!(request.try_clone().unwrap().scheme(), secured, "{target}");
+        }
+        assert_eq!(Request::for_target("GET", "/").unwrap().scheme(), "http");
+        let url = Url::parse("https://h/").unwrap();
+        assert_eq!(Request::new(Method::GET, url).scheme(), "https");
     }
 
     #[test]

@@ -37,6 +37,7 @@ pub(super) use facts::Facts;
 pub(super) use facts::Length;
 pub(super) use parse::is_tunnel_target;
 pub use parse::parse_request;
+pub use parse::parse_request_over;
 pub use parse::parse_response;
 pub(super) use parse::parse_response_trailers;
 pub(super) use parse::parse_trailers;

@@ -38,11 +38,21 @@ use crate::limits::METHOD_BYTES_MAX;
 /// Parses a request head that a [`Scanner`](crate::http::head::Scanner) found complete (RFC 9112
 /// §3, §5). The error says what to answer.
 pub fn parse_request(head: &[u8], limits: &HeadLimits) -> Result<RequestHead, HeadError> {
+    parse_request_over(false, head, limits)
+}
+
+/// The same, of a connection that is secured or is not, which decides of what it may be asked for
+/// (RFC 9110 §7.4).
+pub fn parse_request_over(
+    is_secured: bool,
+    head: &[u8],
+    limits: &HeadLimits,
+) -> Result<RequestHead, HeadError> {
     let head = head.strip_prefix(b"\r\n").unwrap_or(head);
-    match parse_request_at(head, limits) {
+    match parse_request_at(is_secured, head, limits) {
         Ok((used, request)) if used == head.len() => Ok(request),
         Ok(_) => Err(INCOMPLETE),
-        Err(Unread::Version) => other_version(head, limits),
+        Err(Unread::Version) => other_version(is_secured, head, limits),
         Err(Unread::Partial) => Err(INCOMPLETE),
         Err(Unread::Refused(error)) => Err(error),
     }
@@ -52,7 +62,8 @@ pub fn parse_request(head: &[u8], limits: &HeadLimits) -> Result<RequestHead, He
 /// `None` where a [`Scanner`](crate::http::head::Scanner) has to find its end, or what is wrong
 /// with it: this accepts nothing that the scanner and [`parse_request`] would not.
 pub fn parse_whole_request(input: &[u8], limits: &HeadLimits) -> Option<(usize, RequestHead)> {
-    let (used, head) = parse_request_at(input, limits).ok()?;
+    // What only a secured connection may be asked for is none of the common case.
+    let (used, head) = parse_request_at(false, input, limits).ok()?;
     // With a target within its limit, the line is within its own.
     let is_short = head.method().as_str().len() < METHOD_BYTES_MAX;
     let is_usual = is_short && used <= limits.bytes_max();
@@ -76,7 +87,11 @@ impl From<HeadError> for Unread {
 
 /// The request at the beginning of the input, and how long its head is.
 #[inline(always)]
-fn parse_request_at(input: &[u8], limits: &HeadLimits) -> Result<(usize, RequestHead), Unread> {
+fn parse_request_at(
+    is_secured: bool,
+    input: &[u8],
+    limits: &HeadLimits,
+) -> Result<(usize, RequestHead), Unread> {
     let mut fields = [const { MaybeUninit::uninit() }; HEADER_COUNT_MAX];
     let fields = &mut fields[..limits.fields.min(HEADER_COUNT_MAX)];
     let mut parsed = httparse::Request::new(&mut []);
@@ -98,7 +113,7 @@ fn parse_request_at(input: &[u8], limits: &HeadLimits) -> Result<(usize, Request
     }
     let method = Method::from_bytes(method.as_bytes())
         .map_err(|_| HeadError::bad("the method is not a token"))?;
-    let kinds = check_target(&method, target)?;
+    let kinds = check_target(is_secured, &method, target)?;
     let version = version_of(parsed.version);
     let mut request = Request::blank();
     let line_len = method.as_str().len() + 1 + target.len() + " HTTP/1.1".len();
@@ -263,11 +278,15 @@ fn version_of(minor: Option<u8>) -> Version {
 /// A request whose version is not 1.0 or 1.1: 505 for another major version, 1.1 for a higher
 /// minor one (RFC 9110 §2.5), 400 for what is no version.
 #[cold]
-fn other_version(head: &[u8], limits: &HeadLimits) -> Result<RequestHead, HeadError> {
+fn other_version(
+    is_secured: bool,
+    head: &[u8],
+    limits: &HeadLimits,
+) -> Result<RequestHead, HeadError> {
     let line_end = memchr::memchr(b'\r', head).unwrap_or(head.len());
     let version_start = memchr::memrchr(b' ', &head[..line_end]).map_or(0, |at| at + 1);
     let known = as_version_1_1(head, version_start, line_end)?;
-    parse_request(&known, limits)
+    parse_request_over(is_secured, &known, limits)
 }
 
 /// As [`other_version`], for a status line.
@@ -299,7 +318,7 @@ fn as_version_1_1(head: &[u8], start: usize, end: usize) -> Result<Vec<u8>, Head
 }
 
 /// RFC 9112 §3.2: which form of target goes with which method. Which kinds of bytes it has.
-fn check_target(method: &Method, target: &str) -> Result<u8, HeadError> {
+fn check_target(is_secured: bool, method: &Method, target: &str) -> Result<u8, HeadError> {
     let bytes = target.as_bytes();
     let kinds = token::target_kinds(bytes);
     if bytes.is_empty() || kinds & token::TARGET_INVALID != 0 {
@@ -325,7 +344,7 @@ fn check_target(method: &Method, target: &str) -> Result<u8, HeadError> {
             _ => Err(HeadError::bad("the target * is for OPTIONS")),
         };
     }
-    check_absolute(bytes).map(|()| kinds)
+    check_absolute(is_secured, bytes).map(|()| kinds)
 }
 
 /// True for what a CONNECT asks for: a host and a port, and nothing else (RFC 9112 §3.2.3).
@@ -342,8 +361,8 @@ fn is_path_coded(target: &[u8]) -> bool {
     token::is_percent_coded(&target[..path_end])
 }
 
-/// A whole URL (RFC 9112 §3.2.2), of the scheme that a connection without TLS carries.
-fn check_absolute(target: &[u8]) -> Result<(), HeadError> {
+/// A whole URL (RFC 9112 §3.2.2), of a scheme that the connection carries.
+fn check_absolute(is_secured: bool, target: &[u8]) -> Result<(), HeadError> {
     const NO_PATH: HeadError = HeadError::bad("the target is neither a path nor a URL");
     let starts = |scheme: &[u8]| {
         let prefix = target.get(..scheme.len())?;
@@ -351,13 +370,14 @@ fn check_absolute(target: &[u8]) -> Result<(), HeadError> {
             .eq_ignore_ascii_case(scheme)
             .then(|| &target[scheme.len()..])
     };
-    if starts(b"https://").is_some() {
+    let secured = starts(b"https://");
+    if secured.is_some() && !is_secured {
         return Err(HeadError {
             status: StatusCode::MISDIRECTED_REQUEST,
             rule: "the target is https, and this connection is not secured (RFC 9110 §7.4)",
         });
     }
-    let rest = starts(b"http://").ok_or(NO_PATH)?;
+    let rest = secured.or_else(|| starts(b"http://")).ok_or(NO_PATH)?;
     let authority_end = memchr::memchr2(b'/', b'?', rest).unwrap_or(rest.len());
     let authority = &rest[..authority_end];
     if !is_valid_authority(authority) {

@@ -207,3 +207,34 @@ fn fields_of_another_connection_are_dropped() {
          Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Length: 0\r\n\r\n"
     );
 }
+
+#[test]
+fn https_is_for_a_connection_that_is_secured() {
+    for (is_secured, target, expected) in [
+        (false, "/a", "http"),
+        (false, "http://h/a", "http"),
+        (false, "https://h/a", "421"),
+        (true, "/a", "https"),
+        (true, "http://h/a", "http"),
+        (true, "https://h/a", "https"),
+        (true, "HTTPS://h", "https"),
+        (true, "https:///a", "400"),
+        (true, "ftp://h/a", "400"),
+    ] {
+        let head = format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n");
+        for split in 0..head.len() {
+            let mut exchange = ServerMachine::new();
+            if is_secured {
+                exchange.secure();
+            }
+            assert!(feed(&mut exchange, &head.as_bytes()[..split]).is_empty());
+            let (_, event) = exchange.receive(&head.as_bytes()[split..], &HeadLimits::REQUEST);
+            let found = match &event {
+                Event::Request(request) => request.scheme(),
+                Event::Refused(refusal) => refusal.status.as_str(),
+                _ => panic!("{event:?}"),
+            };
+            assert_eq!(found, expected, "{is_secured} {target} {split}");
+        }
+    }
+}
