@@ -234,6 +234,7 @@ impl Body {
     }
 
     /// Bytes still to come, `None` where only the end will tell.
+    #[inline]
     pub fn length(&self) -> Option<u64> {
         match &self.kind {
             Kind::Content(content) => Some(content.length()),

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::content::Content;
+use crate::content::Part;
 use crate::guard::guarded_drop;
 use crate::limits::COPY_BYTES_MAX;
 use crate::limits::FILE_READ_BYTES;
@@ -95,16 +96,21 @@ impl Output {
     }
 
     /// Appends all of a body that is at hand.
-    #[inline]
+    #[inline(always)]
     pub fn append_content(&mut self, content: Content) {
         match content {
             Content::Empty => {}
             Content::Bytes(bytes) => self.append_bytes(bytes),
-            Content::File { file, range } => self.append_file(file, range),
-            Content::Parts(pieces) => {
-                for piece in pieces {
-                    self.append_content(piece.into());
-                }
+            files => self.append_files(files),
+        }
+    }
+
+    #[inline(never)]
+    fn append_files(&mut self, mut content: Content) {
+        while let Some(piece) = content.pop() {
+            match piece {
+                Part::Bytes(bytes) => self.append_bytes(bytes),
+                Part::File { file, range } => self.append_file(file, range),
             }
         }
     }
