@@ -22,12 +22,17 @@ const RECYCLED_COUNT_MAX: usize = 16;
 /// The lines of one connection, in the order of its output. Memory is there while some wait.
 #[derive(Default)]
 pub struct LogLines {
-    lines: Option<Box<VecDeque<Box<LogEntry>>>>,
+    waiting: Option<Box<Waiting>>,
+}
+
+/// Behind a pointer: few connections have a line that waits.
+#[derive(Default)]
+struct Waiting {
+    lines: VecDeque<Box<LogEntry>>,
 }
 
 thread_local! {
-    static FREE: FreeList<Box<VecDeque<Box<LogEntry>>>> =
-        const { FreeList::new(FREE_REQUESTS_MAX) };
+    static FREE: FreeList<Box<Waiting>> = const { FreeList::new(FREE_REQUESTS_MAX) };
 }
 
 impl LogLines {
@@ -35,31 +40,31 @@ impl LogLines {
     #[inline(never)]
     pub fn push(&mut self, io: &mut Io, entry: Box<LogEntry>) {
         io.notify_when_taken(entry.end_at());
-        let lines = self.lines.get_or_insert_with(|| {
+        let waiting = self.waiting.get_or_insert_with(|| {
             let recycled = FREE.try_with(FreeList::take).ok().flatten();
             recycled.unwrap_or_default()
         });
-        lines.push_back(entry);
+        waiting.lines.push_back(entry);
     }
 
     /// Our kernel took output: writes the lines of what it has taken.
     #[inline]
     pub fn write_taken(&mut self, core: &Worker, io: &mut Io) {
-        if self.lines.is_some() {
+        if self.waiting.is_some() {
             self.write_front(core, io);
         }
     }
 
     fn write_front(&mut self, core: &Worker, io: &mut Io) {
-        let (Some(lines), Some(log)) = (&mut self.lines, &core.access_log) else {
+        let (Some(waiting), Some(log)) = (&mut self.waiting, &core.access_log) else {
             return;
         };
         let taken_bytes = io.taken_bytes();
-        while let Some(entry) = lines.front() {
+        while let Some(entry) = waiting.lines.front() {
             if entry.end_at() > taken_bytes {
                 return io.notify_when_taken(entry.end_at());
             }
-            let entry = lines.pop_front().expect("it was looked at");
+            let entry = waiting.lines.pop_front().expect("it was looked at");
             entry.write(log, taken_bytes, Ended::Complete);
         }
         self.recycle();
@@ -78,7 +83,7 @@ impl LogLines {
             return;
         };
         let taken_bytes = io.taken_bytes();
-        let waiting = self.lines.iter_mut().flat_map(|lines| lines.drain(..));
+        let waiting = self.waiting.iter_mut().flat_map(|it| it.lines.drain(..));
         for entry in waiting.chain(running) {
             let is_taken = entry.end_at() <= taken_bytes;
             let ended = if is_taken { Ended::Complete } else { ended };
@@ -89,10 +94,10 @@ impl LogLines {
 
     /// Keeps the memory for the next connection of this core that needs it.
     fn recycle(&mut self) {
-        if let Some(mut lines) = self.lines.take() {
-            lines.shrink_to(RECYCLED_COUNT_MAX);
+        if let Some(mut waiting) = self.waiting.take() {
+            waiting.lines.shrink_to(RECYCLED_COUNT_MAX);
             // At the end of a thread the list may be gone already.
-            let _ = FREE.try_with(|free| free.give(lines));
+            let _ = FREE.try_with(|free| free.give(waiting));
         }
     }
 }
