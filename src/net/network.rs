@@ -422,13 +422,11 @@ impl Net {
             };
             drop(table);
             self.fail(core, key, errno);
-        } else if connection.close == Closing::Open
-            && (endpoint.io.deadline <= now || bug::is_planted(Bug::DeadlineKept))
-        {
+        } else if connection.close == Closing::Open && endpoint.io.deadline <= now {
             endpoint.io.deadline = Instant::NEVER;
             drop(table);
             self.call(core, key, |protocol, io| protocol.on_deadline(io));
-        } else {
+        } else if !bug::is_planted(Bug::DeadlineLost) {
             self.settle_deadline(core, connection);
         }
     }

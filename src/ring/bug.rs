@@ -13,8 +13,8 @@ pub enum Bug {
     GenerationIgnored,
     /// The rest of a short send goes out after the response that follows it.
     SendMisattributed,
-    /// A deadline that was cancelled or moved passes all the same.
-    DeadlineKept,
+    /// A deadline that moved is not watched any more.
+    DeadlineLost,
 }
 
 /// True while `bug` is planted on this thread.

@@ -19,7 +19,7 @@ const BUGS: [(&str, Bug); 5] = [
     ("buffer-returned-twice", Bug::BufferReturnedTwice),
     ("generation-ignored", Bug::GenerationIgnored),
     ("send-misattributed", Bug::SendMisattributed),
-    ("deadline-kept", Bug::DeadlineKept),
+    ("deadline-lost", Bug::DeadlineLost),
 ];
 
 /// Looks for one bug or all; true when each is found.
