@@ -7,7 +7,7 @@
 //! ```
 //!
 //! - Messages: [`request`], [`response`], [`headers`], [`body`] with [`incoming`], [`disconnect`],
-//!   [`informational`], [`timings`].
+//!   [`link`], [`timings`].
 //! - Sections of fields: [`head`].
 //! - For handlers: [`target`], [`query`], [`multipart`], [`cookie`], [`authentication`],
 //!   [`conditional`], [`range`], [`media_type`], [`sniff`], [`event_stream`], [`date`].
@@ -35,10 +35,11 @@ mod form;
 pub mod head;
 pub mod headers;
 pub mod incoming;
-pub mod informational;
+mod informational;
 #[cfg(feature = "json")]
 pub mod json;
 pub(crate) mod known;
+pub mod link;
 pub mod media_type;
 pub mod multipart;
 pub mod negotiate;

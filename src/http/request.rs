@@ -26,11 +26,10 @@ use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::http::body::Body;
-use crate::http::disconnect::Disconnect;
 use crate::http::disconnect::Disconnected;
 use crate::http::headers::Headers;
 use crate::http::headers::InvalidHeader;
-use crate::http::informational::Informational;
+use crate::http::link::RequestLink;
 use crate::http::params::Params;
 use crate::http::recycle::FreeList;
 use crate::http::token;
@@ -70,8 +69,7 @@ struct Inner {
     extensions: Extensions,
     url: Option<Url>,
     addresses: Addresses,
-    disconnect: Option<Disconnect>,
-    informational: Option<Informational>,
+    link: Option<RequestLink>,
     /// True when the connection that it came by is secured.
     is_secured: bool,
 }
@@ -125,8 +123,7 @@ impl Request {
                 extensions: Extensions::new(),
                 url: None,
                 addresses: Addresses::default(),
-                disconnect: None,
-                informational: None,
+                link: None,
                 is_secured: false,
             })
         });
@@ -440,8 +437,8 @@ impl Request {
     /// a half-close the client may still wait for the response, which is sent as usual; after a
     /// reset the handler is dropped. Never, for a request that was not received.
     pub fn disconnected(&self) -> Disconnected {
-        match &self.inner().disconnect {
-            Some(disconnect) => disconnect.wait(),
+        match &self.inner().link {
+            Some(link) => link.disconnected(),
             None => Disconnected::never(),
         }
     }
@@ -487,20 +484,16 @@ impl Request {
             ));
         }
         let headers = Headers::from_pairs(headers)?;
-        match &self.inner().informational {
-            Some(informational) => informational.inform(status, headers),
+        match &self.inner().link {
+            Some(link) => link.inform(status, headers),
             None => Ok(()),
         }
     }
 
-    /// Says what tells that the client is gone; for [`Request::disconnected`].
-    pub fn set_disconnect(&mut self, disconnect: Disconnect) {
-        self.inner_mut().disconnect = Some(disconnect);
-    }
-
-    /// Says what takes informational responses; for [`Request::inform`].
-    pub fn set_informational(&mut self, informational: Informational) {
-        self.inner_mut().informational = Some(informational);
+    /// Says which exchange the request belongs to; for [`Request::disconnected`] and
+    /// [`Request::inform`].
+    pub fn set_link(&mut self, link: RequestLink) {
+        self.inner_mut().link = Some(link);
     }
 
     /// A second request with the same head and, where that is possible without reading it, the
@@ -518,8 +511,7 @@ impl Request {
         copy.url = inner.url.clone();
         copy.extensions = inner.extensions.clone();
         copy.addresses = inner.addresses;
-        copy.disconnect = inner.disconnect.clone();
-        copy.informational = inner.informational.clone();
+        copy.link = inner.link.clone();
         copy.is_secured = inner.is_secured;
         Some(clone)
     }
@@ -604,8 +596,7 @@ impl Drop for Request {
         inner.pattern.clear();
         inner.url = None;
         inner.addresses = Addresses::default();
-        inner.disconnect = None;
-        inner.informational = None;
+        inner.link = None;
         inner.is_secured = false;
         inner.method = Method::GET;
         inner.version = Version::HTTP_11;

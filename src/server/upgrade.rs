@@ -18,12 +18,12 @@ use ::http::StatusCode;
 
 use crate::error::Error;
 use crate::http::close_reason::CloseReason;
-use crate::http::disconnect::Disconnect;
 pub use crate::http::duplex::Duplex;
 pub use crate::http::duplex::ReadHalf;
 use crate::http::duplex::Takeover;
 use crate::http::duplex::TakeoverFuture;
 pub use crate::http::duplex::WriteHalf;
+use crate::http::link::Link;
 use crate::http::response::Response;
 use crate::http::response::Special;
 use crate::net::Io;
@@ -103,7 +103,7 @@ where
 pub(super) struct Upgraded {
     worker: Rc<Worker>,
     /// Of the request that was answered, which somebody may still hold.
-    disconnect: Option<Disconnect>,
+    link: Option<Link>,
     /// What is known of the connection where somebody wants it.
     record: Option<Box<ConnectionRecord>>,
     /// Lines of the access log, of requests before.
@@ -129,7 +129,7 @@ pub(super) fn hand_over(
     let driver = handover.takeover.start(io.waker().clone());
     let owner = Upgraded {
         worker,
-        disconnect: handover.disconnect,
+        link: handover.link,
         record,
         lines,
         log: handover.log,
@@ -149,8 +149,8 @@ impl TunnelOwner for Upgraded {
     }
 
     fn on_eof(&self) {
-        if let Some(disconnect) = &self.disconnect {
-            disconnect.fire();
+        if let Some(link) = &self.link {
+            link.fire();
         }
     }
 

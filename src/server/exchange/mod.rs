@@ -30,10 +30,9 @@ use crate::guard::caught;
 use crate::guard::guarded_drop;
 use crate::http::body::Body;
 use crate::http::close_reason::CloseReason;
-use crate::http::disconnect::Disconnect;
 use crate::http::duplex::Takeover;
 use crate::http::headers::Headers;
-use crate::http::informational::Informational;
+use crate::http::link::Link;
 use crate::http::request::Request;
 use crate::http::response::Response;
 use crate::runtime::Instant;
@@ -59,21 +58,14 @@ pub struct Exchange {
     work: Work,
     /// The body of the request, while it arrives.
     body: Option<Box<RequestBody>>,
-    /// Made for the first asynchronous handler.
-    link: Option<Box<HandlerLink>>,
+    /// What asynchronous handlers hear and say beside their response; made for the first of them.
+    link: Option<Link>,
     /// What holds for this request and not for most; kept for the next that needs it.
     extras: Option<Box<RequestExtras>>,
     /// The line of the access log, where there is one, until the response is written.
     log: Option<Box<LogEntry>>,
     /// True while the worker counts this request among those in flight.
     is_in_flight: bool,
-}
-
-/// What asynchronous handlers hear and say beside their response.
-struct HandlerLink {
-    /// Tells that the client is gone: all requests of one exchange, one after the other.
-    disconnect: Disconnect,
-    informational: Informational,
 }
 
 /// What runs.
@@ -98,7 +90,7 @@ pub struct Handover {
     /// What goes on.
     pub takeover: Takeover,
     /// Of the request that was answered, which somebody may still hold.
-    pub disconnect: Option<Disconnect>,
+    pub link: Option<Link>,
     /// The line of the request, which is that of the whole tunnel.
     pub log: Option<Box<LogEntry>>,
     /// Method and target of the request; empty where no hook wants them.
@@ -208,19 +200,11 @@ impl Exchange {
 
     /// Gives an asynchronous handler what it hears and says beside its response.
     fn link<S: ResponseSink>(&mut self, sink: &mut S, request: &mut Request) {
-        let (may_inform, waker) = (sink.may_inform(), sink.waker());
-        let link = match &mut self.link {
-            Some(link) => {
-                link.informational.renew(may_inform, waker);
-                link
-            }
-            none => none.insert(Box::new(HandlerLink {
-                disconnect: Disconnect::new(),
-                informational: Informational::new(may_inform, waker.clone()),
-            })),
-        };
-        request.set_disconnect(link.disconnect.clone());
-        request.set_informational(link.informational.clone());
+        let may_inform = sink.may_inform();
+        let link = self
+            .link
+            .get_or_insert_with(|| Link::new(sink.waker().clone()));
+        request.set_link(link.begin(may_inform));
     }
 
     // ---- its body --------------------------------------------------------------------------
@@ -287,14 +271,7 @@ impl Exchange {
     }
 
     /// Polls what runs, as far as it gets.
-    #[inline]
     pub fn advance<S: ResponseSink>(&mut self, core: &Worker, sink: &mut S) {
-        if self.is_running() {
-            self.work(core, sink);
-        }
-    }
-
-    fn work<S: ResponseSink>(&mut self, core: &Worker, sink: &mut S) {
         loop {
             match std::mem::replace(&mut self.work, Work::Nothing) {
                 Work::Nothing => return,
@@ -339,7 +316,7 @@ impl Exchange {
         };
         Some(Handover {
             takeover: *takeover,
-            disconnect: self.link.take().map(|link| link.disconnect),
+            link: self.link.take(),
             log: self.log.take(),
             label: self.label().to_owned(),
         })
@@ -353,7 +330,7 @@ impl Exchange {
     /// The client is gone, or has closed its side.
     pub fn disconnect(&self) {
         if let Some(link) = &self.link {
-            link.disconnect.fire();
+            link.fire();
         }
     }
 

@@ -37,7 +37,7 @@ impl Exchange {
         response: Response,
     ) {
         if let Some(link) = &self.link {
-            link.informational.close();
+            link.close();
         }
         if response.is_rare() {
             return self.respond_rarely(core, sink, response);

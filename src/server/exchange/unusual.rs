@@ -141,7 +141,7 @@ impl Exchange {
         let Some(link) = &self.link else {
             return;
         };
-        for (status, headers) in link.informational.take() {
+        while let Some((status, headers)) = link.informational() {
             if sink.may_inform() {
                 sink.inform(status, &headers);
             }
