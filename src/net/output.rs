@@ -101,17 +101,15 @@ impl Output {
         match content {
             Content::Empty => {}
             Content::Bytes(bytes) => self.append_bytes(bytes),
-            files => self.append_files(files),
+            Content::File { file, range } => self.append_file(file, range),
+            Content::Parts(pieces) => self.append_parts(pieces),
         }
     }
 
     #[inline(never)]
-    fn append_files(&mut self, mut content: Content) {
-        while let Some(piece) = content.pop() {
-            match piece {
-                Part::Bytes(bytes) => self.append_bytes(bytes),
-                Part::File { file, range } => self.append_file(file, range),
-            }
+    fn append_parts(&mut self, pieces: VecDeque<Part>) {
+        for piece in pieces {
+            self.append_content(piece.into());
         }
     }
 

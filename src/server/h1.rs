@@ -177,7 +177,7 @@ impl Protocol for H1Connection {
     fn on_taken(&mut self, io: &mut Io) {
         self.wire.lines.write_taken(&self.worker, io);
         // One that waits for its next request is idle from now on.
-        self.arm(io);
+        self.settle_record(io);
     }
 
     fn on_closed(&mut self, io: &Io, cause: Option<io::Error>) {

@@ -97,8 +97,15 @@ impl H1Connection {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn advance(&mut self, io: &mut Io) {
+        if self.exchange.is_running() {
+            self.work(io);
+        }
+    }
+
+    #[inline(never)]
+    fn work(&mut self, io: &mut Io) {
         let (exchange, core, mut sink) = self.parts(io);
         exchange.advance(core, &mut sink);
     }

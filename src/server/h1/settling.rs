@@ -17,6 +17,7 @@ use crate::net::Io;
 use crate::net::Receive;
 use crate::net::Step;
 use crate::net::output::give_buffer;
+use crate::runtime::Instant;
 use crate::server::h1::H1Connection;
 use crate::server::h1::timer::WaitsFor;
 use crate::server::h1::wire::Ending;
@@ -56,15 +57,22 @@ impl H1Connection {
     }
 
     /// Sets the one deadline of the connection to the earliest of all that are waited for.
+    #[inline]
     pub(super) fn arm(&mut self, io: &mut Io) {
         let (exchange, core, sink) = self.parts(io);
-        let mut deadline = exchange.deadline(core, &sink);
-        deadline = deadline.min(self.timer.until());
-        if let Some(record) = &mut self.wire.record {
-            let is_idle = self.wire.machine.is_idle() && !self.exchange.is_running();
-            deadline = deadline.min(record.settle(&self.worker, io, is_idle));
-        }
+        let deadline = exchange.deadline(core, &sink).min(self.timer.until());
+        let deadline = deadline.min(self.settle_record(io));
         io.set_deadline(Some(deadline));
+    }
+
+    /// Tells what the connection has become; until when its age lets it idle, if it does.
+    #[inline]
+    pub(super) fn settle_record(&mut self, io: &mut Io) -> Instant {
+        let Some(record) = &mut self.wire.record else {
+            return Instant::NEVER;
+        };
+        let is_idle = self.wire.machine.is_idle() && !self.exchange.is_running();
+        record.settle(&self.worker, io, is_idle)
     }
 
     /// The head of a request, or the request, did not come in time.
